@@ -1,0 +1,36 @@
+// Package field names the keys of the log. A key means the same in every event; tests/house refuses literal keys.
+package field
+
+// The keys, in the order in which a reader of an event meets them.
+const (
+	Device      = "device"
+	DeviceName  = "device_name"
+	Client      = "client"
+	Method      = "method"
+	Destination = "destination"
+	Address     = "address"
+	Rule        = "rule"
+	Outcome     = "outcome"
+	Reason      = "reason"
+	Status      = "status"
+	BytesUp     = "bytes_up"   // from the device to its cloud
+	BytesDown   = "bytes_down" // from the cloud to the device
+	Spliced     = "spliced"    // of both, the bytes that stayed in the kernel
+	Queued      = "queued_ms"
+	Dialled     = "dial_ms"
+	Duration    = "duration_ms"
+	File        = "file"
+	Key         = "key"
+	Keys        = "keys"
+	Listen      = "listen"
+	Count       = "count"
+	Limit       = "limit"
+	Version     = "version"
+	Signal      = "signal"
+	User        = "user"
+	Gateway     = "gateway"
+	Region      = "region"
+	Package     = "package"
+	Error       = "error"
+	Text        = "text"
+)

@@ -1,0 +1,146 @@
+package telemetry
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Counter, Gauge and Observer are what the rooms need of Prometheus' types.
+type (
+	Counter    = prometheus.Counter
+	CounterVec = prometheus.CounterVec
+	Gauge      = prometheus.Gauge
+	GaugeVec   = prometheus.GaugeVec
+	Observer   = prometheus.Observer
+)
+
+// Metrics is every metric of the gateway. No label carries a device, a host or a user: those are in the log and the API.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	BuildInfo           *GaugeVec // version, revision, go_version
+	ConfigReloadSuccess Gauge
+	ConfigReloadTime    Gauge
+
+	RelayDevices        *GaugeVec   // state: served, queued
+	RelayCapacity       Gauge       // devices, in force now
+	RelayTunnelLimit    Gauge       // tunnels, from RLIMIT_NOFILE
+	RelayTunnels        Gauge       // open now
+	RelayTunnelsTotal   *CounterVec // outcome: a reason, or closed
+	RelayTunnelDuration Observer
+	RelayRequestsTotal  *CounterVec // plain HTTP; outcome
+	RelayRefusals       *CounterVec // reason
+	RelayBytes          *CounterVec // direction: up, down; path: splice, copy
+	RelayDialErrors     *CounterVec // reason
+	RelayQueueWait      Observer
+	RelayQueueTurns     Counter // turns given from the queue
+
+	Devices *GaugeVec // attachment, state
+
+	StoreFreeBytes Gauge
+	StoreRecovered Counter
+	StoreWrites    *CounterVec // outcome: committed, conflicted, refused, failed
+
+	CloudUp *GaugeVec // service
+}
+
+// NewMetrics registers every metric, and the process's and the runtime's own, on a registry of its own.
+func NewMetrics() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	m.BuildInfo = m.gaugeVec("mfpgate_build_info", "Constant 1, labelled with what is running.", "version", "revision", "go_version")
+	m.ConfigReloadSuccess = m.gauge("mfpgate_config_last_reload_success", "1 if the last load of the configuration was good, else 0.")
+	m.ConfigReloadTime = m.gauge("mfpgate_config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded.")
+
+	m.RelayDevices = m.gaugeVec("mfpgate_relay_devices", "Devices that hold a slot (served) or wait for one (queued).", "state")
+	m.RelayCapacity = m.gauge("mfpgate_relay_capacity_devices", "Devices that the relay may serve at once now.")
+	m.RelayTunnelLimit = m.gauge("mfpgate_relay_connections_limit", "Client connections that the descriptor limit allows.")
+	m.RelayTunnels = m.gauge("mfpgate_relay_tunnels", "Tunnels open now.")
+	m.RelayTunnelsTotal = m.counterVec("mfpgate_relay_tunnels_total", "Tunnels that ended, by outcome.", "outcome")
+	m.RelayTunnelDuration = m.histogram("mfpgate_relay_tunnel_duration_seconds", "Life of a tunnel, from 200 to its end.",
+		[]float64{.1, 1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600})
+	m.RelayRequestsTotal = m.counterVec("mfpgate_relay_requests_total", "Plain HTTP requests that ended, by outcome.", "outcome")
+	m.RelayRefusals = m.counterVec("mfpgate_relay_refusals_total", "Requests and tunnels that were refused, by reason.", "reason")
+	m.RelayBytes = m.counterVec("mfpgate_relay_bytes_total",
+		"Bytes relayed, up from devices and down to them, kernel to kernel (splice) or through memory (copy).", "direction", "path")
+	m.RelayDialErrors = m.counterVec("mfpgate_relay_dial_errors_total", "Connections to origins or to the upstream proxy that failed, by reason.", "reason")
+	m.RelayQueueWait = m.histogram("mfpgate_relay_queue_wait_seconds", "Time that a device waited for its slot.",
+		[]float64{.01, .1, 1, 5, 15, 30, 60})
+	m.RelayQueueTurns = m.counter("mfpgate_relay_queue_turns_total", "Slots given to a device that had waited in the queue.")
+
+	m.Devices = m.gaugeVec("mfpgate_devices", "Devices that the gateway knows.", "attachment", "state")
+
+	m.StoreFreeBytes = m.gauge("mfpgate_store_free_bytes", "Free bytes on the file system of the store.")
+	m.StoreRecovered = m.counter("mfpgate_store_recovered_total", "Times that a damaged store was set aside at start.")
+	m.StoreWrites = m.counterVec("mfpgate_store_writes_total", "Transactions that wrote, by outcome.", "outcome")
+
+	m.CloudUp = m.gaugeVec("mfpgate_cloud_up", "1 if the last call to the cloud's service was answered, else 0.", "service")
+	return m
+}
+
+// Handler serves the metrics in Prometheus' text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
+
+// Value reads one metric's current value by name and label pairs, for the portal's chart and for tests. It returns 0 for
+// a series that does not exist.
+func (m *Metrics) Value(name string, labels ...string) float64 {
+	families, err := m.registry.Gather()
+	if err != nil {
+		return 0
+	}
+	want := map[string]string{}
+	for i := 0; i+1 < len(labels); i += 2 {
+		want[labels[i]] = labels[i+1]
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+	series:
+		for _, s := range f.GetMetric() {
+			for _, l := range s.GetLabel() {
+				if v, ok := want[l.GetName()]; ok && v != l.GetValue() {
+					continue series
+				}
+			}
+			return s.GetGauge().GetValue() + s.GetCounter().GetValue()
+		}
+	}
+	return 0
+}
+
+func (m *Metrics) gauge(name, help string) Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m *Metrics) gaugeVec(name, help string, labels ...string) *GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m *Metrics) counter(name, help string) Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) counterVec(name, help string, labels ...string) *CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64) Observer {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	m.registry.MustRegister(h)
+	return h
+}

@@ -1,0 +1,48 @@
+// Package need lets a test declare what it needs of the machine. Where that is missing the test skips by name, and the
+// skip says how to get it; with NEED=all in the environment, as in CI, a missing need is a failure.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Program finds a program on PATH or in the folders where Debian keeps daemons, and returns its path.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/sbin/", "/sbin/", "/usr/lib/squid/"} {
+		if path, err := exec.LookPath(dir + name); err == nil {
+			return path
+		}
+	}
+	missing(t, name+" is not installed; `make deps` installs it")
+	return ""
+}
+
+// Root needs the effective uid 0.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "needs root; run `sudo make test`")
+	}
+}
+
+// That needs any other fact of the machine; why says what is missing and how to get it.
+func That(t testing.TB, there bool, why string) {
+	t.Helper()
+	if !there {
+		missing(t, why)
+	}
+}
+
+func missing(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("NEED") == "all" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
