@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -61,7 +62,10 @@ func ParseHost(s string) (Host, error) {
 		return Host{addr: addr}, nil
 	}
 	name, err := lookup.ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil || name == "" || len(name) > 253 || strings.ContainsAny(name, ":/@[]%\\ \t\r\n") {
+	if err == nil { // a name that its own A-labels do not lead back to could be compared in two forms
+		name, err = lookup.ToASCII(name)
+	}
+	if err != nil || !utf8.ValidString(s) || name == "" || len(name) > 253 || strings.ContainsAny(name, ":/@[]%\\ \t\r\n") {
 		return Host{}, fmt.Errorf("%w: %.64q; write a DNS name or an IP address", ErrHost, s)
 	}
 	// A last label of digits, or of 0x and hexadecimal digits, makes the whole an address for inet_aton and for the WHATWG
