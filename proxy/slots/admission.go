@@ -21,7 +21,7 @@ type Options struct {
 	// Capacity says how many devices may be served at t, and until when that holds (zero: for ever). It is called under
 	// the lock of admission: it must be quick and must not call back.
 	Capacity func(t time.Time) (devices int, until time.Time)
-	// Linger is how long after its last byte a device keeps its slot.
+	// Linger is how long after its last byte a device keeps its slot, to a thousandth.
 	Linger time.Duration
 	// QueueTimeout is how long a connection waits for its device's turn.
 	QueueTimeout time.Duration

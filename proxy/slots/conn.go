@@ -39,8 +39,10 @@ func (a *Admission) Connect(device Key) (*Conn, error) {
 // (at once) or ReasonQueueTimeout, ErrClosed, or ctx's error.
 func (c *Conn) SetUp(ctx context.Context) error { return c.enter(ctx, true) }
 
-// Established says that set-up is over. It counts as movement: the device keeps its slot for Linger from now, and then
-// for as long as its connections move bytes. Without a SetUp before it, it does nothing.
+// Established says that set-up is over. It counts as movement, for an answer is sent now, also where a dial failed and
+// the client's connection stays: the device keeps its slot for Linger from now, and then for as long as its connections
+// move bytes. SetUp may follow again, as for the next request of a plain HTTP connection. Without a SetUp before it,
+// Established does nothing.
 func (c *Conn) Established() {
 	a := c.admission
 	a.mu.Lock()
@@ -61,7 +63,7 @@ func (c *Conn) Established() {
 func (c *Conn) Move(ctx context.Context) error {
 	a := c.admission
 	now := a.now()
-	if c.device.hold(now, now+int64(a.set.Load().Linger)) {
+	if c.device.hold(now, int64(a.set.Load().Linger)) {
 		return nil
 	}
 	return c.enter(ctx, false)

@@ -25,14 +25,16 @@ const pinned int64 = 1
 // until is when a word that is not pinned lapses.
 func until(word int64) int64 { return word &^ pinned }
 
-// hold says whether d holds a slot at now and, if so, keeps it until at least end.
-func (d *device) hold(now, end int64) bool {
+// hold says whether d holds a slot at now and, if so, keeps it for linger. What would add less than a thousandth of
+// linger is not written, so that the connections of a busy device do not fight for the word.
+func (d *device) hold(now, linger int64) bool {
+	end := (now + linger) &^ pinned
 	for {
 		w := d.word.Load()
 		if w&pinned == 0 && w <= now {
 			return false // no slot, or lapsed: whether it may have another is decided under the lock
 		}
-		if end <= until(w) || d.word.CompareAndSwap(w, end&^pinned|w&pinned) {
+		if end-until(w) <= linger>>10 || d.word.CompareAndSwap(w, end|w&pinned) {
 			return true
 		}
 	}
@@ -84,7 +86,9 @@ func (a *Admission) released(d *device) {
 
 // touch keeps the slot that d holds for the linger from now on.
 func (a *Admission) touch(d *device, now int64) {
-	d.hold(now-1, now+int64(a.set.Load().Linger)) // now-1: a slot taken at now counts
+	end := (now + int64(a.set.Load().Linger)) &^ pinned
+	for w := d.word.Load(); end > until(w) && !d.word.CompareAndSwap(w, end|w&pinned); w = d.word.Load() {
+	}
 	if d.lapse.set() {
 		a.lapses.move(&d.lapse, until(d.word.Load()))
 	}

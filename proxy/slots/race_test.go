@@ -20,7 +20,7 @@ func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
 	const devices, capacity, moves = 24, 5, 400
 	a := slots.New(slots.Options{
 		Clock: mfpgate.SystemClock{}, Capacity: always(capacity), Linger: 200 * time.Microsecond,
-		QueueTimeout: 20 * time.Millisecond, QueueLimit: devices, Rate: 1 << 40,
+		QueueTimeout: 2 * time.Millisecond, QueueLimit: devices / 2, Rate: 1 << 40,
 	})
 	held, most, turns := map[slots.Key]bool{}, 0, 0
 	a.Trace(func(d slots.Key, has bool) { // under Admission's lock
@@ -53,7 +53,10 @@ func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
 						return
 					}
 					if rng.IntN(2) == 0 {
-						if c.SetUp(ctx) == nil && rng.IntN(4) > 0 {
+						switch err := c.SetUp(ctx); {
+						case err != nil:
+							refused.Add(1)
+						case rng.IntN(4) > 0:
 							c.Established()
 						}
 					}

@@ -127,8 +127,11 @@ func TestHeartBeatsAndDownloadsShareTheRelay(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
+		seen, waits := len(s.grants), map[slots.Key]*wait{}
 		for range 1500 {
 			s.advance(100 * time.Millisecond)
+			waits = checkFairness(t, waits, s.Snapshot(), s.grants[seen:])
+			seen = len(s.grants)
 		}
 		close(stop)
 		for range 70 {
@@ -146,4 +149,34 @@ func TestHeartBeatsAndDownloadsShareTheRelay(t *testing.T) {
 			}
 		}
 	})
+}
+
+// wait is what happened while one device has been queued.
+type wait struct {
+	since  time.Time
+	passed map[slots.Key]bool
+}
+
+// checkFairness reports a device that had two turns while another waited all the time. It returns the waits under way.
+func checkFairness(t *testing.T, before map[slots.Key]*wait, now slots.Snapshot, grants []slots.Key) map[slots.Key]*wait {
+	t.Helper()
+	after := map[slots.Key]*wait{}
+	for _, d := range now.Devices {
+		if d.State != slots.StateQueued {
+			continue
+		}
+		w := before[d.Key]
+		if w == nil || !w.since.Equal(d.Since) {
+			after[d.Key] = &wait{d.Since, map[slots.Key]bool{}} // who had a turn in the step in which it came does not count
+			continue
+		}
+		after[d.Key] = w
+		for _, g := range grants {
+			if w.passed[g] {
+				t.Errorf("%s had two turns while %s waited", g, d.Key)
+			}
+			w.passed[g] = true
+		}
+	}
+	return after
 }
