@@ -50,8 +50,12 @@ func NewCapacity(devices int, steps []CapacityStep, loc *time.Location) (*Capaci
 	if devices < 1 {
 		return nil, fmt.Errorf("devices is %d; write 1 or more", devices)
 	}
+	return newCapacity(devices, steps, loc)
+}
+
+func newCapacity(devices int, steps []CapacityStep, loc *time.Location) (*Capacity, error) {
 	if loc == nil {
-		return nil, errors.New("capacity has no time zone; give an IANA zone")
+		return nil, errors.New("no time zone; give an IANA zone")
 	}
 	// A span of the week, in seconds, up to two weeks' end: the part after the first wraps to its start.
 	type stretch struct {
@@ -146,3 +150,11 @@ func (c *Capacity) Smallest() int { return slices.Min(c.devices) }
 
 // Largest returns the largest figure that ever holds.
 func (c *Capacity) Largest() int { return slices.Max(c.devices) }
+
+// Equal reports whether both serve the same figures by the same clock.
+func (c *Capacity) Equal(o *Capacity) bool {
+	if c == nil || o == nil {
+		return c == o
+	}
+	return c.loc.String() == o.loc.String() && slices.Equal(c.starts, o.starts) && slices.Equal(c.devices, o.devices)
+}
