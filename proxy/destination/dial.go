@@ -15,6 +15,9 @@ import (
 
 const (
 	dnsTimeout = 5 * time.Second
+	// queryTimeout makes two servers, each asked twice, fail within dnsTimeout. With resolv.conf's 5 seconds a server that
+	// drops AAAA questions, as old forwarders do, would cost the answer that came for A.
+	queryTimeout = time.Second
 	// stagger is the connection attempt delay that RFC 8305 section 5 recommends.
 	stagger = 250 * time.Millisecond
 	// maxAddresses bounds what a hostile or lavish DNS answer can make the relay try.
@@ -35,18 +38,24 @@ type Dialer struct {
 
 // NewResolver returns a resolver that asks the servers of /etc/resolv.conf itself: unlike getaddrinfo it can be cancelled.
 func NewResolver() *net.Resolver {
-	return ResolverVia((&net.Dialer{}).DialContext)
+	return ResolverVia((&net.Dialer{}).DialContext, queryTimeout)
 }
 
-// ResolverVia returns a resolver that reaches its servers through dial. A query ends when nobody waits for it any more;
-// net.Resolver alone would hold its socket until the server's timeout.
-func ResolverVia(dial func(ctx context.Context, network, address string) (net.Conn, error)) *net.Resolver {
+// ResolverVia returns a resolver that reaches its servers through dial and waits for each answer at most timeout. A query
+// ends when nobody waits for it any more; net.Resolver alone would hold its socket until resolv.conf's timeout.
+func ResolverVia(dial func(ctx context.Context, network, address string) (net.Conn, error), timeout time.Duration) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err == nil {
-			context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+		limited, cancel := context.WithTimeout(ctx, timeout) // ctx ends with the exchange
+		conn, err := dial(limited, network, address)
+		if err != nil {
+			cancel()
+			return nil, err
 		}
-		return conn, err
+		context.AfterFunc(limited, func() {
+			_ = conn.SetDeadline(time.Unix(1, 0))
+			cancel()
+		})
+		return conn, nil
 	}}
 }
 

@@ -121,6 +121,16 @@ func TestDialNames(t *testing.T) {
 	}
 }
 
+// TestDialWhereAAAAIsDropped: the answer for A is used although the other never comes.
+func TestDialWhereAAAAIsDropped(t *testing.T) {
+	noLeaks(t)
+	port := origin(t, "127.0.0.2:0")
+	s := serveDNS(t, always("127.0.0.2"))
+	s.patience = 50 * time.Millisecond
+	conn, err := dialer(s).Dial(budget(t), private, host(t, "only-a.cloud.example"), port)
+	reached(t, conn, err, "127.0.0.2")
+}
+
 // hundred is an answer of 100 addresses; those behind the first are dead.
 func hundred(first string) []string {
 	addrs := []string{first}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +23,8 @@ type nameserver struct {
 	queries atomic.Int64 // questions for A records
 	answer  func(name string, query int) (addrs []string, rcode dnsmessage.RCode, answers bool)
 	wg      sync.WaitGroup
+
+	patience time.Duration // how long its resolver waits for an answer
 }
 
 func serveDNS(t testing.TB, answer func(name string, query int) ([]string, dnsmessage.RCode, bool)) *nameserver {
@@ -30,7 +33,7 @@ func serveDNS(t testing.TB, answer func(name string, query int) ([]string, dnsme
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &nameserver{conn: conn, answer: answer}
+	s := &nameserver{conn: conn, answer: answer, patience: 5 * time.Second}
 	s.wg.Go(func() {
 		buf := make([]byte, 1500)
 		for {
@@ -64,6 +67,9 @@ func (s *nameserver) reply(query []byte) []byte {
 	if q.Type == dnsmessage.TypeA {
 		n = int(s.queries.Add(1))
 	}
+	if q.Type == dnsmessage.TypeAAAA && strings.HasPrefix(q.Name.String(), "only-a.") {
+		return nil
+	}
 	addrs, rcode, answers := s.answer(q.Name.String(), n)
 	if !answers {
 		return nil
@@ -90,7 +96,7 @@ func (s *nameserver) reply(query []byte) []byte {
 func (s *nameserver) resolver() *net.Resolver {
 	return destination.ResolverVia(func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "udp", s.conn.LocalAddr().String())
-	})
+	}, s.patience)
 }
 
 // dialer is a Dialer of the machine's own clock and interfaces that asks s; s may be nil for literal addresses.
