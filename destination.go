@@ -77,6 +77,9 @@ func ParseHost(s string) (Host, error) {
 	return Host{name: name}, nil
 }
 
+// Valid reports whether the host is not the zero value.
+func (h Host) Valid() bool { return h.name != "" || h.addr.IsValid() }
+
 // Address returns the host's address and true if it is a literal.
 func (h Host) Address() (netip.Addr, bool) { return h.addr, h.addr.IsValid() }
 

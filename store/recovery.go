@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -14,6 +15,16 @@ type Recovery struct {
 	SetAside   string    `json:"setAside"`         // folder of the damaged store
 	Backup     string    `json:"backup,omitempty"` // file that was restored
 	BackupFrom time.Time `json:"backupFrom"`       // when that file was made: later facts are lost
+}
+
+// String says what happened and what was lost, for a person.
+func (r Recovery) String() string {
+	at := r.At.UTC().Format(time.RFC3339)
+	if r.Empty() {
+		return fmt.Sprintf("the store was damaged (%s) and set aside as %s at %s; there was no backup, all facts are lost", r.Cause, r.SetAside, at)
+	}
+	return fmt.Sprintf("the store was damaged (%s) and set aside as %s at %s; restored from %s of %s, later facts are lost",
+		r.Cause, r.SetAside, at, r.Backup, r.BackupFrom.UTC().Format(time.RFC3339))
 }
 
 // Empty reports that there was no usable backup: all facts are lost.

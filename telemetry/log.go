@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -13,32 +14,44 @@ import (
 // Logger writes one JSON line per event. Rooms take it by value.
 type Logger = zerolog.Logger
 
-// LogOptions configure NewLogger.
-type LogOptions struct {
-	Level   string // debug, info, warn or error
-	Journal bool   // prefix each line with its syslog priority, "<6>": set where $JOURNAL_STREAM names the output
+// Level is the least level that is written. It may be set while loggers use it.
+type Level struct{ least atomic.Int32 }
+
+// Set takes debug, info, warn or error.
+func (l *Level) Set(name string) error {
+	level, err := zerolog.ParseLevel(name)
+	if err != nil || name == "" {
+		return fmt.Errorf("log level %q: must be one of debug, info, warn, error", name)
+	}
+	l.least.Store(int32(level))
+	return nil
 }
 
-// NewLogger returns a logger on w. Lines are written whole, one Write each. It refuses a level that does not exist.
-func NewLogger(w io.Writer, clock mfpgate.Clock, o LogOptions) (Logger, error) {
-	level, err := zerolog.ParseLevel(o.Level)
-	if err != nil || o.Level == "" {
-		return Logger{}, fmt.Errorf("log level %q: must be one of debug, info, warn, error", o.Level)
-	}
+// NewLogger returns a logger on w. Lines are written whole, one Write each. With journal each line starts with its syslog
+// priority, "<6>": where $JOURNAL_STREAM names the output.
+func NewLogger(w io.Writer, clock mfpgate.Clock, level *Level, journal bool) Logger {
 	var out io.Writer = zerolog.SyncWriter(w)
-	if o.Journal {
-		out = &journalWriter{w: w}
+	if journal {
+		out = &journalWriter{w: out}
 	}
-	return zerolog.New(out).Level(level).Hook(stamp{clock}), nil
+	return zerolog.New(out).Hook(stamp{clock, level})
 }
 
 // Discard is a logger that writes nothing.
 func Discard() Logger { return zerolog.Nop() }
 
-// stamp adds the time from the injected clock, which zerolog's own Timestamp would take from a global.
-type stamp struct{ clock mfpgate.Clock }
+// stamp adds the time from the injected clock, which zerolog's own Timestamp would take from a
+// global, and drops what is below the level.
+type stamp struct {
+	clock mfpgate.Clock
+	level *Level
+}
 
-func (s stamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
+func (s stamp) Run(e *zerolog.Event, level zerolog.Level, _ string) {
+	if int32(level) < s.level.least.Load() {
+		e.Discard()
+		return
+	}
 	e.Time(zerolog.TimestampFieldName, s.clock.Now())
 }
 

@@ -96,7 +96,7 @@ func (d *Dialer) Dial(ctx context.Context, rule mfpgate.AllowRule, host mfpgate.
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, fmt.Errorf("dial %s: %w", host, ctx.Err())
 	}
-	return nil, &Refusal{Reason: classify(err), Err: err}
+	return nil, &Refusal{Reason: Classify(err), Err: err}
 }
 
 // resolve asks once, for both families, and appends at most 16 addresses to room, the families taking turns.

@@ -10,8 +10,8 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
-// classify turns the error of a connection attempt into its reason.
-func classify(err error) mfpgate.Reason {
+// Classify turns the error of a connection attempt into its reason.
+func Classify(err error) mfpgate.Reason {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		switch errno {
@@ -43,7 +43,7 @@ func telling(a, b error) error {
 }
 
 func weight(err error) int {
-	switch classify(err) {
+	switch Classify(err) {
 	case ReasonConnectionRefused, ReasonReset:
 		return 3
 	case ReasonConnectionTimeout:

@@ -75,6 +75,9 @@ type Refusal struct {
 	Err    error // for the log only: it names resolvers and addresses; may be nil
 }
 
+// Why implements mfpgate.Refused.
+func (r *Refusal) Why() mfpgate.Reason { return r.Reason }
+
 // Error names the reason and what lies behind it.
 func (r *Refusal) Error() string {
 	if r.Err == nil {

@@ -94,6 +94,9 @@ func (c *Conn) Early() []byte {
 	return early
 }
 
+// HasEarly reports whether the client has sent bytes behind the consumed head.
+func (c *Conn) HasEarly() bool { return len(c.buf) > 0 }
+
 // Release lets net/http read the head that ReadHead returned, and then the rest of the connection through Read.
 func (c *Conn) Release(h *Head) { c.frame(h) }
 

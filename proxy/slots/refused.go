@@ -26,6 +26,9 @@ type Refused struct {
 	RetryAfter time.Duration
 }
 
+// Why implements mfpgate.Refused.
+func (r *Refused) Why() mfpgate.Reason { return r.Reason }
+
 // Error names what to do, for the administrator who reads it in a log.
 func (r *Refused) Error() string {
 	switch r.Reason {

@@ -22,18 +22,12 @@ const (
 	DrainDeadline mfpgate.Reason = "drain-deadline" // still moving when the relay had to stop
 )
 
-// Turn is the right of a tunnel's device to move bytes. Both calls may wait; an error cuts the tunnel with its Reason.
+// Turn is the right of a tunnel's device to move bytes. Both calls may wait; a mfpgate.Refused cuts the tunnel.
 type Turn interface {
 	// Move is called before bytes are read.
 	Move(ctx context.Context) error
 	// Take is called for each n of them.
 	Take(ctx context.Context, n int) error
-}
-
-// Refused is an error that brings the reason with which to cut the tunnel.
-type Refused interface {
-	error
-	Why() mfpgate.Reason
 }
 
 // Limits bound the states of a tunnel in which nothing moves.
@@ -51,6 +45,7 @@ type Spec struct {
 	Idle                   time.Duration // cut after this long without a byte in either direction
 	Inspect                Inspect       // of the client's first bytes; nil lets them pass
 	Label                  Label
+	Owner                  any           // whatever the opener finds again in List and Done
 	Done                   func(*Tunnel) // called once, after both connections are closed
 }
 

@@ -108,7 +108,7 @@ func (l life) Err() error {
 
 // reason finds the reason for the error of one direction.
 func (f *flow) reason(err error) mfpgate.Reason {
-	if refused, ok := errors.AsType[Refused](err); ok {
+	if refused, ok := errors.AsType[mfpgate.Refused](err); ok {
 		return refused.Why()
 	}
 	if (f == &f.t.up) != errors.Is(err, errDestination) {

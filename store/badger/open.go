@@ -87,6 +87,9 @@ func claim(o Options) (*DB, error) {
 // this start is no older than the process.
 func (d *DB) Recovered() *store.Recovery { return d.recovered }
 
+// Floor is the free space below which writes are refused with store.ErrFull.
+func (d *DB) Floor() int64 { return d.space.floor() }
+
 // FreeBytes returns the free space of the store's file system that this process may use.
 func (d *DB) FreeBytes() (int64, error) { return d.space.free() }
 

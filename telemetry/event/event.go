@@ -20,6 +20,7 @@ const (
 	DeviceSighted    = "discovery.sighted"
 	StoreRecovered   = "store.recovered"
 	StoreFilled      = "store.filled"
+	StoreBackedUp    = "store.backed-up"
 	StoreNoise       = "store.remarked"
 	PortalLoggedIn   = "portal.logged-in"
 	PortalRefused    = "portal.refused"

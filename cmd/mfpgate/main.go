@@ -1,0 +1,16 @@
+// Command mfpgate is the appliance: it relays a site's devices to their clouds.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	p := &process{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, signals: signals}
+	os.Exit(p.run(context.Background(), os.Args[1:]))
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mfpgate/mfpgate/daemon"
+	"github.com/mfpgate/mfpgate/daemon/control"
+)
+
+// maxAnswer bounds what is read from the daemon.
+const maxAnswer = 64 << 20
+
+// remote is the running daemon, as the flags of a command name it.
+type remote struct {
+	process *process
+	socket  *string
+	json    *bool
+}
+
+func (p *process) remote(c *cobra.Command) *remote {
+	return &remote{
+		process: p,
+		socket:  c.Flags().String("socket", "", "the daemon's control socket (default: $RUNTIME_DIRECTORY, /run/mfpgate or /var/lib/mfpgate)"),
+		json:    c.Flags().Bool("json", false, "print the API's own objects"),
+	}
+}
+
+// path finds the socket where the unit or a daemon started by hand puts it.
+func (r *remote) path() string {
+	if *r.socket != "" {
+		return *r.socket
+	}
+	if dir := r.process.getenv("RUNTIME_DIRECTORY"); dir != "" {
+		return daemon.ControlSocket(r.process.getenv, "")
+	}
+	for _, dir := range []string{"/run/mfpgate", "/var/lib/mfpgate"} {
+		if path := filepath.Join(dir, "control.sock"); exists(path) {
+			return path
+		}
+	}
+	return "/run/mfpgate/control.sock"
+}
+
+// call makes one request and returns the answer's body. A problem becomes an exit with its detail.
+func (r *remote) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var send io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		send = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, (&url.URL{Scheme: "http", Host: "mfpgate", Path: "/api/v1/" + path}).String(), send)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := control.Client(r.path()).Do(req)
+	if err != nil {
+		return nil, &exit{unreachable, fmt.Errorf("the daemon does not answer on %s: %w\nhint: start it with `mfpgate serve`, or name its socket with --socket; a socket that closes at once means that this user may not use it",
+			r.path(), errors.Unwrap(err))}
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, &exit{unreachable, fmt.Errorf("read from %s: %w", r.path(), err)}
+	}
+	if resp.StatusCode > 299 {
+		var problem struct{ Detail string }
+		if json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
+			problem.Detail = resp.Status
+		}
+		return nil, &exit{refused, errors.New(problem.Detail)}
+	}
+	return text, nil
+}
+
+// show prints the API's own JSON, or decodes it for the table.
+func (r *remote) show(ctx context.Context, path string, into any, table func(io.Writer)) error {
+	text, err := r.call(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	if *r.json {
+		_, err := fmt.Fprintln(r.process.out, string(bytes.TrimSpace(text)))
+		return err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return &exit{refused, fmt.Errorf("the daemon's answer: %w", err)}
+	}
+	table(r.process.out)
+	return nil
+}

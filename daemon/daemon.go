@@ -1,0 +1,265 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/config"
+	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/proxy"
+	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/store/badger"
+	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+// Options are what a daemon gets from its process; tests give their own.
+type Options struct {
+	ConfigFile string
+	Clock      mfpgate.Clock
+	Output     io.Writer                 // of the log
+	Getenv     func(string) string       // for what systemd passes: NOTIFY_SOCKET, LISTEN_FDS, RUNTIME_DIRECTORY…
+	Signals    <-chan os.Signal          // SIGHUP reloads; SIGTERM and SIGINT stop, and cut the drain at the second
+	Build      Build                     // shown in the status
+	Ready      func(addresses Listening) // called once when everything listens; may be nil
+}
+
+// Build says what is running.
+type Build struct{ Version, Revision, GoVersion string }
+
+// Listening is where the daemon can be reached.
+type Listening struct {
+	Relay   []net.Addr
+	Portal  net.Addr // nil: off
+	Metrics net.Addr // nil: off
+	Control string   // the unix socket
+}
+
+// Daemon is one gateway. See New and Run.
+type Daemon struct {
+	Options
+	config   atomic.Pointer[config.Config]
+	level    telemetry.Level
+	log      telemetry.Logger
+	metrics  *telemetry.Metrics
+	db       *badger.DB
+	local    store.Store
+	shared   store.Store
+	registry *discovery.Registry
+	relay    *proxy.Relay
+	health   *health
+	history  *history
+	started  time.Time
+	stopping atomic.Bool
+	where    Listening
+}
+
+// New loads the configuration and opens the state. Whoever gets a Daemon must Run it, which closes it.
+func New(ctx context.Context, o Options) (_ *Daemon, err error) {
+	cfg, err := config.Load(o.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{Options: o, metrics: telemetry.NewMetrics(), started: o.Clock.Now()}
+	if err := d.level.Set(cfg.Log.Level); err != nil {
+		return nil, err
+	}
+	d.log = telemetry.NewLogger(o.Output, o.Clock, &d.level, o.Getenv("JOURNAL_STREAM") != "")
+	d.config.Store(cfg)
+	d.health = newHealth(d)
+	d.metrics.BuildInfo.WithLabelValues(o.Build.Version, o.Build.Revision, o.Build.GoVersion).Set(1)
+	policy, err := relayPolicy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.openStore(ctx, cfg); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.db.Close())
+		}
+	}()
+	d.registry, err = discovery.New(ctx, discovery.Options{Clock: o.Clock, Log: d.log, Metrics: d.metrics,
+		Store: d.local}, staticDevices(cfg))
+	if err != nil {
+		return nil, err
+	}
+	limit, err := raiseDescriptorLimit()
+	if err != nil {
+		return nil, err
+	}
+	d.relay, err = proxy.New(proxy.Options{Name: "mfpgate-" + cfg.Site.Name, Clock: o.Clock, Log: d.log, Metrics: d.metrics,
+		Devices: d.registry, Descriptors: limit}, policy)
+	if err != nil {
+		return nil, err
+	}
+	d.history = newHistory(d)
+	d.loaded(true, nil)
+	return d, nil
+}
+
+// Run serves until a signal or a fatal error, and then stops everything in order. It returns nil after a signal.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	sockets, err := d.listen()
+	if err != nil {
+		return errors.Join(err, d.db.Close())
+	}
+	d.where = sockets.where()
+
+	// The rooms outlive the doors: what a door has let in still needs them.
+	rooms, endRooms := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRooms()
+	inside, rooms := errgroup.WithContext(rooms)
+	inside.Go(func() error { return d.relay.Run(rooms) })
+	inside.Go(func() error { return d.registry.Run(rooms) })
+
+	jobs, endJobs := context.WithCancel(rooms)
+	defer endJobs()
+	doors, failed := errgroup.WithContext(rooms)
+	doors.Go(func() error { return d.relay.Serve(sockets.relay) })
+	for _, page := range d.pages(sockets) {
+		doors.Go(page.serve)
+	}
+	var work errgroup.Group
+	work.Go(func() error { return d.history.run(jobs) })
+	work.Go(func() error { return d.health.run(jobs) })
+	work.Go(func() error { return d.maintain(jobs) })
+	work.Go(func() error { return d.watchdog(jobs) })
+
+	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
+		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)
+	for _, key := range switchedOff(d.config.Load()) {
+		d.log.Info().Str(field.Key, key).Msg(event.ConfigOff)
+	}
+	d.notify("READY=1")
+	if d.Ready != nil {
+		d.Ready(d.where)
+	}
+	cause := d.wait(ctx, failed.Done())
+
+	d.stopping.Store(true)
+	d.notify("STOPPING=1")
+	d.log.Info().Str(field.Signal, cause).Msg(event.DaemonStopping)
+	endJobs()
+	err = work.Wait()
+	d.drain()
+	sockets.closePages()
+	err = errors.Join(err, doors.Wait())
+	endRooms()
+	err = errors.Join(err, inside.Wait(), d.db.Close())
+	d.log.Info().AnErr(field.Error, err).Msg(event.DaemonStopped)
+	return err
+}
+
+// wait returns when the daemon is to stop, and why. It reloads meanwhile.
+func (d *Daemon) wait(ctx context.Context, failed <-chan struct{}) string {
+	for {
+		select {
+		case <-ctx.Done():
+			return "context"
+		case <-failed:
+			return "failure"
+		case s := <-d.Signals:
+			if s != syscall.SIGHUP {
+				return s.String()
+			}
+			d.reload()
+		}
+	}
+}
+
+// drain lets the relay finish; a second signal or the budget ends that.
+func (d *Daemon) drain() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	budget := d.Clock.NewTimer(d.config.Load().Relay.Timeouts.Drain)
+	defer budget.Stop()
+	done := make(chan struct{})
+	go func() { // ends with the drain, which the deferred cancel ends at the latest
+		defer close(done)
+		for {
+			select {
+			case s := <-d.Signals:
+				if s == syscall.SIGHUP {
+					continue
+				}
+				d.log.Info().Str(field.Signal, s.String()).Msg(event.DaemonStopping)
+			case <-budget.C():
+			case <-ctx.Done():
+			}
+			cancel()
+			return
+		}
+	}()
+	cut := d.relay.Drain(ctx)
+	cancel()
+	<-done
+	d.log.Info().Int(field.Count, cut).Msg(event.RelayDrained)
+}
+
+// openStore opens the durable facts and gives each side its own.
+func (d *Daemon) openStore(ctx context.Context, cfg *config.Config) error {
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	db, err := badger.Open(ctx, badger.Options{Dir: filepath.Join(cfg.StateDir, "store"), Clock: d.Clock, Log: d.storeRemark,
+		Observe: func(o store.Outcome) { d.metrics.StoreWrites.WithLabelValues(string(o)).Inc() }})
+	if err != nil {
+		return err
+	}
+	d.db = db
+	d.local, d.shared = store.Prefix(db, "local/"), store.Prefix(db, "shared/")
+	if r := db.Recovered(); r != nil {
+		d.metrics.StoreRecovered.Inc()
+		d.health.set(StoreRecovered, r.String())
+		d.log.Error().Str(field.Text, r.String()).Msg(event.StoreRecovered)
+	}
+	return nil
+}
+
+// storeRemark passes on what the store says, which is Badger's own talk below warnings.
+func (d *Daemon) storeRemark(level slog.Level, text string) {
+	e := d.log.Debug()
+	if level >= slog.LevelWarn {
+		e = d.log.Warn()
+	}
+	e.Str(field.Text, text).Msg(event.StoreNoise)
+}
+
+// raiseDescriptorLimit lifts the soft limit to the hard one and returns it: tunnels are bounded by it.
+func raiseDescriptorLimit() (int, error) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 0, fmt.Errorf("read RLIMIT_NOFILE: %w", err)
+	}
+	if l.Cur < l.Max {
+		l.Cur = l.Max
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+			return 0, fmt.Errorf("raise RLIMIT_NOFILE to %d: %w", l.Max, err)
+		}
+	}
+	return int(min(l.Cur, 1<<20)), nil
+}
+
+func addresses(list []net.Addr) []string {
+	text := make([]string, 0, len(list))
+	for _, a := range list {
+		text = append(text, a.String())
+	}
+	return text
+}

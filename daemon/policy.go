@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/config"
+	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/proxy"
+	"github.com/mfpgate/mfpgate/proxy/account"
+)
+
+// relayPolicy is the relay's part of a configuration.
+func relayPolicy(cfg *config.Config) (*proxy.Policy, error) {
+	r := &cfg.Relay
+	p := &proxy.Policy{
+		Clients:      r.Clients,
+		AdmitUnknown: r.UnknownDevices == config.Admit,
+		Allow:        r.Allow,
+		Capacity:     r.Capacity.InForce.At,
+		QueueTimeout: r.Capacity.QueueTimeout,
+		Linger:       r.Capacity.Linger,
+		Connections:  r.PerDevice.Connections,
+		Rate:         int64(r.PerDevice.Rate),
+		DialTimeout:  r.Timeouts.Dial,
+		Idle:         r.Timeouts.Idle,
+		HeadTimeout:  r.Timeouts.Head,
+		Gateways:     map[string]mfpgate.Secret{},
+	}
+	if r.Accounts.File != "" {
+		accounts, err := account.Load(r.Accounts.File)
+		if err != nil {
+			return nil, err
+		}
+		p.Accounts = accounts
+	}
+	for _, g := range r.Gateways {
+		p.Gateways[g.Account] = g.Key
+	}
+	if u := r.Upstream; u.URL != nil {
+		p.Upstream = &proxy.Upstream{URL: u.URL, User: u.User, Password: u.Password, Except: u.Except, DeviceKey: u.DeviceKey}
+	}
+	return p, nil
+}
+
+func staticDevices(cfg *config.Config) []discovery.Static {
+	list := make([]discovery.Static, 0, len(cfg.Devices.Static))
+	for _, s := range cfg.Devices.Static {
+		list = append(list, discovery.Static(s))
+	}
+	return list
+}
+
+// switchedOff names the features that the configuration leaves off.
+func switchedOff(cfg *config.Config) (keys []string) {
+	for _, f := range []struct {
+		key string
+		on  bool
+	}{
+		{"relay.accounts", cfg.Relay.Accounts.File != ""},
+		{"relay.upstream", cfg.Relay.Upstream.URL != nil},
+		{"relay.per_device.rate", cfg.Relay.PerDevice.Rate > 0},
+		{"devices.static", len(cfg.Devices.Static) > 0},
+		{"portal", cfg.Portal.Listen != ""},
+		{"metrics", cfg.Metrics.Listen != ""},
+		{"cloud", cfg.Cloud.URL != nil},
+	} {
+		if !f.on {
+			keys = append(keys, f.key)
+		}
+	}
+	return keys
+}
+
+// Check reads the configuration as New would, without starting anything.
+func Check(file string) error {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return err
+	}
+	_, err = relayPolicy(cfg)
+	return err
+}

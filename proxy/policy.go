@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/proxy/account"
+	"github.com/mfpgate/mfpgate/proxy/destination"
+)
+
+// Policy is everything of the relay that a reload may change. It is one immutable value: a connection keeps the one that
+// was in force when its head was read.
+type Policy struct {
+	Clients      []netip.Prefix
+	Accounts     *account.File             // nil: no device identifies itself
+	Gateways     map[string]mfpgate.Secret // by account: inner gateways that may name their devices, and the key of each
+	AdmitUnknown bool
+	Allow        []mfpgate.AllowRule
+	Upstream     *Upstream // nil: every destination is dialled directly
+
+	Capacity     func(time.Time) (devices int, until time.Time)
+	QueueTimeout time.Duration
+	Linger       time.Duration
+	Connections  int   // per device
+	Rate         int64 // bytes per second per device; 0 is no limit
+
+	DialTimeout time.Duration
+	Idle        time.Duration // of a tunnel whose rule says nothing else
+	HeadTimeout time.Duration
+
+	rules *destination.Policy
+}
+
+// Upstream is a proxy that the relay goes through.
+type Upstream struct {
+	URL       *url.URL // http://host:port
+	User      string
+	Password  mfpgate.Secret
+	Except    []mfpgate.HostPattern // destinations that are dialled directly; networks are held against literal addresses
+	DeviceKey mfpgate.Secret        // not empty: the upstream is another mfpgate, and devices are named to it
+}
+
+func (u *Upstream) covers(host mfpgate.Host) bool {
+	if u == nil {
+		return false
+	}
+	for _, p := range u.Except {
+		if p.Matches(host) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Policy) allowsClient(addr netip.Addr) bool {
+	for _, prefix := range p.Clients {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Devices is the registry's part: who a connection is. Calls come from every connection at once and must not wait.
+type Devices interface {
+	// Identify finds the device of an account or, where account is empty, of a source address, and notes that it was
+	// seen. A device that no configuration names has an id too and is not known; the id is empty only if the registry
+	// takes no more strangers.
+	Identify(address netip.Addr, account string) (id mfpgate.DeviceID, name string, known bool)
+}

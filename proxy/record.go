@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/proxy/slots"
+	"github.com/mfpgate/mfpgate/proxy/tunnel"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+// Refusal is one refused request or tunnel, as the portal lists it.
+type Refusal struct {
+	Time        time.Time        `json:"time"`
+	Device      mfpgate.DeviceID `json:"deviceId"`
+	DeviceName  string           `json:"deviceName"`
+	Client      string           `json:"client"`
+	Destination string           `json:"destination"`
+	Reason      mfpgate.Reason   `json:"reason"`
+}
+
+const keptRefusals = 100
+
+// record turns what happened into the canonical events, the metrics and the list of refusals.
+type record struct {
+	relay *Relay
+
+	mu       sync.Mutex
+	refusals [keptRefusals]Refusal // a ring
+	next     int
+
+	counted sync.Mutex // holds each exchange's counted bytes
+}
+
+func newRecord(r *Relay) *record { return &record{relay: r} }
+
+// exchange is one request or tunnel, from its head to its event.
+type exchange struct {
+	record  *record
+	from    netip.AddrPort
+	method  string
+	device  device
+	host    mfpgate.Host
+	port    uint16
+	rule    string
+	slot    *slots.Conn
+	began   time.Time
+	queued  time.Duration
+	dialled time.Duration
+
+	reported [4]int64 // bytes in the metrics so far: up spliced, up copied, down spliced, down copied
+}
+
+func (r *record) start(from netip.AddrPort, method string) *exchange {
+	return &exchange{record: r, from: from, method: method, began: r.relay.clock.Now()}
+}
+
+func (r *record) dialFailed(no *refusal) {
+	if no.reason != ClientLeft && no.reason != Stopping {
+		r.relay.Metrics.RelayDialErrors.WithLabelValues(string(no.reason)).Inc()
+	}
+}
+
+// refused ends an exchange that got nothing.
+func (x *exchange) refused(no *refusal) {
+	r := x.record
+	r.relay.Metrics.RelayRefusals.WithLabelValues(string(no.reason)).Inc()
+	e := r.relay.Log.Info().
+		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
+		Str(field.Client, x.from.String()).
+		Str(field.Method, x.method).
+		Str(field.Destination, x.destination()).
+		Str(field.Rule, x.ruleOrDefault(no)).
+		Str(field.Reason, string(no.reason)).
+		Int(field.Status, no.status()).
+		Int64(field.Queued, x.queued.Milliseconds()).
+		Int64(field.Duration, r.relay.clock.Now().Sub(x.began).Milliseconds())
+	if no.err != nil {
+		e = e.AnErr(field.Error, no.err)
+	}
+	e.Msg(event.RelayRefused)
+
+	r.mu.Lock()
+	r.refusals[r.next%keptRefusals] = Refusal{Time: r.relay.clock.Now(), Device: x.device.id, DeviceName: x.device.name,
+		Client: x.from.Addr().String(), Destination: x.destination(), Reason: no.reason}
+	r.next++
+	r.mu.Unlock()
+}
+
+// ruleOrDefault names the configuration key that decided.
+func (x *exchange) ruleOrDefault(no *refusal) string {
+	if x.rule != "" {
+		return x.rule
+	}
+	switch no.reason {
+	case ClientNotAllowed:
+		return "relay.clients"
+	case UnknownDevice, NeedsAccount:
+		return "relay.unknown_devices"
+	case BadAccount, AccountThrottled:
+		return "relay.accounts"
+	case NotAllowed, HostSpelling:
+		return "relay.allow"
+	}
+	return ""
+}
+
+// closed ends a tunnel.
+func (x *exchange) closed(t *tunnel.Tunnel) {
+	r := x.record
+	up, down, spliced := t.Bytes()
+	why := string(t.Reason())
+	r.collect([]*tunnel.Tunnel{t})
+	r.relay.Metrics.RelayTunnelsTotal.WithLabelValues(why).Inc()
+	r.relay.Metrics.RelayTunnelDuration.Observe(t.Age().Seconds())
+	r.relay.Log.Info().
+		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
+		Str(field.Client, x.from.String()).
+		Str(field.Method, x.method).
+		Str(field.Destination, x.destination()).
+		Str(field.Rule, x.rule).
+		Str(field.Outcome, why).
+		Int64(field.BytesUp, up).Int64(field.BytesDown, down).Int64(field.Spliced, spliced).
+		Int64(field.Queued, x.queued.Milliseconds()).Int64(field.Dialled, x.dialled.Milliseconds()).
+		Int64(field.Duration, t.Age().Milliseconds()).
+		Msg(event.RelayClosed)
+}
+
+// served ends a plain request that reached its origin.
+func (x *exchange) served(outcome string, status int, up, down int64) {
+	r := x.record
+	m := r.relay.Metrics
+	m.RelayRequestsTotal.WithLabelValues(outcome).Inc()
+	r.relay.Log.Info().
+		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
+		Str(field.Client, x.from.String()).
+		Str(field.Method, x.method).
+		Str(field.Destination, x.destination()).
+		Str(field.Rule, x.rule).
+		Str(field.Outcome, outcome).
+		Int(field.Status, status).
+		Int64(field.BytesUp, up).Int64(field.BytesDown, down).
+		Int64(field.Queued, x.queued.Milliseconds()).
+		Int64(field.Duration, r.relay.clock.Now().Sub(x.began).Milliseconds()).
+		Msg(event.RelayServed)
+}
+
+const (
+	up, down      = "up", "down"
+	splice, copyd = "splice", "copy"
+)
+
+// collect adds to the metrics what the tunnels have moved since the last time, so that a download of an hour shows while
+// it runs.
+func (r *record) collect(tunnels []*tunnel.Tunnel) {
+	r.counted.Lock()
+	defer r.counted.Unlock()
+	bytes := r.relay.Metrics.RelayBytes
+	for _, t := range tunnels {
+		x, ok := t.Owner.(*exchange)
+		if !ok {
+			continue
+		}
+		var now [4]int64
+		now[0], now[1] = t.ByPath(true)
+		now[2], now[3] = t.ByPath(false)
+		for i, labels := range [4][2]string{{up, splice}, {up, copyd}, {down, splice}, {down, copyd}} {
+			if moved := now[i] - x.reported[i]; moved > 0 {
+				bytes.WithLabelValues(labels[:]...).Add(float64(moved))
+			}
+		}
+		x.reported = now
+	}
+}
+
+func (r *record) latest() []Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]Refusal, 0, min(r.next, keptRefusals))
+	for i := r.next - 1; i >= 0 && i >= r.next-keptRefusals; i-- {
+		list = append(list, r.refusals[i%keptRefusals])
+	}
+	return list
+}

@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/proxy/account"
+	"github.com/mfpgate/mfpgate/proxy/destination"
+	"github.com/mfpgate/mfpgate/proxy/slots"
+	"github.com/mfpgate/mfpgate/proxy/tunnel"
+	"github.com/mfpgate/mfpgate/telemetry"
+)
+
+// Options are what the relay is built from, beside its Policy.
+type Options struct {
+	Name        string // of this relay in Proxy-Status and Via: a token (RFC 9110 §5.6.2)
+	Clock       mfpgate.Clock
+	Log         telemetry.Logger
+	Metrics     *telemetry.Metrics
+	Devices     Devices
+	Resolver    *net.Resolver // nil: /etc/resolv.conf's servers
+	Descriptors int           // RLIMIT_NOFILE
+}
+
+// The bounds that no configuration changes.
+const (
+	halfClosedLimit  = 2 * time.Minute
+	stalledLimit     = 2 * time.Minute
+	firstBytesLimit  = 10 * time.Second
+	keepAliveLimit   = 2 * time.Minute // of a client's connection between two plain requests
+	spareDescriptors = 128             // for the store, the pages, the logs and the resolver
+)
+
+// Relay serves the site's devices. See New.
+type Relay struct {
+	Options
+	clock    mfpgate.Clock
+	devices  Devices
+	policy   atomic.Pointer[Policy]
+	slots    *slots.Admission
+	tunnels  *tunnel.Registry
+	dialer   atomic.Pointer[destination.Dialer]
+	box      *destination.Box
+	throttle *account.Limiter
+	plain    *plain
+	record   *record
+	limit    int // client connections at once
+	// pseudonym names this process in Via (RFC 9110 §7.6.3): it must differ between relays that share a configuration.
+	pseudonym string
+
+	listeners atomic.Pointer[[]netip.AddrPort]
+	open      atomic.Int64   // client connections
+	conns     sync.WaitGroup // their goroutines, and tunnels
+
+	stopping context.Context // ends when the relay takes nothing new
+	stop     context.CancelCauseFunc
+	waiting  waiting
+}
+
+// New builds a relay. Run must run while it serves.
+func New(o Options, p *Policy) (*Relay, error) {
+	// An idle tunnel holds two descriptors; what moves borrows pipes.
+	limit := (o.Descriptors - spareDescriptors - tunnel.PipeDescriptors) / 2
+	if limit < 1 {
+		return nil, fmt.Errorf("descriptor limit %d leaves no room for connections; raise LimitNOFILE to at least 1024", o.Descriptors)
+	}
+	r := &Relay{Options: o, clock: o.Clock, devices: o.Devices, limit: limit,
+		tunnels: tunnel.NewRegistry(o.Clock, tunnel.Limits{HalfClosed: halfClosedLimit, Stalled: stalledLimit, FirstBytes: firstBytesLimit})}
+	r.pseudonym = o.Name + "-" + strings.ToLower(rand.Text()[:8])
+	r.listeners.Store(&[]netip.AddrPort{})
+	r.box = &destination.Box{Clock: o.Clock, Listeners: func() []netip.AddrPort { return *r.listeners.Load() }}
+	if r.Resolver == nil {
+		r.Resolver = destination.NewResolver()
+	}
+	r.throttle = account.NewLimiter(o.Clock)
+	r.stopping, r.stop = context.WithCancelCause(context.Background())
+	r.record = newRecord(r)
+	r.slots = slots.New(r.slotOptions(p))
+	r.plain = newPlain(r)
+	r.Apply(p)
+	o.Metrics.RelayTunnelLimit.Set(float64(limit))
+	return r, nil
+}
+
+func (r *Relay) slotOptions(p *Policy) slots.Options {
+	return slots.Options{Clock: r.clock, Capacity: p.Capacity, Linger: p.Linger, QueueTimeout: p.QueueTimeout,
+		QueueLimit: r.limit, Connections: p.Connections, Rate: p.Rate, Metrics: r.Metrics}
+}
+
+// Apply puts a policy in force for every request that comes from now on. Open tunnels stay.
+func (r *Relay) Apply(p *Policy) {
+	p.rules = destination.NewPolicy(p.Allow)
+	r.dialer.Store(&destination.Dialer{Resolver: r.Resolver, Clock: r.clock, Box: r.box, Timeout: p.DialTimeout})
+	if r.policy.Swap(p) != nil {
+		r.slots.Reconfigure(r.slotOptions(p))
+	}
+	r.plain.apply(p)
+}
+
+// Run expires slots and tunnels until ctx ends. It outlives Serve, so that a drain is bounded too.
+func (r *Relay) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.slots.Run(ctx) })
+	g.Go(func() error { return r.tunnels.Run(ctx) })
+	return g.Wait()
+}
+
+// Serve accepts connections from the listeners until Drain is called, and returns then with nil.
+func (r *Relay) Serve(listeners []*net.TCPListener) error {
+	var addrs []netip.AddrPort
+	for _, l := range listeners {
+		addrs = append(addrs, l.Addr().(*net.TCPAddr).AddrPort())
+	}
+	r.listeners.Store(&addrs)
+	unhook := context.AfterFunc(r.stopping, func() {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+	})
+	defer unhook()
+	var g errgroup.Group
+	for _, l := range listeners {
+		g.Go(func() error { return r.accept(l) })
+	}
+	g.Go(r.plain.serve)
+	return g.Wait()
+}
+
+// Drain takes nothing new, waits for what is under way until ctx ends, and cuts the rest. It returns how many it cut.
+func (r *Relay) Drain(ctx context.Context) (cut int) {
+	r.stop(&refusal{reason: Stopping, retryAfter: time.Second})
+	r.waiting.wake()
+	// Requests before tunnels: one of them may be about to become one.
+	cut = r.plain.drain(ctx)
+	done := make(chan struct{})
+	go func() { // ends when every connection has: all are cut below at the latest
+		r.conns.Wait()
+		close(done)
+	}()
+	for {
+		cut += r.tunnels.Drain(ctx, r.policy.Load().Linger)
+		select {
+		case <-done:
+			return cut
+		default:
+		}
+		// A set-up ends with stopping, in a tunnel at most: wait for the next change.
+		if err := mfpgate.Wait(context.WithoutCancel(ctx), r.clock, 10*time.Millisecond); err != nil {
+			return cut
+		}
+	}
+}
+
+// Tunnels returns the open tunnels.
+func (r *Relay) Tunnels() []*tunnel.Tunnel { return r.tunnels.List() }
+
+// Slots returns who is served and who waits.
+func (r *Relay) Slots() slots.Snapshot { return r.slots.Snapshot() }
+
+// Limit returns how many client connections the descriptor limit allows, and how many are open.
+func (r *Relay) Limit() (limit, open int) { return r.limit, int(r.open.Load()) }
+
+// Refusals returns the latest refusals, the newest first.
+func (r *Relay) Refusals() []Refusal { return r.record.latest() }
+
+// Collect brings the metrics that are kept elsewhere up to date; call it before they are read.
+func (r *Relay) Collect() {
+	r.slots.Count()
+	r.record.collect(r.tunnels.List())
+	r.Metrics.RelayTunnels.Set(float64(r.tunnels.Len()))
+}
+
+// waiting holds the connections on which a head may come, so that a drain does not wait for one.
+type waiting struct {
+	mu    sync.Mutex
+	conns map[*net.TCPConn]struct{}
+	woken bool
+}
+
+// add reports false if the relay is stopping.
+func (w *waiting) add(c *net.TCPConn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.woken {
+		return false
+	}
+	if w.conns == nil {
+		w.conns = map[*net.TCPConn]struct{}{}
+	}
+	w.conns[c] = struct{}{}
+	return true
+}
+
+func (w *waiting) remove(c *net.TCPConn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.conns, c)
+}
+
+func (w *waiting) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.woken = true
+	for c := range w.conns {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+}

@@ -1,0 +1,198 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/proxy/devicename"
+)
+
+// request is one plain exchange on its way through goproxy.
+type request struct {
+	*exchange
+	plain *plain
+	in    *http.ResponseController
+	allow mfpgate.AllowRule
+	via   bool        // through the upstream proxy
+	hop   [][2]string // fields for the upstream proxy
+
+	no       *refusal // what the round trip came to, if to nothing
+	status   int
+	up, down atomic.Int64
+	broken   atomic.Bool // the origin's body ended early
+}
+
+type exchangeKey struct{}
+
+// roundTrip makes the exchange with the origin. It always returns a response: goproxy would put an error's text into one.
+func (p *plain) roundTrip(req *http.Request) *http.Response {
+	e, ok := req.Context().Value(exchangeKey{}).(*request)
+	if !ok {
+		panic("a round trip without its request")
+	}
+	out := p.outbound.Load()
+	transport := out.direct
+	if e.via && out.chained != nil {
+		transport = out.chained
+		for _, f := range e.hop {
+			req.Header.Set(f[0], f[1])
+		}
+	}
+	resp, err := transport.RoundTrip(req)
+	if err == nil && e.via && (resp.StatusCode == http.StatusProxyAuthRequired) {
+		_ = resp.Body.Close()
+		err = upstreamRefusal(resp)
+	}
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close()
+		err = &refusal{reason: OriginBroken, err: errors.New("101 without an Upgrade")}
+	}
+	if err != nil {
+		no := asRefusal(req.Context(), first(req.Context(), err))
+		if no.reason == Internal {
+			no = &refusal{reason: OriginBroken, err: err}
+		}
+		p.relay.record.dialFailed(no)
+		e.no = no
+		return p.local(req, no)
+	}
+	e.slot.Established()
+	e.status = resp.StatusCode
+	dropHopByHop(resp.Header)
+	p.relay.addVia(resp.Header, resp.ProtoMinor)
+	resp.Body = &responseBody{ReadCloser: resp.Body, request: e, ctx: req.Context()}
+	return resp
+}
+
+// local is a refusal as the response of a round trip.
+func (p *plain) local(req *http.Request, no *refusal) *http.Response {
+	body := no.body()
+	return &http.Response{StatusCode: no.status(), ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: no.header(p.relay.Name),
+		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader([]byte(body)))}
+}
+
+// finish writes the exchange's event.
+func (e *request) finish() {
+	switch {
+	case e.no != nil:
+		e.refused(e.no)
+		return
+	case e.broken.Load():
+		e.served(string(OriginBroken), e.status, e.up.Load(), e.down.Load())
+	default:
+		e.served("served", e.status, e.up.Load(), e.down.Load())
+	}
+	bytes := e.record.relay.Metrics.RelayBytes
+	bytes.WithLabelValues(up, copyd).Add(float64(e.up.Load()))
+	bytes.WithLabelValues(down, copyd).Add(float64(e.down.Load()))
+}
+
+// requestBody counts what the client sends, asks for the device's turn, and bounds a client that stops sending.
+type requestBody struct {
+	io.ReadCloser
+	*request
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	_ = b.in.SetReadDeadline(b.record.relay.clock.Now().Add(stalledLimit))
+	n, err := b.ReadCloser.Read(p)
+	b.up.Add(int64(n))
+	return n, err
+}
+
+// responseBody asks for the device's turn before it reads from the origin, and remembers whether the origin broke off.
+type responseBody struct {
+	io.ReadCloser
+	*request
+	ctx context.Context
+}
+
+func (b *responseBody) Read(p []byte) (int, error) {
+	if err := b.slot.Move(b.ctx); err != nil {
+		b.broken.Store(true)
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.broken.Store(true)
+	}
+	if n > 0 {
+		if err := b.slot.Take(b.ctx, n); err != nil {
+			b.broken.Store(true)
+			return 0, err
+		}
+	}
+	return n, err
+}
+
+// responseWriter counts what the client gets, and bounds a client that stops reading.
+type responseWriter struct {
+	http.ResponseWriter
+	*request
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	_ = w.in.SetWriteDeadline(w.record.relay.clock.Now().Add(stalledLimit))
+	n, err := w.ResponseWriter.Write(p)
+	w.down.Add(int64(n))
+	return n, err
+}
+
+// Flush passes on what goproxy flushes for streams.
+func (w *responseWriter) Flush() { _ = w.in.Flush() }
+
+// hopByHop are the fields that RFC 9110 §7.6.1 keeps to one connection, the proxy's own, and those of clients that do not
+// know it.
+var hopByHop = []string{"Connection", "Proxy-Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Proxy-Authorization", "Proxy-Authenticate", "Proxy-Authentication-Info", devicename.Header}
+
+func dropHopByHop(h http.Header) {
+	for _, field := range h["Connection"] {
+		for name := range strings.SplitSeq(field, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
+	}
+}
+
+// prepare makes a client's request the relay's own to the next hop.
+func (r *Relay) prepare(req *http.Request) {
+	dropHopByHop(req.Header)
+	r.addVia(req.Header, req.ProtoMinor)
+	if _, there := req.Header["User-Agent"]; !there {
+		req.Header.Set("User-Agent", "") // net/http would write its own
+	}
+	req.Close = false
+}
+
+// addVia names this relay in the path of the message (RFC 9110 §7.6.3).
+func (r *Relay) addVia(h http.Header, minor int) {
+	version := "1.0 "
+	if minor == 1 {
+		version = "1.1 "
+	}
+	h["Via"] = append(h["Via"], version+r.pseudonym)
+}
+
+// passedBefore reports whether this very relay is in the request's path already.
+func (r *Relay) passedBefore(h http.Header) bool {
+	for _, field := range h["Via"] {
+		for hop := range strings.SplitSeq(field, ",") {
+			if parts := strings.Fields(hop); len(parts) > 1 && parts[1] == r.pseudonym {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *Relay) policyHeadTimeout() time.Duration { return 10 * time.Second }
