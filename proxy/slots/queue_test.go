@@ -225,6 +225,43 @@ func TestAClientThatLeavesFreesItsPlaceAtOnce(t *testing.T) {
 	}
 }
 
+func TestWhoReturnedToAKeptPlaceAndLeavesAgainFreesIt(t *testing.T) {
+	o := options()
+	o.Capacity = always(1)
+	bubble(t, o, func(s *site) {
+		s.setUp(s.ctx, s.connect("busy")).want(nil)
+		c := s.connect("c")
+		w := s.setUp(s.ctx, c)
+		s.advance(30 * time.Second)
+		w.refused(slots.ReasonQueueTimeout)
+		s.wantCount("1/0/1 of 1")
+		ctx, cancel := context.WithCancel(s.ctx)
+		w = s.setUp(ctx, c)
+		s.wantCount("1/1/0 of 1")
+		cancel()
+		synctest.Wait()
+		w.want(context.Canceled)
+		s.wantCount("1/0/0 of 1")
+	})
+}
+
+func TestOneCallerThatIsRefusedKeepsThePlaceAlthoughAnotherLeaves(t *testing.T) {
+	o := options()
+	o.Capacity = always(1)
+	bubble(t, o, func(s *site) {
+		s.setUp(s.ctx, s.connect("busy")).want(nil)
+		first, second := s.connect("c"), s.connect("c")
+		w := s.setUp(s.ctx, first)
+		s.advance(10 * time.Second)
+		s.setUp(s.ctx, second)
+		s.advance(20 * time.Second)
+		w.refused(slots.ReasonQueueTimeout)
+		s.wantCount("1/1/0 of 1") // the second still waits in the same place
+		second.Close()
+		s.wantCount("1/0/1 of 1") // which is kept, as the first was told
+	})
+}
+
 func TestBeyondTheQueueLimitOneIsRefusedAtOnce(t *testing.T) {
 	o := options()
 	o.QueueLimit = 3

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,7 +54,9 @@ func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
 						return
 					}
 					if rng.IntN(2) == 0 {
-						switch err := c.SetUp(ctx); {
+						err := c.SetUp(ctx)
+						runtime.Gosched() // while the others run, this one dials
+						switch {
 						case err != nil:
 							refused.Add(1)
 						case rng.IntN(4) > 0:
@@ -73,6 +76,7 @@ func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
 				case !errors.Is(err, context.DeadlineExceeded):
 					t.Errorf("move: %v", err)
 				}
+				runtime.Gosched()
 				switch rng.IntN(8) {
 				case 0:
 					c.Close()
@@ -101,3 +105,61 @@ func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
 	}
 	t.Logf("%d moves, %d refusals, %d turns", moved.Load(), refused.Load(), turns)
 }
+
+// A Move that returned nil was inside a slot: the slot that it moved in does not end before linger after it. The mover
+// and the one who takes lapsed slots back race for the same word; only the latter moves the clock.
+func TestMoveAndLapseAreLinearisable(t *testing.T) {
+	const linger, step = 1000, 600 // nanoseconds: every second step or so a slot lapses
+	clock := &tickingClock{}
+	o := options()
+	o.Clock, o.Linger = clock, linger
+	a := slots.New(o)
+	c, err := a.Connect("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var ended atomic.Int64 // when the slot ended, by the clock; 0 while it is held
+	var lapses int
+	a.Trace(func(_ slots.Key, held bool) {
+		if held {
+			ended.Store(0)
+			return
+		}
+		lapses++
+		ended.Store(clock.now.Load())
+	})
+	done := make(chan struct{})
+	go func() { // waited for below
+		defer close(done)
+		for range 200_000 {
+			clock.now.Add(step)
+			a.Count()
+		}
+	}()
+	for moves := 0; ; moves++ {
+		select {
+		case <-done:
+			if a.Count(); lapses == 0 || moves == 0 {
+				t.Errorf("%d moves and %d lapses: the test did not stress anything", moves, lapses)
+			}
+			return
+		default:
+		}
+		before := clock.now.Load()
+		if err := c.Move(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if end := ended.Load(); end != 0 && end < before+linger {
+			t.Fatalf("a move at %d or later was in a slot that ended at %d", before, end)
+		}
+	}
+}
+
+// tickingClock is moved by one goroutine while others read it.
+type tickingClock struct {
+	mfpgate.SystemClock
+	now atomic.Int64
+}
+
+func (c *tickingClock) Now() time.Time { return monday.Add(time.Duration(c.now.Load())) }
