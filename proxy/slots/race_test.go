@@ -18,7 +18,7 @@ import (
 // At no moment do more devices hold a slot than there are, while many goroutines connect, move, wait, leave and close and
 // slots lapse under them. The clock is the system's and all times are short, so that Move's fast path meets lapses.
 func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
-	const devices, capacity, moves = 24, 5, 400
+	const devices, capacity, moves = 24, 5, 200
 	a := slots.New(slots.Options{
 		Clock: mfpgate.SystemClock{}, Capacity: always(capacity), Linger: 200 * time.Microsecond,
 		QueueTimeout: 2 * time.Millisecond, QueueLimit: devices / 2, Rate: 1 << 40,
@@ -146,6 +146,9 @@ func TestMoveAndLapseAreLinearisable(t *testing.T) {
 			return
 		default:
 		}
+		for range moves % 701 { // so that the slot lapses every few moves
+			clock.now.Load()
+		}
 		before := clock.now.Load()
 		if err := c.Move(t.Context()); err != nil {
 			t.Fatal(err)
@@ -156,10 +159,20 @@ func TestMoveAndLapseAreLinearisable(t *testing.T) {
 	}
 }
 
-// tickingClock is moved by one goroutine while others read it.
+// tickingClock is moved by one goroutine while others read it. Now and then what it shows is old by the time that the
+// reader gets it, which is when races happen.
 type tickingClock struct {
 	mfpgate.SystemClock
-	now atomic.Int64
+	now   atomic.Int64
+	reads atomic.Int64
 }
 
-func (c *tickingClock) Now() time.Time { return monday.Add(time.Duration(c.now.Load())) }
+func (c *tickingClock) Now() time.Time {
+	now := c.now.Load()
+	if n := c.reads.Add(1); n%3 == 0 {
+		for range n % 401 {
+			c.reads.Load()
+		}
+	}
+	return monday.Add(time.Duration(now))
+}
