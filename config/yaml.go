@@ -124,7 +124,10 @@ func (r *reader) tokens(tokens token.Tokens) {
 		case token.SequenceStartType, token.MappingStartType:
 			flow++
 		case token.SequenceEndType, token.MappingEndType:
-			flow = max(flow-1, 0)
+			if flow--; flow < 0 {
+				refuse("closes a bracket that is not open; remove it or open it before")
+				return
+			}
 		case token.SequenceEntryType, token.MappingValueType:
 			if flow > 0 || i == 0 && t.Type == token.MappingValueType {
 				break
@@ -146,7 +149,7 @@ func (r *reader) tokens(tokens token.Tokens) {
 			}
 		}
 		if len(blocks) > 0 && blocks[len(blocks)-1].keys > maxKeys || empty > maxEmpty {
-			refuse("has more than %d keys in one mapping or empty items; see the shipped example", maxKeys)
+			refuse("has too many keys or empty items; see the shipped example")
 			return
 		}
 		if len(blocks)+flow > maxDepth {
