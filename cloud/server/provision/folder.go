@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // ErrNotFound is returned for an id that nobody has added.
@@ -96,33 +98,11 @@ func (f *Folder) writeJSON(v any, parts ...string) error {
 	return writeFile(filepath.Join(append([]string{f.root}, parts...)...), append(data, '\n'))
 }
 
-// writeFile puts data at path whole or not at all.
 func writeFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
+	return store.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	_, err = tmp.Write(data)
-	return commit(tmp, path, err)
-}
-
-// commit syncs a temporary file and gives it its name; on an earlier error it removes the file and returns that error.
-func commit(tmp *os.File, path string, err error) error {
-	if err == nil {
-		err = tmp.Sync()
-	}
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), remove(tmp.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close()) // else the new name may be gone after power loss
+	})
 }
 
 func remove(path string) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // stamp says which state of the packages' folder a listing shows.
@@ -40,32 +41,31 @@ func (f *Folder) AddPackage(model, version string, r io.Reader) (api.Package, er
 	if err := sweep(dir); err != nil {
 		return api.Package{}, err
 	}
-	tmp, err := os.CreateTemp(dir, ".new-*")
+	p := api.Package{PackageID: mfpgate.NewID(f.clock, "pkg"), Model: model, Version: version, CreatedAt: f.clock.Now().UTC()}
+	there, errThere := f.find(model, version)
+	if errThere != nil && !errors.Is(errThere, ErrNotFound) {
+		return api.Package{}, errThere
+	}
+	err = store.WriteFile(filepath.Join(dir, p.PackageID+".bin"), func(w io.Writer) error {
+		sum := sha256.New()
+		if p.Size, err = io.Copy(io.MultiWriter(w, sum), r); err != nil {
+			return err
+		}
+		p.SHA256 = hex.EncodeToString(sum.Sum(nil))
+		switch {
+		case p.Size == 0:
+			return errors.New("it has no bytes")
+		case errThere == nil:
+			return ErrExists
+		default:
+			return nil
+		}
+	})
+	if errors.Is(err, ErrExists) && there.SHA256 == p.SHA256 {
+		return there, nil
+	}
 	if err != nil {
-		return api.Package{}, err
-	}
-	sum := sha256.New()
-	size, err := io.Copy(io.MultiWriter(tmp, sum), r)
-	p := api.Package{
-		PackageID: mfpgate.NewID(f.clock, "pkg"), Model: model, Version: version, Size: size,
-		SHA256: hex.EncodeToString(sum.Sum(nil)), CreatedAt: f.clock.Now().UTC(),
-	}
-	if err == nil && size == 0 {
-		err = errors.New("a package has at least one byte")
-	}
-	if err == nil {
-		there, errThere := f.find(model, version)
-		if errThere == nil && there.SHA256 == p.SHA256 {
-			return there, errors.Join(tmp.Close(), remove(tmp.Name()))
-		}
-		if errThere == nil {
-			err = fmt.Errorf("package %s %s: %w with other bytes; give it another version", model, version, ErrExists)
-		} else if !errors.Is(errThere, ErrNotFound) {
-			err = errThere
-		}
-	}
-	if err := commit(tmp, filepath.Join(dir, p.PackageID+".bin"), err); err != nil {
-		return api.Package{}, err
+		return api.Package{}, fmt.Errorf("package %s %s: %w", model, version, err)
 	}
 	return p, f.writeJSON(p, "packages", p.PackageID+".json") // with this name the package is there
 }
@@ -84,7 +84,7 @@ func sweep(dir string) error {
 	}
 	for _, e := range entries {
 		id, isBytes := strings.CutSuffix(e.Name(), ".bin")
-		if isBytes && !described[id] || strings.HasPrefix(e.Name(), ".new-") {
+		if isBytes && !described[id] || strings.HasPrefix(e.Name(), ".tmp-") {
 			if err := remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
