@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -195,7 +196,8 @@ func (s *Server) keepReport(tx store.Tx, stored api.StoredReport) error {
 	if err := put(tx, mfpKey(stored.DeviceID), r); err != nil {
 		return err
 	}
-	return put(tx, reportPrefix(stored.DeviceID)+stored.ReportID, stored)
+	// The version orders reports of one millisecond too, which ids do not.
+	return put(tx, fmt.Sprintf("%s%016d", reportPrefix(stored.DeviceID), r.Version), stored)
 }
 
 func (s *Server) listReports(ctx context.Context, in *struct {

@@ -1,6 +1,7 @@
 package mfp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -52,20 +53,12 @@ type Device struct {
 
 // New reads the device's state. It makes no connection.
 func New(o Options) (*Device, error) {
-	if o.Stall <= 0 {
-		o.Stall = time.Minute
-	}
-	if o.PushIdle <= 0 {
-		o.PushIdle = 2 * time.Minute
-	}
-	if o.Name == "" {
-		o.Name = o.ID
-	}
+	o.Stall, o.PushIdle, o.Name = cmp.Or(o.Stall, time.Minute), cmp.Or(o.PushIdle, 2*time.Minute), cmp.Or(o.Name, o.ID)
 	s, err := loadState(o.State, o.Firmware)
 	if err != nil {
 		return nil, fmt.Errorf("state of %s: %w", o.Name, err)
 	}
-	d := &Device{o: o, state: s, interval: max(o.Poll, time.Second), nudge: make(chan struct{}, 1)}
+	d := &Device{o: o, state: s, interval: cmp.Or(o.Poll, time.Second), nudge: make(chan struct{}, 1)}
 	d.http = &http.Client{
 		Transport:     d.transport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
