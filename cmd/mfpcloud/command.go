@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -12,19 +13,18 @@ import (
 // command builds the command tree. started is set when a command's own work begins: an error before that is the command
 // line's.
 func command(stdout, stderr io.Writer) (root *cobra.Command, started *bool) {
-	root = &cobra.Command{
-		Use: "mfpcloud", Short: "One region of the reference cloud", SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
-	}
+	root = group("mfpcloud", "One region of the reference cloud",
+		serveCommand(), gatewayCommand(), contractCommand(), packageCommand(), deviceCommand())
+	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), gatewayCommand(), contractCommand(), packageCommand(), deviceCommand())
 	started = new(bool)
 	mark(root, started)
 	return root, started
 }
 
 func mark(c *cobra.Command, started *bool) {
-	if inner := c.RunE; inner != nil {
+	if inner := c.RunE; inner != nil && !c.HasSubCommands() {
 		c.RunE = func(c *cobra.Command, args []string) error {
 			*started = true
 			return inner(c, args)
@@ -35,9 +35,15 @@ func mark(c *cobra.Command, started *bool) {
 	}
 }
 
-// group is a command that only has others.
+// group is a command that only has others: without one of them, or with an unknown one, the command line is wrong.
 func group(name, short string, subs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short}
+	c := &cobra.Command{Use: name, Short: short, RunE: func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s needs a command", c.CommandPath())
+		}
+		return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+	}}
+	c.Args = cobra.ArbitraryArgs
 	c.AddCommand(subs...)
 	return c
 }

@@ -16,7 +16,10 @@ import (
 // command builds the command tree. started is set when a command's own work begins: an error before that is the command
 // line's.
 func command(stdout, stderr io.Writer) (root *cobra.Command, started *bool) {
-	root = &cobra.Command{Use: "mfpsim", Short: "A simulated MFP", SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs}
+	root = &cobra.Command{Use: "mfpsim", Short: "A simulated MFP", SilenceUsage: true, SilenceErrors: true, Args: cobra.ArbitraryArgs}
+	root.RunE = func(_ *cobra.Command, args []string) error {
+		return fmt.Errorf("needs the command run or fleet, not %q", args)
+	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	started = new(bool)
