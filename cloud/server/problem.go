@@ -11,6 +11,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // Why the region refuses. Each is the tail of a problem type and the reason in the log.
@@ -35,6 +36,8 @@ const (
 	ReasonDigest           mfpgate.Reason = "digest-mismatch"
 	ReasonNotCheckedIn     mfpgate.Reason = "not-checked-in"
 	ReasonEnding           mfpgate.Reason = "shutting-down"
+	ReasonFull             mfpgate.Reason = "storage-full"
+	ReasonGone             mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready
 	ReasonInternal         mfpgate.Reason = "internal"
 	ReasonConnection       mfpgate.Reason = "connection" // no request came of a connection: TLS refused, or no HTTP
 )
@@ -58,6 +61,12 @@ func refuse(status int, reason mfpgate.Reason, detail string) *problem {
 
 // internal hides err from the caller; the log has it.
 func internal(err error) *problem {
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return refuse(http.StatusServiceUnavailable, ReasonFull, "the region's disk is nearly full; reading goes on").with("Retry-After", "60")
+	case errors.Is(err, context.Canceled):
+		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
+	}
 	p := refuse(http.StatusInternalServerError, ReasonInternal, "the server's log has the details under the trace id")
 	p.cause = err
 	return p

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -108,12 +109,26 @@ func output(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// await waits for n signals.
+func await(t *testing.T, signals <-chan struct{}, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for i := range n {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+			t.Fatalf("%d of %d were acknowledged", i, n)
+		}
+	}
+}
+
 // What the server or a command acknowledged is there after kill -9 of both.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	const devices, checkIns, gateways = 3, 20, 2 // acknowledged before the kill
-	acked := make([]int, devices) // the last check-in that each device saw acknowledged
-	tokens := map[string]string{} // by gateway, as printed
+	acked := make([]int, devices)                // the last check-in that each device saw acknowledged
+	tokens := map[string]string{}                // by gateway, as printed
 	deviceTokens := make([]string, devices)
 	for i := range devices {
 		deviceTokens[i] = output(t, "device", "token", fmt.Sprint("mfp-", i), "--state", dir)
@@ -141,18 +156,14 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 				id := fmt.Sprintf("gw-%d-%d", round, n)
 				out, err := child(ctx, "gateway", "add", id, "--state", dir).Output() // cancel kills it with SIGKILL
 				if err != nil {
-					return
+					return // killed; had it failed, await says what is missing
 				}
 				tokens[id] = strings.TrimSpace(string(out))
 				added <- struct{}{}
 			}
 		})
-		for range checkIns {
-			<-checkedIn
-		}
-		for range gateways {
-			<-added
-		}
+		await(t, checkedIn, checkIns)
+		await(t, added, gateways)
 		_ = r.end(t, syscall.SIGKILL)
 		cancel()
 		work.Wait()
@@ -188,11 +199,12 @@ func TestSIGTERMDoesNotWaitForPushChannels(t *testing.T) {
 	res, err := r.http.Do(req)
 	check(t, err)
 	defer res.Body.Close()
-	begun := time.Now()
+	clock := mfpgate.SystemClock{}
+	begun := clock.Now()
 	if err := r.end(t, syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took > 8*time.Second {
+	if took := clock.Now().Sub(begun); took > 8*time.Second {
 		t.Errorf("it took %s to end; the drain budget was waited for", took)
 	}
 }

@@ -3,10 +3,13 @@ package mfp_test
 import (
 	"bytes"
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,19 +62,29 @@ func (s *site) run(t *testing.T) func() {
 // await returns the next event of a kind.
 func (s *site) await(t *testing.T, kind mfp.Kind) mfp.Event {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
-	var seen []string
-	for {
+	return s.awaitAll(t, kind)[kind]
+}
+
+// awaitAll returns the next event of each kind, whatever their order.
+func (s *site) awaitAll(t *testing.T, kinds ...mfp.Kind) map[mfp.Kind]mfp.Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	found := map[mfp.Kind]mfp.Event{}
+	var others []string
+	for len(found) < len(kinds) {
 		select {
 		case e := <-s.events:
-			if e.Kind == kind {
-				return e
+			if _, twice := found[e.Kind]; slices.Contains(kinds, e.Kind) && !twice {
+				found[e.Kind] = e
+			} else {
+				others = append(others, e.Text)
 			}
-			seen = append(seen, e.Text)
-		case <-deadline:
-			t.Fatalf("no %s; instead: %s", kind, strings.Join(seen, "; "))
+		case <-ctx.Done():
+			t.Fatalf("of %v came %v; else: %s", kinds, found, strings.Join(others, "; "))
 		}
 	}
+	return found
 }
 
 func TestInstallsThroughTheRelay(t *testing.T) {
@@ -99,8 +112,7 @@ func TestPushBringsWorkAtOnce(t *testing.T) {
 	s := newSite(t)
 	s.options.Poll = time.Hour
 	defer s.run(t)()
-	s.await(t, mfp.CheckedIn)
-	s.await(t, mfp.PushOpened)
+	s.awaitAll(t, mfp.CheckedIn, mfp.PushOpened)
 	s.Package(t, "SIM-100", "2.0", 1000)
 	s.await(t, mfp.Installed)
 }
@@ -177,7 +189,7 @@ func TestWaitsAsLongAsTheRelaySays(t *testing.T) {
 	s := newSite(t)
 	s.relay.refuse = 2
 	defer s.run(t)()
-	begun := time.Now()
+	begun := s.options.Clock.Now()
 	for range 2 {
 		e := s.await(t, mfp.Waiting)
 		if e.Status != 503 || e.RetryMS < 1000 || !strings.HasPrefix(e.Text, "waiting for its turn (503, retry in 1") {
@@ -185,9 +197,48 @@ func TestWaitsAsLongAsTheRelaySays(t *testing.T) {
 		}
 	}
 	s.await(t, mfp.PushOpened)
-	if waited := time.Since(begun); waited < time.Second {
+	if waited := s.options.Clock.Now().Sub(begun); waited < time.Second {
 		t.Errorf("came back after %s", waited)
 	}
+}
+
+func TestWaitsForAPlainRelayToo(t *testing.T) {
+	relay := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host != "cloud.example" {
+			t.Errorf("asked for %s, want an absolute address at cloud.example", r.URL)
+		}
+		w.Header().Set("Retry-After", "3")
+		w.Header().Set("Proxy-Status", "relay; error=connection_limit_reached")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer relay.Close()
+	s := &site{events: make(chan mfp.Event, 100)}
+	proxy, err := url.Parse(relay.URL)
+	must(t, err)
+	s.options = mfp.Options{
+		Cloud: &url.URL{Scheme: "http", Host: "cloud.example"}, Proxy: proxy, Token: "mfp-1.x", ID: "mfp-1", Model: "SIM-100", Firmware: "1.0",
+		Clock: mfpgate.SystemClock{}, Jitter: func(time.Duration) time.Duration { return 0 }, Notify: func(e mfp.Event) { s.events <- e },
+	}
+	defer s.run(t)()
+	if e := s.await(t, mfp.Waiting); e.Text != "waiting for its turn (503, retry in 3s)" {
+		t.Errorf("got %q", e.Text)
+	}
+}
+
+func TestStalledDownloadIsBrokenOff(t *testing.T) {
+	s := newSite(t)
+	s.relay.stall = 600_000
+	s.options.Stall = 200 * time.Millisecond
+	s.Package(t, "SIM-100", "2.0", size)
+	defer s.run(t)()
+	if e := s.await(t, mfp.Interrupted); e.Bytes == 0 {
+		t.Errorf("got %+v, want a part", e)
+	}
+	if e := s.await(t, mfp.Unreachable); !strings.Contains(e.Text, mfp.ErrStalled.Error()) {
+		t.Errorf("got %q, want %q in it", e.Text, mfp.ErrStalled)
+	}
+	s.relay.set(func(r *relay) { r.stall = 0 })
+	s.await(t, mfp.Installed)
 }
 
 func TestRefusedPasswordIsSaid(t *testing.T) {

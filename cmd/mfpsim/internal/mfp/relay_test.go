@@ -18,6 +18,7 @@ type relay struct {
 	refuse   int    // so many CONNECTs get 503 with Retry-After: 1
 	cut      int64  // a tunnel ends after so many bytes to the device; 0: never
 	cuts     int    // how many tunnels may still be cut
+	stall    int64  // a tunnel carries no more than so many bytes to the device, and stays; 0: all
 	password string // if set, needed
 	clients  map[string]int
 }
@@ -57,6 +58,12 @@ func (r *relay) admit(req *http.Request) (status int, limit int64) {
 	return http.StatusOK, r.cut
 }
 
+func (r *relay) stalls() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stall
+}
+
 func (r *relay) mayCut() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,6 +100,11 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(origin, device) // ends when either end closes
 		_ = origin.Close()
 	})
+	if stall := r.stalls(); stall > 0 {
+		_, _ = io.CopyN(device, origin, stall)
+		up.Wait() // until the device has had enough
+		return
+	}
 	if limit > 0 {
 		if n, _ := io.CopyN(device, origin, limit); n < limit || r.mayCut() {
 			_ = device.Close()
