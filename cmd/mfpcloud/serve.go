@@ -33,10 +33,11 @@ func serveCommand() *cobra.Command {
 			return fmt.Errorf("region %q: must be two lower-case letters, such as jp", *region)
 		}
 		clock := mfpgate.SystemClock{}
-		log, err := telemetry.NewLogger(c.ErrOrStderr(), clock, telemetry.LogOptions{Level: *level})
-		if err != nil {
+		var least telemetry.Level
+		if err := least.Set(*level); err != nil {
 			return err
 		}
+		log := telemetry.NewLogger(c.ErrOrStderr(), clock, &least, false)
 		facts, err := openStore(c.Context(), folder, clock, log)
 		if err != nil {
 			return err

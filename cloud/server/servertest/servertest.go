@@ -40,8 +40,9 @@ func Start(t testing.TB) *Region {
 	t.Helper()
 	clock := mfpgate.SystemClock{}
 	r := &Region{Dir: t.TempDir()}
-	log, err := telemetry.NewLogger(&r.log, clock, telemetry.LogOptions{Level: "info"})
-	Must(t, err)
+	var level telemetry.Level
+	log := telemetry.NewLogger(&r.log, clock, &level, false)
+	var err error
 	r.Folder, err = provision.Open(r.Dir, clock)
 	Must(t, err)
 	s, err := server.New(server.Options{
