@@ -75,7 +75,7 @@ func (s *Server) canonical(next http.Handler) http.Handler {
 		}
 		e = e.Str(field.Region, s.Region).Str(field.Client, r.RemoteAddr).Str(field.Method, r.Method).Str(field.Destination, r.URL.Path).
 			Int(field.Status, out.status).Int64(field.BytesDown, out.bytes).Int64(field.Duration, s.Clock.Now().Sub(begun).Milliseconds()).
-			Str(field.Key, c.id)
+			Str(field.Request, c.id)
 		switch c.who.role {
 		case roleGateway:
 			e = e.Str(field.Gateway, c.who.id)

@@ -160,6 +160,29 @@ func TestDownloadGoesOnAfterARestart(t *testing.T) {
 	off()
 }
 
+func TestPartOfAnotherVersionIsThrownAway(t *testing.T) {
+	s := newSite(t)
+	s.options.State = filepath.Join(t.TempDir(), "mfp-1.json")
+	s.options.Jitter = func(bound time.Duration) time.Duration { return bound }
+	s.relay.cut, s.relay.cuts = 600_000, 1
+	p := s.Package(t, "SIM-100", "2.0", size)
+	off := s.run(t)
+	s.await(t, mfp.Interrupted)
+	off()
+	data, err := os.ReadFile(s.options.State)
+	must(t, err)
+	other := bytes.Replace(data, []byte(p.SHA256), []byte(strings.Repeat("0", 64)), 1) // in the entity tag
+	if bytes.Equal(data, other) {
+		t.Fatalf("no entity tag in %s", data)
+	}
+	must(t, os.WriteFile(s.options.State, other, 0o600))
+	defer s.run(t)()
+	if e := s.await(t, mfp.Downloading); e.Offset != 0 {
+		t.Errorf("goes on at byte %d of another version", e.Offset)
+	}
+	s.await(t, mfp.Installed)
+}
+
 func TestWrongBytesAreRefusedAndReported(t *testing.T) {
 	s := newSite(t)
 	p := s.Package(t, "SIM-100", "2.0", 100_000)
