@@ -231,7 +231,9 @@ func (d *Daemon) openStore(ctx context.Context, cfg *config.Config) error {
 	d.db = db
 	d.local, d.shared = store.Prefix(db, "local/"), store.Prefix(db, "shared/")
 	if r := db.Recovered(); r != nil {
-		d.metrics.StoreRecovered.Inc()
+		if !r.At.Before(d.started) { // the record of an earlier start stays until somebody has acknowledged it
+			d.metrics.StoreRecovered.Inc()
+		}
 		d.health.set(StoreRecovered, r.String())
 		d.log.Error().Str(field.Text, r.String()).Msg(event.StoreRecovered)
 	}
