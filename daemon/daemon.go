@@ -52,20 +52,21 @@ type Listening struct {
 // Daemon is one gateway. See New and Run.
 type Daemon struct {
 	Options
-	config   atomic.Pointer[config.Config]
-	level    telemetry.Level
-	log      telemetry.Logger
-	metrics  *telemetry.Metrics
-	db       *badger.DB
-	local    store.Store
-	shared   store.Store
-	registry *discovery.Registry
-	relay    *proxy.Relay
-	health   *health
-	history  *history
-	started  time.Time
-	stopping atomic.Bool
-	where    Listening
+	config    atomic.Pointer[config.Config]
+	level     telemetry.Level
+	log       telemetry.Logger
+	metrics   *telemetry.Metrics
+	db        *badger.DB
+	local     store.Store
+	shared    store.Store
+	registry  *discovery.Registry
+	relay     *proxy.Relay
+	contracts *contracts
+	health    *health
+	history   *history
+	started   time.Time
+	stopping  atomic.Bool
+	where     Listening
 }
 
 // New loads the configuration and opens the state. Whoever gets a Daemon must Run it, which closes it.
@@ -94,6 +95,10 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.db.Close())
 		}
 	}()
+	if d.contracts, err = newContracts(ctx, d); err != nil {
+		return nil, err
+	}
+	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.registry, err = discovery.New(ctx, discovery.Options{Clock: o.Clock, Log: d.log, Metrics: d.metrics,
 		Store: d.local}, staticDevices(cfg))
 	if err != nil {
@@ -139,6 +144,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.Go(func() error { return d.history.run(jobs) })
 	work.Go(func() error { return d.health.run(jobs) })
 	work.Go(func() error { return d.maintain(jobs) })
+	work.Go(func() error { return d.contracts.run(jobs) })
 	work.Go(func() error { return d.watchdog(jobs) })
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).

@@ -38,9 +38,10 @@ func (d *Daemon) apply(next *config.Config) error {
 	if err := d.level.Set(next.Log.Level); err != nil {
 		return err
 	}
-	d.relay.Apply(policy)
-	d.registry.Configure(staticDevices(next))
+	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.config.Store(next)
+	d.registry.Configure(staticDevices(next))
+	d.relay.Apply(policy)
 	d.log.Info().Str(field.File, d.ConfigFile).Strs(field.Keys, changes.Keys()).Msg(event.ConfigReloaded)
 	return nil
 }
