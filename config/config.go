@@ -169,7 +169,7 @@ func Load(path string) (*Config, error) {
 
 // Parse reads src, which errors call name. The error is of type Errors and never empty.
 func Parse(name string, src []byte, look Lookups) (*Config, error) {
-	r := &reader{file: name, look: look, seen: map[string]place{}, values: map[string]place{}}
+	r := &reader{file: name, look: look, seen: map[string]place{}, values: map[string]place{}, bad: map[string]bool{}}
 	c := &Config{}
 	table := keys(c)
 	table.fill()

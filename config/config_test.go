@@ -29,7 +29,9 @@ var update = flag.Bool("update", false, "write the golden files")
 // machine is what the files under testdata may refer to.
 var machine = sync.OnceValue(func() config.Lookups {
 	cert, key := certificate()
-	file := func(mode fs.FileMode, text string) *fstest.MapFile { return &fstest.MapFile{Mode: mode, Data: []byte(text)} }
+	file := func(mode fs.FileMode, text string) *fstest.MapFile {
+		return &fstest.MapFile{Mode: mode, Data: []byte(text)}
+	}
 	files := fstest.MapFS{
 		"etc/mfpgate/devices.htpasswd": file(0o640, "# devices\ncopier-2f:$2y$05$x\ninner:$2y$05$y\ninner-2:$2y$05$z\n"),
 		"etc/mfpgate/secret":           file(0o600, "s3cret\r\n"),
@@ -66,7 +68,9 @@ func certificate() (cert, key string) {
 	if err != nil {
 		panic(err)
 	}
-	block := func(kind string, b []byte) string { return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})) }
+	block := func(kind string, b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
+	}
 	return block("CERTIFICATE", der), block("PRIVATE KEY", private)
 }
 

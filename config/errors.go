@@ -47,6 +47,7 @@ type reader struct {
 	look   Lookups
 	seen   map[string]place // each key that the file has, good or bad; an item of a list stands at its value
 	values map[string]place
+	bad    map[string]bool // each key at or below which something is wrong
 	errs   Errors
 }
 
@@ -67,15 +68,13 @@ func (r *reader) fail(key, format string, args ...any) {
 func (r *reader) failAt(pos place, key, format string, args ...any) {
 	rule, fix, _ := strings.Cut(fmt.Sprintf(format, args...), "; ")
 	r.errs = append(r.errs, Error{r.file, pos.line, pos.column, key, rule, fix})
+	for r.bad[key] = true; strings.ContainsAny(key, ".["); r.bad[key] = true {
+		key = key[:strings.LastIndexAny(key, ".[")]
+	}
 }
 
 // good reports whether nothing was found wrong at or below key.
-func (r *reader) good(key string) bool {
-	return !slices.ContainsFunc(r.errs, func(e Error) bool {
-		below, ok := strings.CutPrefix(e.Key, key)
-		return ok && (below == "" || below[0] == '.' || below[0] == '[')
-	})
-}
+func (r *reader) good(key string) bool { return !r.bad[key] }
 
 func (r *reader) sorted() Errors {
 	slices.SortStableFunc(r.errs, func(a, b Error) int {

@@ -48,6 +48,9 @@ func (f form[T]) text(node ast.Node) (string, error) {
 		case f.yaml == "boolean" && plain && like:
 			return "", fmt.Errorf("must be true or false; write %t", value)
 		}
+		if _, err := f.parse(n.Value); err == nil && !plain {
+			return "", fmt.Errorf("must be %s; write %s without quotes", f.what, n.Value)
+		}
 		return "", wrong
 	case *ast.IntegerNode:
 		text := n.Token.Value
@@ -55,7 +58,7 @@ func (f form[T]) text(node ast.Node) (string, error) {
 		case f.yaml == "string" && f.zero && text == "0":
 			return text, nil
 		case f.yaml == "string":
-			return "", f.quoted(text, wrong)
+			return "", f.quoted(text)
 		case f.yaml == "integer" && octal.MatchString(text):
 			return "", fmt.Errorf("looks octal, and readers of YAML differ over it; write %s", strings.TrimLeft(text[:len(text)-1], "0")+text[len(text)-1:])
 		case f.yaml == "integer" && decimal.MatchString(text):
@@ -66,26 +69,28 @@ func (f form[T]) text(node ast.Node) (string, error) {
 		if text := n.Token.Value; f.yaml == "boolean" && (text == "true" || text == "false") {
 			return text, nil
 		} else if f.yaml == "string" {
-			return "", f.quoted(text, wrong)
+			return "", f.quoted(text)
 		}
 		return "", wrong
 	case *ast.FloatNode:
 		if f.yaml == "string" {
-			return "", f.quoted(n.Token.Value, wrong)
+			return "", f.quoted(n.Token.Value)
 		}
 		return "", wrong
 	case *ast.LiteralNode:
 		return "", errors.New("is a block of lines; write it on one line")
+	case *ast.MappingNode, *ast.SequenceNode:
+		return "", errors.New("must be a single value; remove the brackets and the keys below")
 	}
 	return "", wrong
 }
 
 // quoted asks for quotes where they are all that is missing.
-func (f form[T]) quoted(text string, wrong error) error {
-	if _, err := f.parse(text); err == nil {
-		return fmt.Errorf("must be text; write \"%s\" in quotes", text)
+func (f form[T]) quoted(text string) error {
+	if _, err := f.parse(text); err != nil {
+		return f.explain(err)
 	}
-	return wrong
+	return fmt.Errorf("must be text; write \"%s\" in quotes", text)
 }
 
 // explain gives errForm its words.

@@ -128,6 +128,9 @@ func duration(low, high time.Duration) form[time.Duration] {
 		yaml: "string", pattern: durationPattern,
 		what: fmt.Sprintf("a duration from %s to %s", durationText(low), durationText(high)), example: "it with its unit, such as 30s or 1h30m",
 		parse: func(s string) (time.Duration, error) {
+			if len(s) <= 6 && decimal.MatchString(s) {
+				return 0, fmt.Errorf("must have a unit; write %ss, or h or m for s", s)
+			}
 			parts := durationPattern.FindStringSubmatch(s)
 			if s == "" || parts == nil {
 				return 0, errForm
@@ -196,6 +199,9 @@ func rate() form[ByteSize] {
 func hostPort() form[string] {
 	f := matching(hostPortPattern, "host:port", `an address such as "127.0.0.1:9631" or ":8443"`)
 	f.parse = func(s string) (string, error) {
+		if validPort(s) {
+			return "", fmt.Errorf("must be host:port; write \":%s\"", s)
+		}
 		host, port, err := net.SplitHostPort(s)
 		if err != nil || !decimal.MatchString(port) {
 			return "", errForm
@@ -217,11 +223,11 @@ func hostPattern() form[mfpgate.HostPattern] {
 	return form[mfpgate.HostPattern]{
 		yaml: "string", pattern: textPattern, what: "a name, *.domain, an address or a network", example: `a host such as "*.cloud.example"`,
 		parse: func(s string) (mfpgate.HostPattern, error) {
-			if len(s) > 255 {
+			if len(s) > 255 || strings.Contains(s, "@") {
 				return mfpgate.HostPattern{}, errForm
 			}
 			if s == "*" {
-				return mfpgate.HostPattern{}, errors.New("would allow every host; write the names or domains that devices need")
+				return mfpgate.HostPattern{}, errors.New("names every host; write the names and domains that are meant")
 			}
 			return mfpgate.ParseHostPattern(s)
 		},
@@ -264,7 +270,7 @@ func address() form[netip.Addr] {
 	}
 }
 
-// proxyURL and cloudURL never repeat what they refuse but its host, because people put passwords into URLs.
+// proxyURL and cloudURL repeat no more than the host of what they refuse, because people put passwords into URLs.
 func proxyURL() form[*url.URL] {
 	f := form[*url.URL]{yaml: "string", pattern: textPattern, what: "http://host:port and nothing more", example: `a URL such as "http://corp-proxy:8080"`}
 	f.parse = func(s string) (*url.URL, error) {

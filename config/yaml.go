@@ -14,9 +14,17 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxDepth bounds nesting; the format itself has six levels. goccy/go-yaml's parser recurses, and its time grows with the
-// square of the depth, so the bound is kept on its tokens, before it runs.
-const maxDepth = 16
+// Bounds far above what the format needs. goccy/go-yaml's parser recurses with the depth, and its time grows with the square
+// of the depth, of the keys in one mapping and of the empty items (105000 keys took 92 s), so they are kept on its tokens,
+// before it runs.
+const (
+	maxDepth = 16
+	maxKeys  = 1000
+	maxEmpty = 1000
+)
+
+// block is an open block collection.
+type block struct{ column, keys int }
 
 // document returns the one mapping that the file is, or reports why there is none.
 func (r *reader) document(src []byte) *ast.MappingNode {
@@ -92,8 +100,8 @@ func (r *reader) parse(src string) (file *ast.File, err error) {
 }
 
 func (r *reader) tokens(tokens token.Tokens) {
-	flow, started := 0, false
-	var blocks []int // columns of the open block collections
+	flow, empty, started := 0, 0, false
+	var blocks []block
 	for i, t := range tokens {
 		refuse := func(format string, args ...any) { r.failAt(placeAt(t), "yaml", format, args...) }
 		switch t.Type {
@@ -116,7 +124,10 @@ func (r *reader) tokens(tokens token.Tokens) {
 		case token.SequenceStartType, token.MappingStartType:
 			flow++
 		case token.SequenceEndType, token.MappingEndType:
-			flow = max(flow-1, 0)
+			if flow--; flow < 0 {
+				refuse("closes a bracket that is not open; remove it or open it before")
+				return
+			}
 		case token.SequenceEntryType, token.MappingValueType:
 			if flow > 0 || i == 0 && t.Type == token.MappingValueType {
 				break
@@ -124,13 +135,22 @@ func (r *reader) tokens(tokens token.Tokens) {
 			column := t.Position.Column
 			if t.Type == token.MappingValueType {
 				column = tokens[i-1].Position.Column
+			} else if i > 0 && tokens[i-1].Type == token.SequenceEntryType {
+				empty++
 			}
-			for len(blocks) > 0 && blocks[len(blocks)-1] > column {
+			for len(blocks) > 0 && blocks[len(blocks)-1].column > column {
 				blocks = blocks[:len(blocks)-1]
 			}
-			if len(blocks) == 0 || blocks[len(blocks)-1] < column {
-				blocks = append(blocks, column)
+			if len(blocks) == 0 || blocks[len(blocks)-1].column < column {
+				blocks = append(blocks, block{column: column})
 			}
+			if t.Type == token.MappingValueType {
+				blocks[len(blocks)-1].keys++
+			}
+		}
+		if len(blocks) > 0 && blocks[len(blocks)-1].keys > maxKeys || empty > maxEmpty {
+			refuse("has too many keys or empty items; see the shipped example")
+			return
 		}
 		if len(blocks)+flow > maxDepth {
 			refuse("is nested more than %d deep; see the shipped example", maxDepth)

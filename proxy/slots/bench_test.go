@@ -33,7 +33,7 @@ func BenchmarkMove(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer c.Close()
-			ctx := context.Background()
+			ctx := b.Context()
 			if err := c.Move(ctx); err != nil {
 				b.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func BenchmarkTurn(b *testing.B) {
 			o := options()
 			o.Clock, o.Capacity, o.QueueLimit, o.QueueTimeout = mfpgate.SystemClock{}, always(1), n+1, time.Hour
 			a := slots.New(o)
-			ctx, cancel := context.WithCancel(context.Background())
+			ctx, cancel := context.WithCancel(b.Context())
 			turns := make(chan *slots.Conn)
 			exits := make(chan struct{}, n+1)
 			enter := func(i int) {
@@ -82,7 +82,7 @@ func BenchmarkTurn(b *testing.B) {
 			for i := range n + 1 {
 				enter(i)
 			}
-			for a.Count().Queued < n {
+			for a.Count().Queued < n { // until all have come
 			}
 			i := n + 1
 			b.ReportAllocs()

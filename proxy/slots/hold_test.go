@@ -147,7 +147,7 @@ func TestAQueueCostsFewTimers(t *testing.T) {
 
 func TestCapacityFollowsTheCalendar(t *testing.T) {
 	o := options()
-	edges := []time.Time{monday.Add(time.Minute), monday.Add(2 * time.Minute)}
+	edges := []time.Time{monday.Add(time.Minute), monday.Add(70 * time.Second)}
 	o.QueueTimeout = time.Hour
 	o.Capacity = func(now time.Time) (int, time.Time) {
 		switch {
@@ -172,7 +172,7 @@ func TestCapacityFollowsTheCalendar(t *testing.T) {
 		conns[1].Close()
 		s.wantCount("1/1/0 of 1") // and no grant until below
 		w.waits()
-		s.advance(time.Minute)
+		s.advance(10 * time.Second)
 		w.want(nil) // at the edge, although nobody came or left
 		s.wantCount("2/0/0 of 2")
 	})
@@ -195,6 +195,55 @@ func TestAStepOfTheWallClockOverAnEdgeIsNoticed(t *testing.T) {
 		s.clock.step.Store(int64(10 * time.Hour)) // no timer knows of it
 		s.advance(30 * time.Second)
 		w.want(nil)
+	})
+}
+
+func TestAClockThatIsSetBackOverAnEdgeIsNoticed(t *testing.T) {
+	o := options()
+	edge := monday.Add(time.Hour)
+	o.Capacity = func(now time.Time) (int, time.Time) {
+		if now.Before(edge) {
+			return 5, edge
+		}
+		return 1, time.Time{}
+	}
+	bubble(t, o, func(s *site) {
+		s.wantCount("0/0/0 of 5")
+		s.clock.step.Store(int64(2 * time.Hour))
+		s.wantCount("0/0/0 of 1")
+		s.clock.step.Store(0)
+		s.wantCount("0/0/0 of 5")
+	})
+}
+
+func TestTwoSetUpsOfOneConnectionAreOverByOneEstablished(t *testing.T) {
+	o := options()
+	o.Capacity = always(1)
+	bubble(t, o, func(s *site) {
+		busy, c := s.open("busy"), s.connect("a")
+		w1, w2 := s.setUp(s.ctx, c), s.setUp(s.ctx, c)
+		busy.Close()
+		synctest.Wait()
+		w1.want(nil)
+		w2.want(nil)
+		s.setUp(s.ctx, c).want(nil)
+		c.Established()
+		s.advance(5 * time.Second)
+		s.wantCount("0/0/0 of 1")
+	})
+}
+
+// Run wakes at most each 10 ms, so a slot may have lapsed although nobody has taken it back yet.
+func TestALapsedSlotIsNotMovedInWhileOthersWait(t *testing.T) {
+	o := options()
+	o.Capacity = always(1)
+	bubble(t, o, func(s *site) {
+		a := s.open("a")
+		w := s.setUp(s.ctx, s.connect("b"))
+		s.clock.step.Store(int64(5 * time.Second)) // Run does not see it pass
+		wa := s.move(a)
+		w.want(nil)
+		wa.waits()
 	})
 }
 

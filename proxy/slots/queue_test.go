@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mfpgate/mfpgate/proxy/slots"
-	"github.com/mfpgate/mfpgate/telemetry"
 )
 
 func TestOnePlacePerDeviceAndAllItsConnectionsAreReleasedTogether(t *testing.T) {
@@ -98,83 +97,6 @@ func TestADeviceThatHadItsTurnGoesToTheTail(t *testing.T) {
 	})
 }
 
-func TestAWaitThatIsOverIsRefusedAndThePlaceIsKeptForTwiceRetryAfter(t *testing.T) {
-	o := options()
-	o.Capacity = always(1)
-	for _, test := range []struct {
-		rule   string
-		late   time.Duration
-		served slots.Key
-	}{
-		{"who returns in the last moment has its old place", 0, "first"},
-		{"who returns later has the tail", 2, "second"},
-	} {
-		t.Run(test.rule, func(t *testing.T) {
-			bubble(t, o, func(s *site) {
-				busy := s.open("busy")
-				first := s.connect("first")
-				w := s.setUp(s.ctx, first)
-				for range 10 {
-					s.advance(3 * time.Second)
-					if err := busy.Move(s.ctx); err != nil {
-						t.Fatal(err)
-					}
-				}
-				after := w.refused(slots.ReasonQueueTimeout)
-				if after != 30*time.Second {
-					t.Errorf("Retry-After is %v, want the queue time-out while no turn was seen", after)
-				}
-				first.Close()
-				s.wantCount("1/0/1 of 1")
-				for waited := time.Duration(0); waited < 2*after; waited += 4 * time.Second {
-					if err := busy.Move(s.ctx); err != nil {
-						t.Fatal(err)
-					}
-					s.advance(4 * time.Second)
-				}
-				second := s.connect("second")
-				ws := s.setUp(s.ctx, second)
-				ws.waits()
-				if err := busy.Move(s.ctx); err != nil {
-					t.Fatal(err)
-				}
-				s.advance(test.late)
-				wf := s.setUp(s.ctx, s.connect("first"))
-				wf.waits()
-				busy.Close()
-				synctest.Wait()
-				if got := s.grants[len(s.grants)-1]; got != test.served {
-					t.Errorf("%s has the turn, want %s", got, test.served)
-				}
-			})
-		})
-	}
-}
-
-func TestAKeptPlaceDoesNotHoldUpThosePresentBehindIt(t *testing.T) {
-	o := options()
-	o.Capacity = always(1)
-	bubble(t, o, func(s *site) {
-		busy := s.open("busy")
-		w := s.setUp(s.ctx, s.connect("gone"))
-		for range 10 {
-			s.advance(3 * time.Second)
-			_ = busy.Move(s.ctx)
-		}
-		w.refused(slots.ReasonQueueTimeout)
-		behind := s.connect("behind")
-		wb := s.setUp(s.ctx, behind)
-		wb.waits()
-		busy.Close()
-		synctest.Wait()
-		wb.want(nil)
-		s.wantCount("1/0/1 of 1")
-		behind.Close()
-		s.setUp(s.ctx, s.connect("gone")).want(nil) // a slot is free and nobody waits: served at once
-		s.wantCount("1/0/0 of 1")
-	})
-}
-
 func TestATunnelIsCutWithAReasonWhenItsTurnDoesNotCome(t *testing.T) {
 	o := options()
 	o.Capacity = always(1)
@@ -244,29 +166,6 @@ func TestBeyondTheQueueLimitOneIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
-func TestRetryAfterFollowsTheRateOfTurns(t *testing.T) {
-	o := options()
-	o.Capacity, o.QueueLimit = always(1), 10
-	bubble(t, o, func(s *site) {
-		conns := []*slots.Conn{s.open("d0")}
-		for i := range 10 {
-			c := s.connect(slots.Key(fmt.Sprint("d", i+1)))
-			s.setUp(s.ctx, c)
-			conns = append(conns, c)
-		}
-		for i := range 8 { // a turn each 2 s
-			s.advance(2 * time.Second)
-			conns[i].Close()
-		}
-		for i := range 8 {
-			s.setUp(s.ctx, s.connect(slots.Key(fmt.Sprint("e", i)))).waits()
-		}
-		if got := s.setUp(s.ctx, s.connect("f")).refused(slots.ReasonQueueFull); got < 20*time.Second || got > 24*time.Second {
-			t.Errorf("Retry-After is %v, want about 11 turns of 2 s", got)
-		}
-	})
-}
-
 func TestADeviceHasOnlySoManyConnections(t *testing.T) {
 	o := options()
 	o.Connections = 2
@@ -283,72 +182,6 @@ func TestADeviceHasOnlySoManyConnections(t *testing.T) {
 		s.connect("a")
 		if _, err := s.Connect("a"); err == nil {
 			t.Error("a connection that was closed twice freed two places")
-		}
-	})
-}
-
-func TestStateIsBoundedByOpenConnectionsAndTheQueueLimit(t *testing.T) {
-	o := options()
-	o.Capacity, o.QueueLimit = always(1), 20
-	bubble(t, o, func(s *site) {
-		s.setUp(s.ctx, s.connect("busy")).want(nil)
-		for wave := range 4 { // of new names, each of which waits until it is refused and never comes back
-			var conns []*slots.Conn
-			for i := range 50 {
-				c := s.connect(slots.Key(fmt.Sprint("w", wave, "-", i)))
-				s.setUp(s.ctx, c)
-				conns = append(conns, c)
-			}
-			s.advance(30 * time.Second)
-			for _, c := range conns {
-				c.Close()
-			}
-			if got := s.Size(); got > 21 {
-				t.Fatalf("wave %d: %d devices are remembered, want at most the one connection and 20 places", wave, got)
-			}
-		}
-		s.advance(61 * time.Second)
-		s.wantCount("1/0/0 of 1")
-		if got := s.Size(); got != 1 {
-			t.Errorf("%d devices are remembered, want only the one with a connection", got)
-		}
-	})
-}
-
-func TestSnapshotSaysWhatEachDeviceHas(t *testing.T) {
-	o := options()
-	o.Metrics = telemetry.NewMetrics()
-	bubble(t, o, func(s *site) {
-		s.open("idle")
-		s.advance(6 * time.Second)
-		for _, d := range []slots.Key{"x", "y"} {
-			s.setUp(s.ctx, s.connect(d)).want(nil)
-		}
-		away := s.connect("away")
-		s.setUp(s.ctx, away)
-		took := s.clock.Now()
-		s.advance(30 * time.Second)
-		away.Close()
-		s.setUp(s.ctx, s.connect("q1"))
-		s.setUp(s.ctx, s.connect("q2"))
-		s.setUp(s.ctx, s.connect("q2"))
-		now := s.clock.Now()
-		want := slots.Snapshot{Capacity: 2, Served: 2, Queued: 2, Away: 1, Devices: []slots.Device{
-			{Key: "away", State: slots.StateAway, Position: 1, Since: took, KeptUntil: now.Add(time.Minute)},
-			{Key: "q1", State: slots.StateQueued, Connections: 1, Position: 1, Since: now},
-			{Key: "q2", State: slots.StateQueued, Connections: 2, Position: 2, Since: now},
-			{Key: "idle", State: slots.StateIdle, Connections: 1},
-			{Key: "x", State: slots.StateHeld, Connections: 1},
-			{Key: "y", State: slots.StateHeld, Connections: 1},
-		}}
-		got := s.Snapshot()
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("snapshot (-want +got):\n%s", diff)
-		}
-		for name, want := range map[string]float64{"served": 2, "queued": 2} {
-			if got := o.Metrics.Value("mfpgate_relay_devices", "state", name); got != want {
-				t.Errorf("metric of %s is %v, want %v", name, got, want)
-			}
 		}
 	})
 }

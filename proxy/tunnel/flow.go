@@ -98,10 +98,10 @@ func (f *flow) turn(n *int) error {
 	if f.t.Turn == nil {
 		return nil
 	}
-	if err := f.t.Turn.Move(life{f.t}); err != nil {
+	if err := f.t.Turn.Take(life{f.t}, *n); err != nil {
 		return err
 	}
-	return f.t.Turn.Take(life{f.t}, *n)
+	return f.t.Turn.Move(life{f.t})
 }
 
 // isReadable parks the goroutine until bytes, the end or an error are there, and reads nothing.

@@ -24,10 +24,10 @@ const (
 
 // Turn is the right of a tunnel's device to move bytes. Both calls may wait; a mfpgate.Refused cuts the tunnel.
 type Turn interface {
-	// Move is called before bytes are read.
-	Move(ctx context.Context) error
-	// Take is called for each n of them.
+	// Take is called before n bytes are read, for the device's rate.
 	Take(ctx context.Context, n int) error
+	// Move is called after it, because a turn may pass while the rate is waited for.
+	Move(ctx context.Context) error
 }
 
 // Limits bound the states of a tunnel in which nothing moves.
