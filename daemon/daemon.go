@@ -153,7 +153,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	cause := d.wait(ctx, failed.Done())
 
 	d.stopping.Store(true)
-	d.notify("STOPPING=1")
+	d.notifyStopping()
 	d.log.Info().Str(field.Signal, cause).Msg(event.DaemonStopping)
 	endJobs()
 	err = work.Wait()
