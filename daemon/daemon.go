@@ -139,7 +139,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.Go(func() error { return d.history.run(jobs) })
 	work.Go(func() error { return d.health.run(jobs) })
 	work.Go(func() error { return d.maintain(jobs) })
-	work.Go(func() error { return d.watchdog(jobs) })
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)
@@ -147,6 +146,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.log.Info().Str(field.Key, key).Msg(event.ConfigOff)
 	}
 	d.notify("READY=1")
+	work.Go(func() error { return d.watchdog(jobs) })
 	if d.Ready != nil {
 		d.Ready(d.where)
 	}
