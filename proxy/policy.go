@@ -69,7 +69,7 @@ func (p *Policy) maxTurn() int {
 	if p.Rate <= 0 {
 		return 0
 	}
-	return max(1<<10, int(min(p.Rate*int64(p.Linger)/int64(4*time.Second), 1<<20)))
+	return int(min(max(float64(p.Rate)*p.Linger.Seconds()/4, 1<<10), 1<<20))
 }
 
 // Devices is the registry's part: who a connection is. Calls come from every connection at once and must not wait.
