@@ -39,8 +39,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestInstalledGateway boots, and reports what the checks inside (TestInside) found.
+// TestInstalledGateway boots, and reports what the checks found, which is this same test inside.
 func TestInstalledGateway(t *testing.T) {
+	if os.Getenv(part) == checks {
+		inside(t)
+		return
+	}
 	need.Root(t)
 	need.That(t, isThere(systemd), "systemd is not installed; `make deps` installs it")
 	need.Program(t, "journalctl")

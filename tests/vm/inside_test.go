@@ -1,17 +1,389 @@
 package vm_test
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-func TestInside(t *testing.T) {
-	if os.Getenv(part) != checks {
-		t.Skip("runs inside the system that TestInstalledGateway boots")
+// soon is the deadline for a state that systemd brings about.
+const soon = 20 * time.Second
+
+const (
+	configFile = "/etc/mfpgate/mfpgate.yaml"
+	dropIn     = "/etc/systemd/system/mfpgate.service.d/test.conf"
+	relay      = "127.0.0.1:3128"
+)
+
+// run executes a program and returns what it says and its exit status.
+func run(t *testing.T, name string, args ...string) (out string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	text, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", name, err)
 	}
-	out, err := exec.Command("systemctl", "is-system-running").CombinedOutput()
-	t.Logf("%s %v", out, err)
-	out, err = exec.Command("systemctl", "--failed", "--no-legend").CombinedOutput()
-	t.Logf("%s %v", out, err)
+	return strings.TrimSpace(string(text)), cmd.ProcessState.ExitCode()
+}
+
+// must is run for what may not fail.
+func must(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, status := run(t, name, args...)
+	if status != 0 {
+		t.Fatalf("%s %s: exit %d: %s", name, strings.Join(args, " "), status, out)
+	}
+	return out
+}
+
+func property(t *testing.T, name string) string {
+	t.Helper()
+	return must(t, "systemctl", "show", "-P", name, "mfpgate.service")
+}
+
+// until polls for a state.
+func until(t *testing.T, what string, there func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(soon); !there(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			status, _ := run(t, "systemctl", "status", "--no-pager", "-l", "mfpgate.service")
+			t.Fatalf("not within %s: %s\n%s", soon, what, status)
+		}
+	}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// override writes the drop-in as an administrator would.
+func override(t *testing.T, service string) {
+	t.Helper()
+	write(t, dropIn, "[Service]\nLoadCredential=cloud-token:/etc/mfpgate/cloud-token\n"+service)
+	must(t, "systemctl", "daemon-reload")
+}
+
+func config(port string) string {
+	return fmt.Sprintf(`site: {name: vm, region: jp, time_zone: UTC}
+state_dir: /var/lib/mfpgate
+relay:
+  clients: [127.0.0.0/8]
+  allow: [{host: 127.0.0.1, ports: [%s], private: true}]
+  capacity: {linger: 50ms}
+cloud: {url: "https://jp.cloud.example", gateway_id: vm-1, token: {credential: cloud-token}}
+`, port)
+}
+
+func configure(t *testing.T, port, more string) {
+	t.Helper()
+	write(t, configFile, config(port)+more)
+}
+
+// fetch gets a URL through the relay and returns the status and the body.
+func fetch(t *testing.T, address string) (status int, body string) {
+	t.Helper()
+	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: relay}), DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: transport, Timeout: soon}).Get(address)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(text)
+}
+
+// origin is a server behind the relay; port is where it listens.
+func origin(t *testing.T, says string) (address, port string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, says) }))
+	t.Cleanup(s.Close)
+	_, port, _ = net.SplitHostPort(s.Listener.Addr().String())
+	return s.URL, port
+}
+
+// inside runs as root in the booted system. The parts build on each other: a life of one installation.
+func inside(t *testing.T) {
+	one, onePort := origin(t, "one")
+	two, twoPort := origin(t, "two")
+	for _, p := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"sysusers and tmpfiles make the user and the folders", testFolders},
+		{"the service starts and relays", func(t *testing.T) { testStart(t, one, onePort) }},
+		{"the sandbox holds", testSandbox},
+		{"a reload changes the rules, or nothing", func(t *testing.T) { testReload(t, one, onePort, two, twoPort) }},
+		{"a device that calls during a restart is served", func(t *testing.T) { testRestart(t, two) }},
+		{"a daemon that hangs is restarted", func(t *testing.T) { testWatchdog(t, two) }},
+		{"the journal has each event's priority", testJournal},
+		{"a stop drains for as long as the configuration says", testStop},
+	} {
+		if !t.Run(p.name, p.test) {
+			return
+		}
+	}
+}
+
+func testFolders(t *testing.T) {
+	must(t, "systemd-sysusers", "/usr/lib/sysusers.d/mfpgate.conf")
+	must(t, "systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/mfpgate.conf")
+	for _, tt := range []struct{ dir, want string }{
+		{"/etc/mfpgate", "root:mfpgate 750"},
+		{"/var/lib/mfpgate", "mfpgate:mfpgate 700"},
+		{"/var/cache/mfpgate", "mfpgate:mfpgate 700"},
+	} {
+		if got := must(t, "stat", "-c", "%U:%G %a", tt.dir); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.dir, got, tt.want)
+		}
+	}
+}
+
+// sandboxed is run by the service itself, before the daemon, under all that the unit says.
+const sandboxed = `
+{
+  id -un
+  touch /etc/mfpgate-test 2>&1
+  touch /usr/bin/mfpgate-test 2>&1
+  ls /tmp/mfpgate-marker 2>&1
+  ls -d /proc/1 2>&1
+  chmod u+s $STATE_DIRECTORY/probe 2>&1
+  unshare --user true 2>&1
+  ls /dev/full /dev/tty9 2>&1
+  ulimit -n
+  cat $CREDENTIALS_DIRECTORY/cloud-token 2>&1
+} >$STATE_DIRECTORY/probe
+`
+
+func testStart(t *testing.T, one, port string) {
+	write(t, "/etc/mfpgate/cloud-token", "a secret\n")
+	must(t, "chmod", "0600", "/etc/mfpgate/cloud-token") // root's alone: systemd passes it on
+	configure(t, port, "")
+	write(t, "/job/sandboxed", sandboxed)
+	write(t, "/tmp/mfpgate-marker", "")
+	override(t, "ExecStartPre=/bin/sh /job/sandboxed\n")
+	must(t, "systemctl", "start", "mfpgate.service")
+	if got := must(t, "systemctl", "is-active", "mfpgate.service", "mfpgate.socket"); got != "active\nactive" {
+		t.Errorf("service and socket: got %q, want both active", got)
+	}
+	if status, body := fetch(t, one); status != 200 || body != "one" {
+		t.Errorf("through the relay: got %d %q, want 200 one", status, body)
+	}
+	if said := must(t, "mfpgate", "status", "--json", "--socket", "/run/mfpgate/control.sock"); !strings.Contains(said, `"vm"`) {
+		t.Errorf("mfpgate status as root: got %s, want the site", said)
+	}
+}
+
+func testSandbox(t *testing.T) {
+	var most unix.Rlimit // that this machine lets its system give
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &most); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("/var/lib/mfpgate/probe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"mfpgate\n",
+		"'/etc/mfpgate-test': Read-only file system",
+		"'/usr/bin/mfpgate-test': Read-only file system",
+		"'/tmp/mfpgate-marker': No such file",
+		"'/proc/1': No such file",
+		"changing permissions of '/var/lib/mfpgate/probe': Operation not permitted",
+		"unshare failed: Operation not permitted",
+		"/dev/full\n",
+		fmt.Sprintf("\n%d\n", min(65536, most.Max)),
+		"a secret\n",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the sandbox, want %q in:\n%s", want, text)
+		}
+	}
+	status, err := os.ReadFile("/proc/" + property(t, "MainPID") + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := must(t, "id", "-u", "mfpgate")
+	for _, want := range []string{"Uid:\t" + strings.Join([]string{uid, uid, uid, uid}, "\t"), "NoNewPrivs:\t1", "Seccomp:\t2",
+		"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"} {
+		if !strings.Contains(string(status), want+"\n") {
+			t.Errorf("the daemon's status, want %q in:\n%s", want, status)
+		}
+	}
+	if out, code := run(t, "runuser", "-u", "nobody", "--", "cat", configFile); code == 0 {
+		t.Errorf("anybody reads %s: %s", configFile, out)
+	}
+}
+
+func testReload(t *testing.T, one, onePort, two, twoPort string) {
+	pid := property(t, "MainPID")
+	if status, _ := fetch(t, two); status != 403 {
+		t.Fatalf("a destination that is not allowed: got %d, want 403", status)
+	}
+	configure(t, twoPort, "")
+	must(t, "systemctl", "reload", "mfpgate.service")
+	until(t, "the new rules are in force", func() bool {
+		a, _ := fetch(t, one)
+		b, _ := fetch(t, two)
+		return a == 403 && b == 200
+	})
+
+	configure(t, onePort, "nonsense: 1\nlog: {level: loud}\n")
+	if _, code := run(t, "systemctl", "reload", "mfpgate.service"); code == 0 {
+		t.Error("the reload of a bad file succeeded")
+	}
+	said := must(t, "journalctl", "-q", "-u", "mfpgate.service", "-o", "cat")
+	for _, want := range []string{configFile + ":9:1: nonsense", configFile + ":10:"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("a refused reload, want %q in the journal:\n%s", want, said)
+		}
+	}
+	must(t, "systemctl", "kill", "--kill-whom=main", "-s", "HUP", "mfpgate.service") // past the check
+	until(t, "the daemon refuses the bad file", func() bool {
+		return strings.Contains(must(t, "journalctl", "-q", "-u", "mfpgate.service", "-o", "cat"), `"message":"config.refused"`)
+	})
+	if status, body := fetch(t, two); status != 200 || body != "two" {
+		t.Errorf("after a refused reload: got %d %q, want the old rules, 200 two", status, body)
+	}
+	if state, now := property(t, "ActiveState"), property(t, "MainPID"); state != "active" || now != pid {
+		t.Errorf("after the reloads: %s with pid %s, want active with pid %s", state, now, pid)
+	}
+	configure(t, twoPort, "")
+	must(t, "systemctl", "reload", "mfpgate.service")
+}
+
+// A pipe without a reader holds the new daemon's start until the test lets it go.
+func testRestart(t *testing.T, two string) {
+	const hold = "/run/mfpgate-hold"
+	must(t, "mkfifo", "-m", "0644", hold)
+	override(t, "ExecStartPre=/bin/sh -c 'read go <"+hold+"'\n")
+	before := property(t, "MainPID")
+	must(t, "systemctl", "restart", "--no-block", "mfpgate.service")
+	until(t, "the old daemon is gone and the new one not there yet", func() bool { return property(t, "SubState") == "start-pre" })
+
+	conn, err := net.DialTimeout("tcp", relay, soon)
+	if err != nil {
+		t.Fatalf("a device that calls during the restart: %v, want it to wait", err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "GET %s/ HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", two, strings.TrimPrefix(two, "http://")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(hold, []byte("go\n"), 0); err != nil { // returns when the pipe is read
+		t.Fatal(err)
+	}
+	if err := conn.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("the device that waited: %v", err)
+	}
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || string(body) != "two" {
+		t.Errorf("the device that waited: got %d %q, want 200 two", resp.StatusCode, body)
+	}
+	if now := property(t, "MainPID"); now == before {
+		t.Errorf("the daemon is still pid %s", now)
+	}
+}
+
+func testWatchdog(t *testing.T, two string) {
+	override(t, "WatchdogSec=2\nRestartSec=100ms\n")
+	must(t, "systemctl", "restart", "mfpgate.service")
+	must(t, "systemctl", "kill", "--kill-whom=main", "-s", "STOP", "mfpgate.service")
+	until(t, "a restart by the watchdog", func() bool {
+		n, err := strconv.Atoi(property(t, "NRestarts"))
+		return err == nil && n == 1 && property(t, "ActiveState") == "active"
+	})
+	if status, body := fetch(t, two); status != 200 || body != "two" {
+		t.Errorf("after the restart: got %d %q, want 200 two", status, body)
+	}
+}
+
+func testJournal(t *testing.T) {
+	for _, tt := range []struct{ priority, event string }{{"6", "daemon.started"}, {"3", "config.refused"}} {
+		said := must(t, "journalctl", "-q", "-u", "mfpgate.service", "-o", "cat", "PRIORITY="+tt.priority, "--grep", tt.event)
+		for line := range strings.SplitSeq(said, "\n") {
+			if !strings.HasPrefix(line, "{") {
+				t.Errorf("priority %s: got %q, want JSON without its prefix", tt.priority, line)
+			}
+		}
+	}
+}
+
+// The unit allows one second, the configuration more: the daemon must ask for it.
+func testStop(t *testing.T) {
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer echo.Close()
+	go func() { // ends with the listener and the tunnel
+		if c, err := echo.Accept(); err == nil {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(echo.Addr().String())
+	write(t, configFile, strings.Replace(config(port), "linger: 50ms}", "linger: 50ms}\n  timeouts: {drain: 30s}", 1))
+	override(t, "TimeoutStopSec=1\n")
+	must(t, "systemctl", "restart", "mfpgate.service")
+
+	tunnel, err := net.DialTimeout("tcp", relay, soon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tunnel.Close()
+	if err := tunnel.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(tunnel)
+	fmt.Fprintf(tunnel, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", echo.Addr())
+	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("CONNECT: %v, %v, want 200", resp, err)
+	}
+	must(t, "systemctl", "stop", "mfpgate.socket") // or a device would start the service again
+	must(t, "systemctl", "stop", "--no-block", "mfpgate.service")
+	until(t, "the daemon drains", func() bool { return property(t, "SubState") == "stop-sigterm" })
+	for began := time.Now(); time.Since(began) < 2*time.Second; {
+		if _, err := io.WriteString(tunnel, "x"); err != nil {
+			t.Fatalf("the tunnel, %s into the stop: %v", time.Since(began), err)
+		}
+		if _, err := in.ReadByte(); err != nil {
+			t.Fatalf("the tunnel, %s into the stop: %v, want it to live on", time.Since(began), err)
+		}
+	}
+	_ = tunnel.Close()
+	until(t, "the daemon ends", func() bool { return property(t, "ActiveState") != "deactivating" })
+	if state, result, code := property(t, "ActiveState"), property(t, "Result"), property(t, "ExecMainStatus"); state != "inactive" || result != "success" || code != "0" {
+		t.Errorf("after the stop: %s, %s, exit %s, want inactive, success, exit 0", state, result, code)
+	}
 }

@@ -48,6 +48,11 @@ func becomeSystemd(job string) error {
 	if err := install(root, job); err != nil {
 		return err
 	}
+	for _, capability := range []uintptr{unix.CAP_SYS_MODULE, unix.CAP_SYS_TIME} { // what no namespace holds back
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+			return fmt.Errorf("drop capability %d: %w", capability, err)
+		}
+	}
 	if err := unix.Sethostname([]byte("mfpgate-vm")); err != nil {
 		return err
 	}
@@ -76,7 +81,6 @@ func furnish(root, job string) error {
 		{"proc", "/proc", ""}, {"sysfs", "/sys", ""}, {"cgroup2", "/sys/fs/cgroup", ""},
 		{"tmpfs", "/run", "mode=0755"}, {"tmpfs", "/tmp", "mode=1777"}, {"tmpfs", "/dev", "mode=0755"},
 		{"tmpfs", "/etc/systemd/system", "mode=0755"}, // no unit that the machine's owner enabled or changed
-		{"tmpfs", "/etc/mfpgate", "mode=0755"}, {"tmpfs", "/var/lib/mfpgate", "mode=0755"}, {"tmpfs", "/var/cache/mfpgate", "mode=0755"},
 		{"tmpfs", "/var/log", "mode=0755"},
 	} {
 		at := filepath.Join(root, m.at)
@@ -85,6 +89,16 @@ func furnish(root, job string) error {
 		}
 		if err := unix.Mount(m.kind, at, m.kind, 0, m.options); err != nil {
 			return fmt.Errorf("mount %s: %w", m.at, err)
+		}
+	}
+	// Kernel settings are the machine's, too.
+	for _, at := range []string{"/proc/sys", "/sys"} {
+		at = filepath.Join(root, at)
+		if err := unix.Mount(at, at, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", at, err)
+		}
+		if err := unix.Mount("", at, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			return fmt.Errorf("make %s read-only: %w", at, err)
 		}
 	}
 	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
@@ -114,11 +128,17 @@ func furnish(root, job string) error {
 }
 
 // masked are units that have nothing to do here, or would wait for a device.
-var masked = []string{"systemd-timesyncd.service", "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udevd-control.socket",
+var masked = []string{"systemd-timesyncd.service", "systemd-sysctl.service", "systemd-modules-load.service", "systemd-binfmt.service",
+	"proc-sys-fs-binfmt_misc.automount", "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udevd-control.socket",
 	"systemd-udevd-kernel.socket", "systemd-remount-fs.service", "systemd-networkd.service", "dev-hugepages.mount"}
 
 // install puts the gateway where its package would, and beside it the service that runs the checks.
 func install(root, job string) error {
+	for _, own := range []string{"etc/mfpgate", "var/lib/mfpgate", "var/cache/mfpgate"} { // hidden in the overlay, if the machine has one
+		if err := os.RemoveAll(filepath.Join(root, own)); err != nil {
+			return err
+		}
+	}
 	files := map[string]string{
 		"/etc/fstab":                           "",
 		"/etc/systemd/journald.conf.d/vm.conf": "[Journal]\nStorage=volatile\n",
@@ -129,7 +149,7 @@ FailureAction=poweroff-force
 [Service]
 Type=exec
 Environment=` + part + "=" + checks + `
-ExecStart=/job/checks -test.run=^TestInside$ -test.v -test.timeout=100s
+ExecStart=/job/checks -test.run=^TestInstalledGateway$ -test.v -test.timeout=100s
 ExecStopPost=/bin/sh -c 'journalctl -q -o short-monotonic >/job/journal; echo "$EXIT_STATUS" >/job/rc'
 StandardOutput=file:/job/out
 StandardError=inherit
