@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	_ "github.com/mfpgate/mfpgate/daemon" // the binary is built from it: a change must not be answered from the test cache
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 

@@ -82,10 +82,13 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
+// credential is a drop-in's line for the secret that the configuration names.
+const credential = "LoadCredential=cloud-token:/etc/mfpgate/cloud-token\n"
+
 // override writes the drop-in as an administrator would.
 func override(t *testing.T, service string) {
 	t.Helper()
-	write(t, dropIn, "[Service]\nLoadCredential=cloud-token:/etc/mfpgate/cloud-token\n"+service)
+	write(t, dropIn, "[Service]\n"+service)
 	must(t, "systemctl", "daemon-reload")
 }
 
@@ -145,6 +148,7 @@ func inside(t *testing.T) {
 		{"a device that calls during a restart is served", func(t *testing.T) { testRestart(t, two) }},
 		{"a daemon that hangs is restarted", func(t *testing.T) { testWatchdog(t, two) }},
 		{"the journal has each event's priority", testJournal},
+		{"without secrets, and with a soft limit below the hard one", testPlain},
 		{"a stop drains for as long as the configuration says", testStop},
 	} {
 		if !t.Run(p.name, p.test) {
@@ -189,7 +193,7 @@ func testStart(t *testing.T, one, port string) {
 	configure(t, port, "")
 	write(t, "/job/sandboxed", sandboxed)
 	write(t, "/tmp/mfpgate-marker", "")
-	override(t, "ExecStartPre=/bin/sh /job/sandboxed\n")
+	override(t, credential+"ExecStartPre=/bin/sh /job/sandboxed\n")
 	must(t, "systemctl", "start", "mfpgate.service")
 	if got := must(t, "systemctl", "is-active", "mfpgate.service", "mfpgate.socket"); got != "active\nactive" {
 		t.Errorf("service and socket: got %q, want both active", got)
@@ -261,7 +265,7 @@ func testReload(t *testing.T, one, onePort, two, twoPort string) {
 		t.Error("the reload of a bad file succeeded")
 	}
 	said := must(t, "journalctl", "-q", "-u", "mfpgate.service", "-o", "cat")
-	for _, want := range []string{configFile + ":9:1: nonsense", configFile + ":10:"} {
+	for _, want := range []string{configFile + ":8:1: nonsense", configFile + ":9:14: log.level"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("a refused reload, want %q in the journal:\n%s", want, said)
 		}
@@ -284,7 +288,7 @@ func testReload(t *testing.T, one, onePort, two, twoPort string) {
 func testRestart(t *testing.T, two string) {
 	const hold = "/run/mfpgate-hold"
 	must(t, "mkfifo", "-m", "0644", hold)
-	override(t, "ExecStartPre=/bin/sh -c 'read go <"+hold+"'\n")
+	override(t, credential+"ExecStartPre=/bin/sh -c 'read go <"+hold+"'\n")
 	before := property(t, "MainPID")
 	must(t, "systemctl", "restart", "--no-block", "mfpgate.service")
 	until(t, "the old daemon is gone and the new one not there yet", func() bool { return property(t, "SubState") == "start-pre" })
@@ -316,7 +320,7 @@ func testRestart(t *testing.T, two string) {
 }
 
 func testWatchdog(t *testing.T, two string) {
-	override(t, "WatchdogSec=2\nRestartSec=100ms\n")
+	override(t, credential+"WatchdogSec=2\nRestartSec=100ms\n")
 	must(t, "systemctl", "restart", "mfpgate.service")
 	must(t, "systemctl", "kill", "--kill-whom=main", "-s", "STOP", "mfpgate.service")
 	until(t, "a restart by the watchdog", func() bool {
@@ -339,6 +343,23 @@ func testJournal(t *testing.T) {
 	}
 }
 
+func testPlain(t *testing.T) {
+	text := config("443")
+	write(t, configFile, text[:strings.Index(text, "cloud:")])
+	override(t, "LimitNOFILE=1024:4096\n")
+	must(t, "systemctl", "restart", "mfpgate.service")
+	must(t, "systemctl", "reload", "mfpgate.service")
+	limits, err := os.ReadFile("/proc/" + property(t, "MainPID") + "/limits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(limits)) {
+		if f := strings.Fields(line); strings.HasPrefix(line, "Max open files") && f[3] != "4096" {
+			t.Errorf("the daemon's descriptor limit: got %s, want the hard one, 4096", f[3])
+		}
+	}
+}
+
 // The unit allows one second, the configuration more: the daemon must ask for it.
 func testStop(t *testing.T) {
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
@@ -353,8 +374,9 @@ func testStop(t *testing.T) {
 		}
 	}()
 	_, port, _ := net.SplitHostPort(echo.Addr().String())
-	write(t, configFile, strings.Replace(config(port), "linger: 50ms}", "linger: 50ms}\n  timeouts: {drain: 30s}", 1))
-	override(t, "TimeoutStopSec=1\n")
+	// A tunnel that pauses for linger is taken for idle, and a drain does not wait for it.
+	write(t, configFile, strings.Replace(config(port), "linger: 50ms", "linger: 30s", 1))
+	override(t, credential+"TimeoutStopSec=1\n")
 	must(t, "systemctl", "restart", "mfpgate.service")
 
 	tunnel, err := net.DialTimeout("tcp", relay, soon)
