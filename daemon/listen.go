@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,7 +54,7 @@ func (d *Daemon) listen() (_ *sockets, err error) {
 	}
 	if len(s.relay) == 0 {
 		for _, address := range cfg.Relay.Listen {
-			l, err := net.Listen("tcp", address)
+			l, err := plainTCP.Listen(context.Background(), "tcp", address)
 			if err != nil {
 				return nil, fmt.Errorf("relay.listen: %w", err)
 			}
@@ -126,6 +127,13 @@ func anyHost(address string) string {
 	}
 	return a.String()
 }
+
+// plainTCP leaves out Multipath TCP, Go's default for listeners, which printers do not speak and every accept would pay
+// for.
+var plainTCP = func() (c net.ListenConfig) {
+	c.SetMultipathTCP(false)
+	return c
+}()
 
 // ControlSocket is where the daemon with this state directory listens for the command line.
 func ControlSocket(getenv func(string) string, stateDir string) string {
