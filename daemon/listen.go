@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/net/netutil"
 
 	"github.com/mfpgate/mfpgate/daemon/control"
 )
@@ -20,6 +21,9 @@ type sockets struct {
 	control *net.UnixListener
 	path    string
 }
+
+// portalConnections keeps the portal from taking descriptors that tunnels need.
+const portalConnections = 256
 
 // listen takes systemd's sockets where it passes any ("relay" and "portal", by FileDescriptorName) and opens the others.
 func (d *Daemon) listen() (_ *sockets, err error) {
@@ -55,6 +59,10 @@ func (d *Daemon) listen() (_ *sockets, err error) {
 			s.portal = given[0]
 		} else if s.portal, err = net.Listen("tcp", cfg.Portal.Listen); err != nil {
 			return nil, fmt.Errorf("portal.listen: %w", err)
+		}
+		s.portal = netutil.LimitListener(s.portal, portalConnections)
+		if err := d.openPortal(cfg); err != nil {
+			return nil, err
 		}
 	}
 	if cfg.Metrics.Listen != "" {

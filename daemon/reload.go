@@ -38,6 +38,11 @@ func (d *Daemon) apply(next *config.Config) error {
 	if err := d.level.Set(next.Log.Level); err != nil {
 		return err
 	}
+	if d.certificate != nil {
+		if err := d.certificate.Reload(); err != nil {
+			return err
+		}
+	}
 	d.relay.Apply(policy)
 	d.registry.Configure(staticDevices(next))
 	d.config.Store(next)
