@@ -66,12 +66,17 @@ func newChart(samples []control.Sample, now time.Time, zone *time.Location) char
 		y := plotTop + plotShare*(1-float64(v)/float64(top))
 		c.Levels = append(c.Levels, level{Y: fmt.Sprintf("%.2f%%", y), TextY: fmt.Sprintf("%.2f%%", y-1.8), Text: count(v)})
 	}
-	for t := start.In(zone).Truncate(15 * time.Minute).Add(15 * time.Minute); t.Before(now); t = t.Add(15 * time.Minute) {
-		if x := 100 * float64(t.Sub(start)) / float64(chartSpan); x >= 8 && x <= 87 {
+	for t := quarter(start.In(zone)).Add(15 * time.Minute); t.Before(now); t = t.Add(15 * time.Minute) {
+		if x := 100 * float64(t.Sub(start)) / float64(chartSpan); x >= 8 && x <= 83 {
 			c.Hours = append(c.Hours, tick{X: fmt.Sprintf("%.2f%%", x), Text: t.Format("15:04")})
 		}
 	}
 	return c
+}
+
+// quarter is the quarter of an hour that t is in, by its zone's clock: some zones are off by less than one.
+func quarter(t time.Time) time.Time {
+	return t.Add(-time.Duration(t.Minute()%15)*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 }
 
 // since keeps the samples from start on, and the last one before it, moved there: what it says held until the next.
@@ -140,11 +145,12 @@ func (p plotter) x(t time.Time) float64 {
 
 func (p plotter) y(v int) float64 { return plotHeight * (1 - float64(v)/float64(p.top)) }
 
-// chartRows are the most served, the most waiting and the least capacity of each five minutes, the newest first.
+// chartRows are the most served, the most waiting and the least capacity of each five minutes, the newest first, as far
+// back as anything was recorded.
 func chartRows(samples []control.Sample, now time.Time, zone *time.Location) []chartRow {
 	var rows []chartRow
-	for from := now.In(zone).Truncate(tableStep); from.After(now.Add(-chartSpan)); from = from.Add(-tableStep) {
-		to := from.Add(tableStep)
+	for to := now.Truncate(tableStep).Add(tableStep).In(zone); len(samples) > 0 && to.After(samples[0].Time); to = to.Add(-tableStep) {
+		from := to.Add(-tableStep)
 		row := chartRow{From: from.Format("15:04"), To: to.Format("15:04"), Empty: true}
 		for _, s := range samples {
 			if s.Time.Before(from) || !s.Time.Before(to) {

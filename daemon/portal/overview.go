@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -201,7 +202,11 @@ func tunnelRows(tunnels []control.Tunnel) []tunnelRow {
 	slices.SortStableFunc(tunnels, func(a, b control.Tunnel) int { return cmp.Compare(b.Seconds, a.Seconds) })
 	var rows []tunnelRow
 	for _, t := range tunnels {
-		rows = append(rows, tunnelRow{cmp.Or(t.Name, t.Client), t.Client, t.Destination, duration(seconds(t.Seconds)), duration(seconds(t.Quiet)),
+		client := t.Client
+		if host, _, err := net.SplitHostPort(client); err == nil {
+			client = host
+		}
+		rows = append(rows, tunnelRow{cmp.Or(t.Name, client), client, t.Destination, duration(seconds(t.Seconds)), duration(seconds(t.Quiet)),
 			size(t.BytesUp), size(t.BytesDown)})
 	}
 	return rows

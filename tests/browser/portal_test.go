@@ -1,10 +1,19 @@
 package browser_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/mfpgate/mfpgate/daemon/portal"
+	"github.com/mfpgate/mfpgate/daemon/portal/portaltest"
+	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/tests/fakeclock"
 )
 
 func TestAnAdministratorFollowsTheGateway(t *testing.T) {
@@ -66,4 +75,50 @@ func TestAnAdministratorFollowsTheGateway(t *testing.T) {
 	b.await(`location.pathname === "/login" && document.body.innerText.includes("logged out")`)
 	b.do(chromedp.Navigate(s.portal() + "/"))
 	b.await(`location.pathname === "/login"`)
+}
+
+func TestEveryStateIsAccessible(t *testing.T) {
+	b := openTab(t)
+	g, clock := portaltest.Busy(), fakeclock.New(portaltest.Now)
+	p, err := portal.New(portal.Options{Gateway: g, Accounts: g, API: http.NotFoundHandler(), Clock: clock,
+		Log: telemetry.NewLogger(io.Discard, clock, new(telemetry.Level), false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.RWMutex // the page asks while the test changes what it is told
+	var broken bool
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.RLock()
+		defer mu.RUnlock()
+		if broken {
+			http.Error(w, "an intermediate's own page", http.StatusBadGateway)
+			return
+		}
+		p.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	change := func(f func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		f()
+	}
+	b.do(chromedp.Navigate(server.URL + "/login"))
+	b.login("mori", "correct horse battery")
+	b.await(`location.pathname === "/"`)
+	b.check("busy")
+	change(func() { *g = *portaltest.Idle() })
+	b.do(chromedp.Navigate(server.URL + "/?live=off"))
+	b.check("idle")
+	b.do(chromedp.Navigate(server.URL + "/nowhere"))
+	b.check("message")
+
+	b.do(chromedp.Navigate(server.URL + "/"))
+	change(func() { broken = true })
+	b.await(`!document.getElementById("stale").hidden`)
+	if !strings.Contains(eval[string](b, "document.body.innerText"), "No device waits.") {
+		t.Error("an error's page replaced the overview")
+	}
+	b.check("stale")
+	change(func() { broken = false })
+	b.await(`document.getElementById("stale").hidden`)
 }
