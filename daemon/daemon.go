@@ -53,22 +53,22 @@ type Listening struct {
 // Daemon is one gateway. See New and Run.
 type Daemon struct {
 	Options
-	config      atomic.Pointer[config.Config]
-	level       telemetry.Level
-	log         telemetry.Logger
-	metrics     *telemetry.Metrics
-	db          *badger.DB
-	local       store.Store
-	shared      store.Store
-	registry    *discovery.Registry
-	relay       *proxy.Relay
-	health      *health
-	history     *history
-	portal      *portal.Portal      // nil: off
-	certificate *portal.Certificate // the portal's
-	started     time.Time
-	stopping    atomic.Bool
-	where       Listening
+	config   atomic.Pointer[config.Config]
+	level    telemetry.Level
+	log      telemetry.Logger
+	metrics  *telemetry.Metrics
+	db       *badger.DB
+	local    store.Store
+	shared   store.Store
+	registry *discovery.Registry
+	relay    *proxy.Relay
+	health   *health
+	history  *history
+	portal   *portal.Portal      // nil: off
+	cert     *portal.Certificate // what the portal shows
+	started  time.Time
+	stopping atomic.Bool
+	where    Listening
 }
 
 // New loads the configuration and opens the state. Whoever gets a Daemon must Run it, which closes it.

@@ -55,7 +55,7 @@ func (d *Daemon) pages(s *sockets) []page {
 		pages = append(pages, page{s.metrics, d.health.handler(), d.log})
 	}
 	if s.portal != nil {
-		pages = append(pages, page{tls.NewListener(s.portal, d.certificate.TLS()), d.portal, d.log})
+		pages = append(pages, page{tls.NewListener(s.portal, d.cert.TLS()), d.portal, d.log})
 	}
 	return pages
 }
@@ -75,7 +75,7 @@ func (d *Daemon) openPortal(cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	d.certificate, err = portal.OpenCertificate(portal.CertificateOptions{Cert: cfg.Portal.TLS.Cert, Key: cfg.Portal.TLS.Key,
+	d.cert, err = portal.OpenCertificate(portal.CertificateOptions{Cert: cfg.Portal.TLS.Cert, Key: cfg.Portal.TLS.Key,
 		Dir: filepath.Join(cfg.StateDir, "portal"), Names: portal.CertificateNames(hostname, cfg.Site.Name, host), Clock: d.Clock, Log: d.log})
 	return err
 }

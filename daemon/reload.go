@@ -38,8 +38,8 @@ func (d *Daemon) apply(next *config.Config) error {
 	if err := d.level.Set(next.Log.Level); err != nil {
 		return err
 	}
-	if d.certificate != nil {
-		if err := d.certificate.Reload(); err != nil {
+	if d.cert != nil {
+		if err := d.cert.Reload(); err != nil {
 			return err
 		}
 	}

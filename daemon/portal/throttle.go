@@ -28,13 +28,14 @@ type throttle struct {
 	clock mfpgate.Clock
 	burst int
 	every time.Duration
+	limit int // of keys
 
 	mu    sync.Mutex
 	clear map[string]time.Time
 }
 
 func newThrottle(clock mfpgate.Clock, burst int, every time.Duration) *throttle {
-	return &throttle{clock: clock, burst: burst, every: every, clear: map[string]time.Time{}}
+	return &throttle{clock: clock, burst: burst, every: every, limit: maxThrottled, clear: map[string]time.Time{}}
 }
 
 // take counts an attempt as failed before it is made, so that many at once gain nothing. A positive wait refuses it.
@@ -66,7 +67,7 @@ func (t *throttle) giveBack(key string) {
 }
 
 func (t *throttle) makeRoom(now time.Time) {
-	if len(t.clear) < maxThrottled {
+	if len(t.clear) < t.limit {
 		return
 	}
 	var least string
@@ -78,7 +79,7 @@ func (t *throttle) makeRoom(now time.Time) {
 			least = key
 		}
 	}
-	if len(t.clear) >= maxThrottled {
+	if len(t.clear) >= t.limit {
 		delete(t.clear, least)
 	}
 }

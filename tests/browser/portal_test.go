@@ -121,4 +121,7 @@ func TestEveryStateIsAccessible(t *testing.T) {
 	b.check("stale")
 	change(func() { broken = false })
 	b.await(`document.getElementById("stale").hidden`)
+
+	clock.Advance(portal.Lifetime)
+	b.await(`location.pathname === "/login"`) // by itself: nobody leaves the numbers on a screen
 }
