@@ -10,8 +10,8 @@
 // Twice a year most zones skip or repeat local time. A local time that the clock skips (gap) or shows twice (fold) is
 // resolved by a [Policy]; the zero Policy runs a skipped time at the first instant after the gap, and a repeated time once,
 // at its first showing. Each occurrence of a rule is resolved alone and instants that coincide are merged, so no instant is
-// given twice. Rules that run within the day in even steps ([ParseCron] and [ParseRRULE] say which) run on elapsed time:
-// nothing is lost and nothing is bunched when the clock changes. Windows and capacity need no policy: they hold while the
+// given twice. Rules of every hour or minute ([ParseCron] and [ParseRRULE] say which) run on elapsed time: none is lost when
+// the clock changes. Windows and capacity need no policy: they hold while the
 // local clock shows a time inside them, so 20:00-06:00 lasts 9 or 11 hours on such nights.
 //
 // # Refusals
@@ -20,7 +20,8 @@
 // their errors name the rule and the fix but no position, which the caller knows. Nothing here panics on any text.
 //
 // Zones come from the system's tzdata and, where it has none, from the copy in the program; [TZData] names the version.
-// The zones' rules are read whenever instants are computed, never cached across calls; only the plain fields of a rule are.
+// A rule keeps no instants but its end and, of hourly and minutely ones, its start: after a change of the zones' rules the
+// program starts again and parses anew.
 //
 // The engine is ours because the libraries fail at clock changes: robfig/cron skips the day in a gap and runs twice in a
 // fold, rrule-go loses the repeated hour, and both take ten microseconds and more for an occurrence. rrule-go remains as the

@@ -13,7 +13,7 @@ type Recurrence struct {
 }
 
 // Next returns the first instant after t at which the rule is due, in the rule's zone, or the zero time if there is none
-// before the year 10000.
+// before the year 10000 or, roughly, within 400 years.
 func (r Recurrence) Next(after time.Time) time.Time {
 	var next time.Time
 	if r.rule != nil {
@@ -120,6 +120,7 @@ func (r *rule) walk(after int64, yield func(u int64) bool) {
 			return
 		}
 		after, before, zone = max(after, zone.end-1), offset, next
+		s.idle += spanCost
 	}
 }
 

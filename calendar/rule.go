@@ -85,9 +85,12 @@ func (d *dates) matchNth(year, month, day, length int, weekday time.Weekday) boo
 // The last local time that is looked at: later years cannot be written in RFC 3339.
 var lastWall = dayOf(10000, 1, 1)*daySeconds - 1
 
-// maxIdle bounds the work: a rule for which so many periods or ticks pass without an occurrence never occurs again. It is
-// 273 years of days; the rarest of dates, a 29 February on one weekday, comes back within 40.
-const maxIdle = 100_000
+// maxIdle bounds the work: a rule for which so many days are looked at without an occurrence, or some 400 years pass with
+// none, never occurs again. The rarest of dates, a 29 February on one weekday, comes back within 40 years.
+const maxIdle = 400_000
+
+// spanCost is what it takes to find the next clock change, in days looked at.
+const spanCost = 256
 
 // scan is the state of one walk over a rule; it is never shared.
 type scan struct {
@@ -110,7 +113,7 @@ func (r *rule) each(s *scan, lo, hi int64, yield func(wall int64) bool) bool {
 			return true
 		}
 		if len(s.days) == 0 || len(r.setPos) > 0 && len(r.pick(s)) == 0 {
-			if s.idle++; s.idle > maxIdle {
+			if s.idle > maxIdle {
 				return false
 			}
 			continue
@@ -164,6 +167,7 @@ func (r *rule) fill(s *scan, k int64) (start int64) {
 		s.days = s.buf[:0]
 	}
 	s.days = s.days[:0]
+	s.idle++
 	at := r.base + k*r.interval
 	switch r.freq {
 	case weekly:
@@ -195,6 +199,7 @@ func (r *rule) fillDay(s *scan, day int64) {
 		}
 		return
 	}
+	s.idle++
 	year, month, n := dateOf(day)
 	if r.dates.match(year, month, n, monthLength(year, month), weekdayOf(day)) {
 		s.days = append(s.days, day)
@@ -206,6 +211,7 @@ func (r *rule) fillMonth(s *scan, year, month int, start int64) {
 		return
 	}
 	length, weekday := monthLength(year, month), weekdayOf(start)
+	s.idle += length
 	for n := 1; n <= length; n++ {
 		if r.dates.match(year, month, n, length, weekday) {
 			s.days = append(s.days, start+int64(n)-1)

@@ -12,7 +12,7 @@ func (r *rule) walkTicks(after int64, yield func(u int64) bool) {
 	k := max(0, floorDiv(after-r.start, step)-1)
 	zone := spanAt(r.loc, r.start+k*step)
 	day, dayAllowed := int64(distantPast), false
-	for idle := 0; idle <= maxIdle; idle++ {
+	for idle := 0; idle <= maxIdle; idle += 4 {
 		u := r.start + k*step
 		if u > r.until+3600 || u > lastWall {
 			return

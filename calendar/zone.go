@@ -47,5 +47,11 @@ func spanAt(loc *time.Location, u int64) span {
 	if !end.IsZero() {
 		s.end = end.Unix()
 	}
+	if s.end <= u {
+		// Past the zone's listed changes Go ends the last span of a year after 365 days, so on 31 December of a leap year the
+		// bound lies in the past (time.tzset, Go 1.26). That span lasts until the year ends in UTC.
+		year, _, _ := dateOf(floorDiv(u, daySeconds))
+		s.end = dayOf(year+1, 1, 1) * daySeconds
+	}
 	return s
 }

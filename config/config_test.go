@@ -228,5 +228,13 @@ func FuzzParse(f *testing.F) {
 		if !errors.As(err, &errs) || len(lines) != len(errs) {
 			t.Fatalf("%d errors in %d lines: %v", len(errs), len(lines), err)
 		}
+		for i, e := range errs {
+			if e.Line < 1 || e.Column < 1 || e.Key == "" || e.Rule == "" || e.Fix == "" {
+				t.Fatalf("%+v lacks a place, a key, a rule or a fix", e)
+			}
+			if i > 0 && (e.Line < errs[i-1].Line || e.Line == errs[i-1].Line && e.Column < errs[i-1].Column) {
+				t.Fatalf("%q is out of file order", err)
+			}
+		}
 	})
 }

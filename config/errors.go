@@ -66,6 +66,9 @@ func (r *reader) fail(key, format string, args ...any) {
 }
 
 func (r *reader) failAt(pos place, key, format string, args ...any) {
+	if pos.line == 0 { // nothing of key's is in the file
+		pos = place{1, 1}
+	}
 	rule, fix, _ := strings.Cut(fmt.Sprintf(format, args...), "; ")
 	r.errs = append(r.errs, Error{r.file, pos.line, pos.column, key, rule, fix})
 	for r.bad[key] = true; strings.ContainsAny(key, ".["); r.bad[key] = true {

@@ -48,6 +48,9 @@ func (o object) schema() schema {
 	for _, k := range o {
 		below := k.kind.schema()
 		below.Description = k.about
+		if k.fixed {
+			below.Description += " (a change takes a restart)"
+		}
 		s.Properties[k.name] = below
 		if k.required {
 			s.Required = append(s.Required, k.name)

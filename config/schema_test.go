@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -90,5 +91,39 @@ func TestSchemaRefusesBadStructure(t *testing.T) {
 func TestExampleNamesItsSchema(t *testing.T) {
 	if src := source(t, "example.yaml"); !bytes.HasPrefix(src, []byte(schemaLine)) {
 		t.Errorf("example.yaml does not begin with %q", schemaLine)
+	}
+}
+
+// Every key stands in the shipped example, in force or in a comment.
+func TestExampleNamesEveryKey(t *testing.T) {
+	example := source(t, "example.yaml")
+	type object struct {
+		Properties map[string]json.RawMessage
+		Items      *struct{ Properties map[string]json.RawMessage }
+	}
+	keys := 0
+	var walk func(properties map[string]json.RawMessage)
+	walk = func(properties map[string]json.RawMessage) {
+		for name, text := range properties {
+			keys++
+			if !regexp.MustCompile(`(?m)(^|[ {])` + name + `:`).Match(example) {
+				t.Errorf("example.yaml does not name %s", name)
+			}
+			var o object
+			if err := json.Unmarshal(text, &o); err != nil {
+				t.Fatal(err)
+			}
+			walk(o.Properties)
+			if o.Items != nil {
+				walk(o.Items.Properties)
+			}
+		}
+	}
+	var root object
+	if err := json.Unmarshal(config.Schema(), &root); err != nil {
+		t.Fatal(err)
+	}
+	if walk(root.Properties); keys < 60 {
+		t.Errorf("found %d keys in the schema; the walk is broken", keys)
 	}
 }

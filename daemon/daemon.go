@@ -53,22 +53,23 @@ type Listening struct {
 // Daemon is one gateway. See New and Run.
 type Daemon struct {
 	Options
-	config   atomic.Pointer[config.Config]
-	level    telemetry.Level
-	log      telemetry.Logger
-	metrics  *telemetry.Metrics
-	db       *badger.DB
-	local    store.Store
-	shared   store.Store
-	registry *discovery.Registry
-	relay    *proxy.Relay
-	health   *health
-	history  *history
-	portal   *portal.Portal      // nil: off
-	cert     *portal.Certificate // what the portal shows
-	started  time.Time
-	stopping atomic.Bool
-	where    Listening
+	config    atomic.Pointer[config.Config]
+	level     telemetry.Level
+	log       telemetry.Logger
+	metrics   *telemetry.Metrics
+	db        *badger.DB
+	local     store.Store
+	shared    store.Store
+	registry  *discovery.Registry
+	relay     *proxy.Relay
+	contracts *contracts
+	health    *health
+	history   *history
+	portal    *portal.Portal      // nil: off
+	cert      *portal.Certificate // what the portal shows
+	started   time.Time
+	stopping  atomic.Bool
+	where     Listening
 }
 
 // New loads the configuration and opens the state. Whoever gets a Daemon must Run it, which closes it.
@@ -97,6 +98,10 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.db.Close())
 		}
 	}()
+	if d.contracts, err = newContracts(ctx, d); err != nil {
+		return nil, err
+	}
+	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.registry, err = discovery.New(ctx, discovery.Options{Clock: o.Clock, Log: d.log, Metrics: d.metrics,
 		Store: d.local}, staticDevices(cfg))
 	if err != nil {
@@ -142,7 +147,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.Go(func() error { return d.history.run(jobs) })
 	work.Go(func() error { return d.health.run(jobs) })
 	work.Go(func() error { return d.maintain(jobs) })
-	work.Go(func() error { return d.watchdog(jobs) })
+	work.Go(func() error { return d.contracts.run(jobs) })
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)
@@ -150,13 +155,14 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.log.Info().Str(field.Key, key).Msg(event.ConfigOff)
 	}
 	d.notify("READY=1")
+	work.Go(func() error { return d.watchdog(jobs) })
 	if d.Ready != nil {
 		d.Ready(d.where)
 	}
 	cause := d.wait(ctx, failed.Done())
 
 	d.stopping.Store(true)
-	d.notify("STOPPING=1")
+	d.notifyStopping()
 	d.log.Info().Str(field.Signal, cause).Msg(event.DaemonStopping)
 	endJobs()
 	err = work.Wait()
@@ -228,7 +234,9 @@ func (d *Daemon) openStore(ctx context.Context, cfg *config.Config) error {
 	d.db = db
 	d.local, d.shared = store.Prefix(db, "local/"), store.Prefix(db, "shared/")
 	if r := db.Recovered(); r != nil {
-		d.metrics.StoreRecovered.Inc()
+		if !r.At.Before(d.started) { // the record of an earlier start stays until somebody has acknowledged it
+			d.metrics.StoreRecovered.Inc()
+		}
 		d.health.set(StoreRecovered, r.String())
 		d.log.Error().Str(field.Text, r.String()).Msg(event.StoreRecovered)
 	}

@@ -35,17 +35,18 @@ func (d *Daemon) apply(next *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.level.Set(next.Log.Level); err != nil {
-		return err
-	}
 	if d.cert != nil {
 		if err := d.cert.Reload(); err != nil {
 			return err
 		}
 	}
-	d.relay.Apply(policy)
-	d.registry.Configure(staticDevices(next))
+	if err := d.level.Set(next.Log.Level); err != nil {
+		return err
+	}
+	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.config.Store(next)
+	d.registry.Configure(staticDevices(next))
+	d.relay.Apply(policy)
 	d.log.Info().Str(field.File, d.ConfigFile).Strs(field.Keys, changes.Keys()).Msg(event.ConfigReloaded)
 	return nil
 }

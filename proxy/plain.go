@@ -35,7 +35,7 @@ type outbound struct {
 	direct, chained *http.Transport
 }
 
-func newPlain(r *Relay) *plain {
+func newPlain(r *Relay, headTimeout time.Duration) *plain {
 	p := &plain{relay: r, conns: make(chan *head.Conn), served: make(chan struct{}), goproxy: goproxy.NewProxyHttpServer()}
 	p.goproxy.Logger = remarks{r}
 	p.goproxy.ConnectDial = nil
@@ -48,7 +48,7 @@ func newPlain(r *Relay) *plain {
 	})
 	p.server = &http.Server{
 		Handler:           p,
-		ReadHeaderTimeout: r.policyHeadTimeout(),
+		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       keepAliveLimit,
 		MaxHeaderBytes:    2 * head.MaxBytes, // the edge has refused what is over its own bound
 		ErrorLog:          nil,

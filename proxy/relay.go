@@ -86,7 +86,7 @@ func New(o Options, p *Policy) (*Relay, error) {
 	r.stopping, r.stop = context.WithCancelCause(context.Background())
 	r.record = newRecord(r)
 	r.slots = slots.New(r.slotOptions(p))
-	r.plain = newPlain(r)
+	r.plain = newPlain(r, p.HeadTimeout)
 	r.Apply(p)
 	o.Metrics.RelayTunnelLimit.Set(float64(limit))
 	return r, nil
@@ -106,6 +106,9 @@ func (r *Relay) Apply(p *Policy) {
 	}
 	r.plain.apply(p)
 }
+
+// Refresh asks the policy's Capacity again, after something that it depends on has changed.
+func (r *Relay) Refresh() { r.slots.Reconfigure(r.slotOptions(r.policy.Load())) }
 
 // Run expires slots and tunnels until ctx ends. It outlives Serve, so that a drain is bounded too.
 func (r *Relay) Run(ctx context.Context) error {

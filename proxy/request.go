@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/devicename"
@@ -194,5 +193,3 @@ func (r *Relay) passedBefore(h http.Header) bool {
 	}
 	return false
 }
-
-func (r *Relay) policyHeadTimeout() time.Duration { return 10 * time.Second }

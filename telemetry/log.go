@@ -14,7 +14,7 @@ import (
 // Logger writes one JSON line per event. Rooms take it by value.
 type Logger = zerolog.Logger
 
-// Level is the least level that is written. It may be set while loggers use it.
+// Level is the least level that is written, debug in the zero value. It may be set while loggers use it.
 type Level struct{ least atomic.Int32 }
 
 // Set takes debug, info, warn or error.

@@ -99,7 +99,7 @@ func parse(text string) (v value, err error) {
 	if len(text) > MaxLength {
 		return value{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxLength)
 	}
-	rest, ok := strings.CutPrefix(text, `"`)
+	rest, ok := strings.TrimPrefix(text, `"`), false
 	if v.device, rest, ok = strings.Cut(rest, `"`); !ok || text[0] != '"' || !deviceID(v.device) {
 		return value{}, fmt.Errorf("%w: no device id", ErrMalformed)
 	}

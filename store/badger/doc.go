@@ -9,7 +9,9 @@
 //
 // It refuses: a second process on the same folder (ErrInUse), to open as root what belongs to another user (ErrOwner), and
 // writes while the disk has less free space than Badger's sparse memory maps may come to need (store.ErrFull), for a full
-// disk is a SIGBUS that no program survives. A ballast file holds space in reserve that Open gives back when the disk is full.
+// disk is a SIGBUS that no program survives. A ballast file holds space in reserve that Open and Close give back when the disk
+// is full. Another program that fills the disk within the moments that a compaction takes can still kill this one; nothing
+// acknowledged is lost by that, but a partition or quota of its own is what keeps it from happening.
 //
 // It fails without setting anything aside when the cause is not the data: no rights, no descriptors, no memory, no space.
 //

@@ -111,7 +111,7 @@ func (d *DB) CollectGarbage(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		switch err := d.db.RunValueLogGC(0.5); {
+		switch err := d.driver.db.RunValueLogGC(0.5); {
 		case err == nil:
 		case errors.Is(err, badgerdb.ErrNoRewrite):
 			return nil

@@ -20,7 +20,7 @@ import (
 // DB is an open store. Its Store is what rooms get, by store.Prefix; the other methods are for whoever opened it.
 type DB struct {
 	store.Store
-	db        *badgerdb.DB
+	driver    *driver
 	options   Options
 	space     space
 	unlock    func() error
@@ -94,6 +94,8 @@ func (d *DB) Floor() int64 { return d.space.floor() }
 func (d *DB) FreeBytes() (int64, error) { return d.space.free() }
 
 // Close ends every Watch, waits for running transactions and closes the store. It is the last to be closed at shutdown.
+// Closing writes tables; on a disk too full for that, Close returns store.ErrFull and leaves the store to the end of the
+// process, as safe as after any crash, and until then no other process can open it.
 func (d *DB) Close() error {
 	d.upkeep.Lock()
 	defer d.upkeep.Unlock()
@@ -101,11 +103,9 @@ func (d *DB) Close() error {
 		return store.ErrClosed
 	}
 	d.closed = true
-	// Closing writes tables. Without room for that the process would die, and lose nothing.
-	if err := d.space.makeRoom(); err != nil {
-		d.options.Log(slog.LevelWarn, "store: closing: "+err.Error())
-	}
-	return errors.Join(d.Store.Close(), d.unlock())
+	full := d.space.makeRoom()
+	d.driver.leave = full != nil
+	return errors.Join(full, d.Store.Close(), d.unlock())
 }
 
 // abandon frees what a failed Open holds.
@@ -120,23 +120,22 @@ func (d *DB) path(name string) string { return filepath.Join(d.options.Dir, name
 
 // attach opens the database in dir, which exists, and makes it d's store.
 func (d *DB) attach(dir string) error {
-	log := d.options.Log
-	db, err := openTwice(dir, log)
+	db, err := openTwice(dir, d.options.Log)
 	if err != nil {
 		return err
 	}
-	d.db, d.Store = db, store.New(newDriver(db, d.space), d.options.Observe)
+	d.driver = newDriver(db, d.space)
+	d.Store = store.New(d.driver, d.options.Observe)
 	return nil
 }
 
 func (d *DB) detach() error {
 	s := d.Store
-	d.db, d.Store = nil, nil
+	d.driver, d.Store = nil, nil
 	return s.Close()
 }
 
-// openTwice tries again once: a kill during an open can leave an empty memory table file, over which the next open fails,
-// and mends it.
+// openTwice tries again once: some of the states that a kill during an open leaves make the next open fail, and mend.
 func openTwice(dir string, log func(slog.Level, string)) (*badgerdb.DB, error) {
 	db, first := openOnce(dir, log)
 	if first == nil {

@@ -33,8 +33,8 @@ type Options struct {
 	BallastSize int64 // bytes; 0 is 64 MiB, negative is no ballast
 	KeepBackups int   // nightly backups kept; 0 is 7
 
-	Log     func(level slog.Level, text string) // Badger's own log and what Open decides; nil drops it. It must not block.
-	Observe func(store.Outcome)                 // each try to write; may be nil. It must not block.
+	Log     func(level slog.Level, text string) // Badger's own log and what Open decides; nil drops it. Called from several goroutines; must not block.
+	Observe func(store.Outcome)                 // each try to write; may be nil. As Log.
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -85,5 +85,5 @@ func (l logger) Warningf(format string, args ...any) { l.log(slog.LevelWarn, for
 // Infof logs at debug level: what Badger finds informative is not so for an administrator.
 func (l logger) Infof(format string, args ...any) { l.log(slog.LevelDebug, format, args) }
 
-// Debugf logs at debug level.
-func (l logger) Debugf(format string, args ...any) { l.log(slog.LevelDebug, format, args) }
+// Debugf drops what is for Badger's developers: several lines for each write.
+func (l logger) Debugf(string, ...any) {}

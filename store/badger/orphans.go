@@ -33,6 +33,12 @@ func verify(dir string, log func(slog.Level, string)) error {
 	}
 	orphans := filepath.Join(dir, orphanDir)
 	for _, f := range files {
+		if strings.HasSuffix(f.Name(), ".mem") || strings.HasSuffix(f.Name(), ".vlog") {
+			if err := dropEmpty(filepath.Join(dir, f.Name()), log); err != nil {
+				return err
+			}
+			continue
+		}
 		id, isTable := table.ParseFileID(f.Name())
 		if !isTable {
 			continue
@@ -80,6 +86,17 @@ func verify(dir string, log func(slog.Level, string)) error {
 		}
 	}
 	return os.RemoveAll(orphans)
+}
+
+// dropEmpty removes a log file that a kill left before Badger had given it a size. Badger fails over it once, and leaves
+// goroutines behind.
+func dropEmpty(path string, log func(slog.Level, string)) error {
+	st, err := os.Stat(path)
+	if err != nil || st.Size() > 0 {
+		return err
+	}
+	log(slog.LevelInfo, "store: dropping an empty file: "+filepath.Base(path))
+	return os.Remove(path)
 }
 
 // covered opens the database, with nothing running that could drop an entry meanwhile, and requires that it knows every

@@ -61,7 +61,7 @@ func (s space) makeRoom() error {
 		}
 	}
 	if free < needed {
-		return fmt.Errorf("%w: %d MiB free for %s, %d MiB needed to open the store; free some space", store.ErrFull, free>>20, s.dir, needed>>20)
+		return fmt.Errorf("%w: %d MiB free for %s, %d MiB needed to open or close the store; free some space", store.ErrFull, free>>20, s.dir, needed>>20)
 	}
 	return nil
 }

@@ -59,9 +59,18 @@ func testUnique(t *testing.T, s store.Store) {
 	for round := range 10 {
 		key := fmt.Sprintf("unique/%d", round)
 		var won atomic.Int32
+		var allRead sync.WaitGroup
+		allRead.Add(8)
 		together(8, func(i int) {
+			first := true
 			err := s.Update(ctx, func(tx store.Tx) error {
-				switch _, err := tx.Get(key); {
+				_, err := tx.Get(key)
+				if first { // nobody commits before all have read
+					first = false
+					allRead.Done()
+					allRead.Wait()
+				}
+				switch {
 				case err == nil:
 					return taken
 				case !errors.Is(err, store.ErrNotFound):

@@ -30,6 +30,7 @@ const (
 	User        = "user"
 	Gateway     = "gateway"
 	Region      = "region"
+	Request     = "request" // the id that X-Request-Id and a problem's traceId carry
 	Package     = "package"
 	Error       = "error"
 	Text        = "text"

@@ -1,0 +1,66 @@
+package api
+
+import (
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+// Device is what a gateway tells its cloud of one device. The device's address stays at the site.
+type Device struct {
+	DeviceID       string     `json:"deviceId" pattern:"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"`
+	Name           string     `json:"name,omitempty" maxLength:"256"`
+	Make           string     `json:"make,omitempty" maxLength:"256"`
+	Model          string     `json:"model" maxLength:"256"`
+	Serial         string     `json:"serial" maxLength:"256"`
+	Attachment     string     `json:"attachment,omitempty" enum:"network,usb"`
+	State          string     `json:"state,omitempty" maxLength:"64"`
+	Reason         string     `json:"reason,omitempty" maxLength:"64"`
+	Since          *time.Time `json:"since,omitempty" doc:"When state began"`
+	LastSeen       *time.Time `json:"lastSeen,omitempty"`
+	MonitoringMode string     `json:"monitoringMode" enum:"proxy,polling"`
+	Market         string     `json:"market,omitempty" pattern:"^[a-z]{2}$" doc:"ISO 3166-1 alpha-2"`
+	Home           string     `json:"home,omitempty" pattern:"^[a-z]{2}$" doc:"ISO 3166-1 alpha-2"`
+	Firmware       string     `json:"firmware,omitempty" maxLength:"128"`
+	SiteID         string     `json:"siteId,omitempty" maxLength:"256"`
+	TimeZone       string     `json:"timeZone,omitempty" maxLength:"64" doc:"IANA name"`
+}
+
+// DeviceEntry is a device in a list, with the entity tag that a change of it needs in If-Match.
+type DeviceEntry struct {
+	Device
+	ETag string `json:"etag"`
+}
+
+// Page is one page of a list. NextCursor is empty on the last one; it is opaque and lives as long as the list.
+type Page[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"nextCursor,omitempty"`
+}
+
+// FromDevice is the wire form of a root device at a site.
+func FromDevice(d mfpgate.Device, siteID, timeZone string) Device {
+	out := Device{
+		DeviceID: string(d.ID), Name: d.Name, Make: d.Make, Model: d.Model, Serial: d.Serial, Attachment: string(d.Attachment),
+		State: string(d.State), Reason: string(d.Reason), MonitoringMode: string(d.MonitoringMode), Market: d.Market, Home: d.Home,
+		Firmware: d.Firmware, SiteID: siteID, TimeZone: timeZone,
+	}
+	if !d.Since.IsZero() {
+		since := d.Since.UTC()
+		out.Since = &since
+	}
+	return out
+}
+
+// Root is the device in the root's terms. The address is empty: the wire does not carry it.
+func (d Device) Root() mfpgate.Device {
+	out := mfpgate.Device{
+		ID: mfpgate.DeviceID(d.DeviceID), Name: d.Name, Make: d.Make, Model: d.Model, Serial: d.Serial,
+		Attachment: mfpgate.Attachment(d.Attachment), State: mfpgate.DeviceState(d.State), Reason: mfpgate.Reason(d.Reason),
+		MonitoringMode: mfpgate.MonitoringMode(d.MonitoringMode), Market: d.Market, Home: d.Home, Firmware: d.Firmware,
+	}
+	if d.Since != nil {
+		out.Since = *d.Since
+	}
+	return out
+}

@@ -1,0 +1,86 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/server/provision"
+)
+
+type role string
+
+// The roles, which are also the names of OpenAPI's security schemes.
+const (
+	roleGateway role = "gateway"
+	roleDevice  role = "device"
+)
+
+// principal is who called, as its token proves.
+type principal struct {
+	role role
+	id   string
+}
+
+// authorize lets a call through if its operation names the caller's role and the path is the caller's own.
+func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
+	who, p := s.authenticate(ctx.Header("Authorization"))
+	if p == nil {
+		callOf(ctx.Context()).who = who
+		p = permit(ctx, who)
+	}
+	if p != nil {
+		r, w := humago.Unwrap(ctx)
+		writeProblem(w, r, p)
+		return
+	}
+	next(ctx)
+}
+
+func (s *Server) authenticate(header string) (principal, *problem) {
+	scheme, text, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") || text == "" {
+		return principal{}, refuse(http.StatusUnauthorized, ReasonNoToken,
+			"send the token as `Authorization: Bearer TOKEN`").with("WWW-Authenticate", `Bearer realm="`+s.Region+`"`)
+	}
+	token := mfpgate.Secret(strings.TrimSpace(text))
+	if id, err := provision.DeviceOf(s.factory, token); err == nil {
+		return principal{roleDevice, id}, nil
+	}
+	id, err := s.Folder.GatewayOf(token)
+	switch {
+	case err == nil:
+		return principal{roleGateway, id}, nil
+	case errors.Is(err, provision.ErrToken):
+		return principal{}, refuse(http.StatusUnauthorized, ReasonBadToken, "this region does not know the token").
+			with("WWW-Authenticate", `Bearer realm="`+s.Region+`", error="invalid_token"`)
+	default:
+		return principal{}, internal(err)
+	}
+}
+
+func permit(ctx huma.Context, who principal) *problem {
+	named := false
+	for _, scheme := range ctx.Operation().Security {
+		_, ok := scheme[string(who.role)]
+		named = named || ok
+	}
+	if !named {
+		return refuse(http.StatusForbidden, ReasonRole, "a "+string(who.role)+" may not do this")
+	}
+	owner := ""
+	switch who.role {
+	case roleGateway:
+		owner = ctx.Param("gw")
+	case roleDevice:
+		owner = ctx.Param("mfp")
+	}
+	if owner != "" && owner != who.id {
+		return refuse(http.StatusForbidden, ReasonNotYours, "the token is that of "+string(who.role)+" "+who.id)
+	}
+	return nil
+}

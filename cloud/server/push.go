@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/mfpgate/mfpgate/cloud/api"
+)
+
+// push keeps a channel to a device open, in the format of server-sent events. At each beat the device's offer is looked
+// up anew, and told when it is another than the last: an operator's new package reaches the device within one beat.
+func (s *Server) push(ctx context.Context, in *struct{ MFPPath }) (*huma.StreamResponse, error) {
+	select {
+	case <-s.ending:
+		return nil, refuse(http.StatusServiceUnavailable, ReasonEnding, "the region stops; connect again").with("Retry-After", "5")
+	default:
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		_, w := humago.Unwrap(hctx)
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := s.beat(ctx, w, in.MFP); err != nil {
+			callOf(ctx).cause = err
+		}
+	}}, nil
+}
+
+// beat returns nil when the device or the server ends the channel.
+func (s *Server) beat(ctx context.Context, w http.ResponseWriter, id string) error {
+	timer := s.Clock.NewTimer(s.PushInterval)
+	defer timer.Stop()
+	out := http.NewResponseController(w)
+	told := ""
+	for text := ": open\n\n"; ; text = ": beat\n\n" {
+		next, err := s.offerFor(ctx, id)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if next != nil && next.PackageID != told {
+			data, err := json.Marshal(next)
+			if err != nil {
+				return err
+			}
+			text = fmt.Sprintf("event: %s\ndata: %s\n\n", api.PushOffer, data)
+			told = next.PackageID
+		} else if next == nil {
+			told = ""
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			return nil // the device has gone
+		}
+		if err := out.Flush(); err != nil {
+			return nil
+		}
+		timer.Reset(s.PushInterval)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.ending:
+			_, _ = fmt.Fprintf(w, "event: %s\ndata: {}\n\n", api.PushBye) // if it is lost, the end of the stream says the same
+			return nil
+		case <-timer.C():
+		}
+	}
+}
+
+func (s *Server) offerFor(ctx context.Context, id string) (*api.Package, error) {
+	r, there, err := one[mfpRecord](ctx, s.Store, mfpKey(id))
+	if err != nil || !there {
+		return nil, err
+	}
+	target, err := s.target(r.MFP.Model)
+	if err != nil {
+		return nil, err
+	}
+	return offer(r.MFP, target), nil
+}

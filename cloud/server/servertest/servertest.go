@@ -1,0 +1,131 @@
+// Package servertest runs a region inside a test: the real server on TLS and loopback, with a state folder of the test's
+// own and a store in memory. It ends with the test, and fails it if the server does not end cleanly.
+package servertest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/server"
+	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/store/memory"
+	"github.com/mfpgate/mfpgate/telemetry"
+)
+
+// PushInterval is short, so that a test sees a channel's beats.
+const PushInterval = 20 * time.Millisecond
+
+// Region is a running region.
+type Region struct {
+	URL    string
+	Dir    string
+	Folder *provision.Folder
+	Roots  *x509.CertPool
+	Stop   func() // ends it before the test does
+	log    syncBuffer
+}
+
+// Start runs a region.
+func Start(t testing.TB) *Region {
+	t.Helper()
+	clock := mfpgate.SystemClock{}
+	r := &Region{Dir: t.TempDir()}
+	var level telemetry.Level
+	log := telemetry.NewLogger(&r.log, clock, &level, false)
+	var err error
+	r.Folder, err = provision.Open(r.Dir, clock)
+	Must(t, err)
+	s, err := server.New(server.Options{
+		Region: "jp", Folder: r.Folder, Store: memory.New(), Clock: clock, Log: log, PollInterval: time.Second, PushInterval: PushInterval,
+	})
+	Must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	url, ended := make(chan string, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, server.Listening{Address: "127.0.0.1:0"}, func(u string) { url <- u }) }() // Stop waits
+	r.Stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the region ended with %v", err)
+		}
+	})
+	t.Cleanup(r.Stop)
+	select {
+	case r.URL = <-url:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(r.Folder.CertificatePath())
+	Must(t, err)
+	r.Roots = x509.NewCertPool()
+	r.Roots.AppendCertsFromPEM(pem)
+	return r
+}
+
+// HTTP is a client that trusts the region and follows no redirect.
+func (r *Region) HTTP(t testing.TB) *http.Client {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.Roots}, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+// Gateway adds a gateway and returns its token.
+func (r *Region) Gateway(t testing.TB, id string) mfpgate.Secret {
+	t.Helper()
+	token, err := r.Folder.AddGateway(id)
+	Must(t, err)
+	return token
+}
+
+// Device returns a device's factory token.
+func (r *Region) Device(t testing.TB, id string) mfpgate.Secret {
+	t.Helper()
+	key, err := r.Folder.FactoryKey()
+	Must(t, err)
+	return provision.DeviceToken(key, id)
+}
+
+// Package adds a generated package of size bytes.
+func (r *Region) Package(t testing.TB, model, version string, size int64) api.Package {
+	t.Helper()
+	p, err := r.Folder.AddPackage(model, version, provision.Generated(model, version, size))
+	Must(t, err)
+	return p
+}
+
+// Log returns the lines written so far.
+func (r *Region) Log() []string { return strings.Split(strings.TrimSpace(r.log.String()), "\n") }
+
+// Must fails the test on an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

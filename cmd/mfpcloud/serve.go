@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/server"
+	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/telemetry"
+)
+
+func serveCommand() *cobra.Command {
+	serve := &cobra.Command{
+		Use: "serve --region jp --listen 127.0.0.1:0 --state DIR", Short: "Serve one region until SIGTERM", Args: cobra.NoArgs,
+	}
+	flags := serve.Flags()
+	region := flags.String("region", "", "country, ISO 3166-1 alpha-2, lower case")
+	level := flags.String("log-level", "info", "debug, info, warn or error; the log is on standard error")
+	poll := flags.Duration("poll-interval", 5*time.Second, "what devices are told at check-in")
+	push := flags.Duration("push-interval", 15*time.Second, "between heartbeats of a push channel")
+	var l server.Listening
+	flags.StringVar(&l.Address, "listen", "", "host:port; port 0 takes a free one, which is printed")
+	flags.StringArrayVar(&l.Names, "name", nil, "one more name for the certificate; may be given again")
+	flags.BoolVar(&l.Plain, "http", false, "no TLS; loopback addresses only")
+	must(serve.MarkFlagRequired("region"))
+	must(serve.MarkFlagRequired("listen"))
+	return onFolder(serve, func(c *cobra.Command, folder *provision.Folder, _ []string) (err error) {
+		if len(*region) != 2 {
+			return fmt.Errorf("region %q: must be two lower-case letters, such as jp", *region)
+		}
+		clock := mfpgate.SystemClock{}
+		var least telemetry.Level
+		if err := least.Set(*level); err != nil {
+			return err
+		}
+		log := telemetry.NewLogger(c.ErrOrStderr(), clock, &least, false)
+		facts, err := openStore(c.Context(), folder, clock, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, facts.Close()) }()
+		s, err := server.New(server.Options{
+			Region: *region, Folder: folder, Store: facts, Clock: clock, Log: log, PollInterval: *poll, PushInterval: *push,
+		})
+		if err != nil {
+			return err
+		}
+		return s.Run(c.Context(), l, func(url string) {
+			trust := ""
+			if !l.Plain {
+				trust = ", trusted by " + folder.CertificatePath()
+			}
+			fmt.Fprintf(c.OutOrStdout(), "region %s listens on %s%s\n", *region, url, trust)
+		})
+	})
+}

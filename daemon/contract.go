@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/client"
+	"github.com/mfpgate/mfpgate/config"
+	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+)
+
+// CloudAway is the degradation while the gateway's own cloud does not answer; the last contract stays in force.
+const CloudAway mfpgate.Reason = "cloud-away"
+
+// contracts keeps the customer's contract: what the cloud said last, across restarts.
+type contracts struct {
+	daemon *Daemon
+	now    atomic.Pointer[keptContract]
+}
+
+// keptContract is stored under "contract".
+type keptContract struct {
+	Schema   int          `json:"schema"`
+	ETag     string       `json:"etag"`
+	Contract api.Contract `json:"contract"`
+}
+
+const (
+	contractKey    = "contract"
+	contractSchema = 1
+	contractEvery  = 5 * time.Minute
+	contractRetry  = 30 * time.Second
+)
+
+func newContracts(ctx context.Context, d *Daemon) (*contracts, error) {
+	c := &contracts{daemon: d}
+	var kept keptContract
+	err := d.local.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, contractKey, &kept) })
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return nil, fmt.Errorf("load the contract: %w", err)
+	default:
+		c.now.Store(&kept)
+	}
+	return c, nil
+}
+
+// capacity is the smaller of the configuration's and the contract's, at each moment.
+func (c *contracts) capacity(configured func(time.Time) (int, time.Time)) func(time.Time) (int, time.Time) {
+	return func(t time.Time) (int, time.Time) {
+		devices, until := configured(t)
+		if kept := c.now.Load(); kept != nil && kept.Contract.MaxConcurrent > 0 && c.daemon.config.Load().Cloud.URL != nil {
+			devices = min(devices, kept.Contract.MaxConcurrent)
+		}
+		return devices, until
+	}
+}
+
+// run asks the cloud for the contract until ctx ends. It does nothing while the configuration names no cloud.
+func (c *contracts) run(ctx context.Context) error {
+	for {
+		pause := contractEvery
+		if cloud := c.daemon.config.Load().Cloud; cloud.URL != nil {
+			if err := c.ask(ctx, cloud); err != nil && ctx.Err() == nil {
+				pause = contractRetry
+				c.daemon.metrics.CloudUp.WithLabelValues("contract").Set(0)
+				c.daemon.health.set(CloudAway, "the cloud does not give the contract, the last one stays in force: "+err.Error())
+				c.daemon.log.Warn().Err(err).Msg(event.CloudUnreachable)
+			}
+		}
+		if mfpgate.Wait(ctx, c.daemon.Clock, pause) != nil {
+			return nil
+		}
+	}
+}
+
+func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
+	call, err := client.New(client.Options{URL: cloud.URL.String(), Gateway: cloud.GatewayID, Token: cloud.Token, Clock: c.daemon.Clock,
+		UserAgent: "mfpgate/" + c.daemon.Build.Version})
+	if err != nil {
+		return err
+	}
+	defer call.Close()
+	known := ""
+	if kept := c.now.Load(); kept != nil {
+		known = kept.ETag
+	}
+	contract, etag, err := call.Contract(ctx, known)
+	if err == nil {
+		next := &keptContract{Schema: contractSchema, ETag: etag, Contract: contract}
+		err = c.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, contractKey, next) })
+		if err == nil {
+			c.now.Store(next)
+			c.daemon.relay.Refresh()
+		}
+	} else if errors.Is(err, client.ErrNotModified) {
+		err = nil
+	}
+	if err == nil {
+		c.daemon.metrics.CloudUp.WithLabelValues("contract").Set(1)
+		c.daemon.health.clear(CloudAway)
+	}
+	return err
+}

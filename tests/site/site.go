@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+// Where things are. The ports are fixed, so that a bookmark of the portal stays good.
+const (
+	stateDir = "run"
+	relay    = "127.0.0.1:13128"
+	portal   = "127.0.0.1:18443"
+	metrics  = "127.0.0.1:19631"
+	gateway  = "demo-1"
+	model    = "SIM-100"
+)
+
+// region is one country's cloud, and how many of the devices are its own.
+type region struct {
+	name, listen, firstDevice string
+	devices                   int
+}
+
+var regions = []region{
+	{"jp", "127.0.0.1:18441", "127.0.1.1", 6},
+	{"us", "127.0.0.1:18442", "127.0.1.7", 2},
+}
+
+// A new version comes often enough that there is something to see, and seldom enough that the disk does not fill: so many
+// versions of so many bytes, then no more.
+const (
+	packageSize  = "6MB"
+	newVersion   = 90 * time.Second
+	lastVersions = 40
+)
+
+func run(ctx context.Context, out io.Writer) error {
+	if err := portsFree(); err != nil {
+		return err
+	}
+	base, err := filepath.Abs(stateDir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return err
+	}
+	s := &site{base: base, say: newSayer(out)}
+	defer s.stop()
+	token, err := s.token(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := s.configure(token)
+	if err != nil {
+		return err
+	}
+	for _, r := range regions {
+		if err := s.publish(ctx, r, 1); err != nil {
+			return err
+		}
+		err := s.start("cloud "+r.name, s.say.cloud(r.name), "mfpcloud", "serve", "--region", r.name, "--listen", r.listen, "--state", s.dir(r.name),
+			"--push-interval", "4s")
+		if err != nil {
+			return err
+		}
+		if err := answers(ctx, r.listen); err != nil {
+			return err
+		}
+	}
+	if err := s.start("gateway", s.say.gateway(), "mfpgate", "serve", "--config", config); err != nil {
+		return err
+	}
+	if err := answers(ctx, relay); err != nil {
+		return err
+	}
+	password, err := s.account(ctx)
+	if err != nil {
+		return err
+	}
+	s.say.line("portal   https://%s  (user admin, password %s; the certificate is the gateway's own)", portal, password)
+	s.say.line("metrics  http://%s/metrics", metrics)
+	s.say.line("status   bin/mfpgate status --socket %s", filepath.Join(stateDir, "gateway", "control.sock"))
+	s.say.line("eight MFPs share a capacity of five; Ctrl-C ends everything")
+	for _, r := range regions {
+		if err := os.MkdirAll(s.dir("devices-"+r.name), 0o700); err != nil {
+			return err
+		}
+		err := s.start("devices "+r.name, s.say.devices(), "mfpsim", "fleet", "--cloud", "https://"+r.listen, "--ca", filepath.Join(s.dir(r.name), "cert.pem"),
+			"--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--count", fmt.Sprint(r.devices), "--first", r.firstDevice,
+			"--proxy", "http://"+relay, "--model", model, "--state", s.dir("devices-"+r.name), "--poll", "5s", "--prefix", r.name+"-mfp-")
+		if err != nil {
+			return err
+		}
+	}
+	return s.live(ctx)
+}
+
+// live publishes new versions until the end, or until a program ends by itself.
+func (s *site) live(ctx context.Context) error {
+	for version := 2; ; version++ {
+		timer := mfpgate.SystemClock{}.NewTimer(newVersion)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			s.say.line("stopping")
+			return nil
+		case err := <-s.ended():
+			timer.Stop()
+			return err
+		case <-timer.C():
+		}
+		if version > lastVersions {
+			continue
+		}
+		for _, r := range regions {
+			if err := s.publish(ctx, r, version); err != nil {
+				return err
+			}
+		}
+		s.say.line("the clouds publish firmware 1.%d", version)
+	}
+}
+
+func (s *site) publish(ctx context.Context, r region, version int) error {
+	return s.do(ctx, "", "mfpcloud", "package", "generate", "--state", s.dir(r.name), "--model", model, "--version", fmt.Sprintf("1.%d", version), "--size", packageSize)
+}
+
+// account makes the portal's account with a new password and keeps it beside the state, for its owner alone.
+func (s *site) account(ctx context.Context) (string, error) {
+	file := filepath.Join(s.base, "portal-password")
+	if kept, err := os.ReadFile(file); err == nil {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	password := strings.ToLower(rand.Text()[:16])
+	err := s.do(ctx, password+"\n", "mfpgate", "user", "add", "admin", "--socket", filepath.Join(s.dir("gateway"), "control.sock"))
+	if err != nil {
+		return "", err
+	}
+	return password, os.WriteFile(file, []byte(password+"\n"), 0o600)
+}
+
+// token makes the gateway's account at its cloud and keeps the token in a file of its owner's.
+func (s *site) token(ctx context.Context) (file string, err error) {
+	file = filepath.Join(s.base, "gateway-token")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join("bin", "mfpcloud"), "gateway", "add", gateway, "--state", s.dir(regions[0].name))
+	text, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("mfpcloud gateway add: %w", err)
+	}
+	return file, os.WriteFile(file, text, 0o600)
+}
+
+func (s *site) dir(name string) string { return filepath.Join(s.base, name) }
+
+// configure writes the gateway's configuration: every device known by its address, each region's cloud allowed.
+func (s *site) configure(token string) (path string, err error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, `site: {name: demo, region: jp, time_zone: Asia/Tokyo, location: "this machine"}
+state_dir: %s
+relay:
+  listen: ["%s"]
+  clients: [127.0.0.0/8]
+  allow:
+`, s.dir("gateway"), relay)
+	for _, r := range regions {
+		host, port, err := net.SplitHostPort(r.listen)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "    - {host: %s, ports: [%s], private: true}\n", host, port)
+	}
+	fmt.Fprintf(&b, `  capacity: {devices: 5, queue_timeout: 20s, linger: 2s}
+  per_device: {rate: 500kB/s}
+  timeouts: {drain: 5s}
+devices:
+  static:
+`)
+	n := 0
+	for _, r := range regions {
+		for i := range r.devices {
+			n++
+			fmt.Fprintf(&b, "    - {address: 127.0.1.%d, name: %s-mfp-%d}\n", n, r.name, i+1)
+		}
+	}
+	fmt.Fprintf(&b, "cloud: {url: \"https://%s\", gateway_id: %s, token: {file: %s}}\n", regions[0].listen, gateway, token)
+	fmt.Fprintf(&b, "portal: {listen: \"%s\"}\nmetrics: {listen: \"%s\"}\n", portal, metrics)
+	path = filepath.Join(s.base, "mfpgate.yaml")
+	return path, os.WriteFile(path, []byte(b.String()), 0o600)
+}
+
+func portsFree() error {
+	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("%s is taken; end what listens there, perhaps another `make run`: %w", address, err)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answers waits until something listens at address.
+func answers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		if mfpgate.Wait(ctx, mfpgate.SystemClock{}, 50*time.Millisecond) != nil {
+			return fmt.Errorf("nothing listens at %s: %w", address, err)
+		}
+	}
+}
+
+// do runs a program to its end.
+func (s *site) do(ctx context.Context, stdin, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join("bin", program), args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", program, args[0], err, out)
+	}
+	return nil
+}
+
+var errEnded = errors.New("ended by itself")
