@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,38 +32,62 @@ func overview(t *testing.T, change func(*portaltest.Gateway)) string {
 	return text(t, resp)
 }
 
-func TestEveryReasonOfTheRelayHasASentence(t *testing.T) {
-	seen := 0
-	for _, file := range []string{"../../proxy/refusal.go", "../../proxy/slots/refused.go", "../../proxy/destination/reason.go"} {
+// reasonsIn are the constants of type Reason that Go files declare.
+func reasonsIn(t *testing.T, pattern string) (found []mfpgate.Reason) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ast.Inspect(parsed, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
-			if !ok || spec.Type == nil || len(spec.Values) != 1 {
+			if !ok || len(spec.Values) != 1 {
 				return true
 			}
-			value, ok := spec.Values[0].(*ast.BasicLit)
-			if !ok || value.Kind != token.STRING {
-				return true
-			}
-			reason, err := strconv.Unquote(value.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen++
-			page := overview(t, func(g *portaltest.Gateway) {
-				g.RefusalsAre = []control.Refusal{{Time: portaltest.Now, Client: "10.0.0.1", Reason: mfpgate.Reason(reason)}}
-			})
-			if strings.Contains(page, "Refused: "+reason) || !strings.Contains(page, "<code>"+reason+"</code>") {
-				t.Errorf("%s: the page has no sentence for %s", file, reason)
+			of, typed := spec.Type.(*ast.SelectorExpr)
+			value, literal := spec.Values[0].(*ast.BasicLit)
+			if typed && of.Sel.Name == "Reason" && literal && value.Kind == token.STRING {
+				reason, err := strconv.Unquote(value.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found = append(found, mfpgate.Reason(reason))
 			}
 			return true
 		})
 	}
-	if seen < 40 {
-		t.Errorf("found %d reasons; look where they are now", seen)
+	if len(found) == 0 {
+		t.Fatalf("%s declares no reasons; look where they are now", pattern)
+	}
+	return found
+}
+
+func TestEveryReasonOfTheRelayHasASentence(t *testing.T) {
+	for _, file := range []string{"../../proxy/refusal.go", "../../proxy/slots/refused.go", "../../proxy/destination/reason.go"} {
+		for _, reason := range reasonsIn(t, file) {
+			page := overview(t, func(g *portaltest.Gateway) {
+				g.RefusalsAre = []control.Refusal{{Time: portaltest.Now, Client: "10.0.0.1", Reason: reason}}
+			})
+			if strings.Contains(page, "Refused: "+string(reason)) || !strings.Contains(page, "<code>"+string(reason)+"</code>") {
+				t.Errorf("%s: the page has no sentence for %s", file, reason)
+			}
+		}
+	}
+}
+
+func TestEveryDegradationHasATitle(t *testing.T) {
+	for _, reason := range reasonsIn(t, "../*.go") {
+		page := overview(t, func(g *portaltest.Gateway) {
+			g.StatusIs.Degraded = []control.Degradation{{Reason: reason, Text: "what to do", Since: portaltest.Now}}
+		})
+		if !strings.Contains(page, "What to do.") || strings.Contains(page, "</span>"+string(reason)+"</h2>") {
+			t.Errorf("the page has no title for %s", reason)
+		}
 	}
 }
 

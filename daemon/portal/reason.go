@@ -94,11 +94,13 @@ func lookOf(d mfpgate.Device) look {
 	return look{"·", string(d.State), "quiet", string(d.Reason)}
 }
 
-// titles name the degradations; one that is newer than this table shows its reason.
+// titles name the degradations of package daemon, which imports this one; one that is not in this table shows its reason.
 var titles = map[mfpgate.Reason]string{
-	"config-refused":  "The configuration file was changed, and is not in force",
-	"store-recovered": "A damaged store was set aside at the last start",
-	"store-full":      "The disk is nearly full",
-	"relay-silent":    "The relay does not answer",
-	"backup-failed":   "The last backup failed",
+	"config-refused":   "The configuration file was changed, and is not in force",
+	"store-recovered":  "A damaged store was set aside at the last start",
+	"store-full":       "The disk is nearly full",
+	"relay-silent":     "The relay does not answer",
+	"backup-failed":    "The last backup failed",
+	"cloud-away":       "The cloud cannot be reached",
+	"listen-overruled": "The relay listens elsewhere than configured",
 }
