@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "github.com/mfpgate/mfpgate/daemon" // the binary is built from it: a change must not be answered from the test cache
 )
 
 // deadline is for a state that comes at once on an idle machine.
