@@ -132,7 +132,7 @@ var owners = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"daemon"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"github.com/oklog/ulid/v2":            {""},
-	"golang.org/x/net":                    {""},
+	"golang.org/x/net":                    {"", "daemon"},
 	"golang.org/x/crypto":                 {"proxy/account", "daemon"},
 	"golang.org/x/sys":                    {"proxy", "store/badger", "daemon", "cloud/server/provision"},
 	"golang.org/x/sync":                   {"proxy", "daemon", "store", "cloud/server", "cmd"},
