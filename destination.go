@@ -74,7 +74,7 @@ func ParseHost(s string) (Host, error) {
 	if last == "" || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") && strings.Trim(last[2:], "0123456789abcdef") == "" {
 		return Host{}, fmt.Errorf("%w: %.64q; write an IPv4 address as four decimal numbers", ErrHost, s)
 	}
-	return Host{name: name}, nil
+	return Host{name: strings.Clone(name)}, nil // a host lives longer than the head that it stood in
 }
 
 // Valid reports whether the host is not the zero value.

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -89,8 +90,11 @@ func (c *Conn) Consume() {
 
 // Early hands over what the client sent behind the consumed head: the first bytes of a tunnel.
 func (c *Conn) Early() []byte {
-	early := c.buf
+	early := bytes.Clone(c.buf) // not the buffer: a tunnel would hold it for its life
 	c.buf, c.seen = nil, 0
+	if len(early) == 0 {
+		return nil
+	}
 	return early
 }
 
