@@ -203,7 +203,7 @@ var banned = []struct {
 	{"time", "Since", []string{}, true, "take mfpgate.Clock"},
 	{"time", "Until", []string{}, true, "take mfpgate.Clock"},
 	{"time", "After", []string{}, true, "take a timer of mfpgate.Clock"},
-	{"time", "AfterFunc", []string{}, true, "take a timer of mfpgate.Clock"},
+	{"time", "AfterFunc", []string{"clock.go"}, true, "take a timer of mfpgate.Clock"},
 	{"time", "NewTimer", []string{"clock.go"}, true, "take a timer of mfpgate.Clock"},
 	{"time", "NewTicker", []string{}, true, "take a timer of mfpgate.Clock"},
 	{"time", "Tick", []string{}, false, "take a timer of mfpgate.Clock"},
