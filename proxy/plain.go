@@ -169,7 +169,9 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	e := &request{exchange: p.relay.record.start(source(conn.TCPConn), req.Method), plain: p, in: http.NewResponseController(w)}
-	if bad := conn.Refusal(); bad != nil {
+	// net/http writes the end of the answer after this, and would meet the deadline of an earlier write.
+	defer func() { _ = e.in.SetWriteDeadline(p.relay.clock.Now().Add(stalledLimit)) }()
+	if bad := conn.Refusal(req); bad != nil {
 		w.Header().Set("Connection", "close")
 		e.method = ""
 		p.answer(w, e, asRefusal(req.Context(), bad))
@@ -181,11 +183,15 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer done()
-	req.Body = &requestBody{ReadCloser: req.Body, request: e}
+	if req.Body != http.NoBody { // which the transport must see as it is: else it has a length that nobody knows
+		req.Body = &requestBody{ReadCloser: req.Body, request: e}
+	}
 	p.goproxy.ServeHTTP(&responseWriter{ResponseWriter: w, request: e}, req.WithContext(context.WithValue(req.Context(), exchangeKey{}, e)))
 	e.finish()
 	if e.broken.Load() {
-		// The origin broke off: end the response so that nobody takes it for the whole.
+		// The origin broke off: end the response so that nobody takes it for the whole. Where only the connection's end
+		// ends it, as in HTTP/1.0, a reset tells.
+		_ = conn.SetLinger(0)
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -235,7 +241,7 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 	if e.host, e.port, err = splitURL(req); err != nil {
 		return nil, err
 	}
-	if p.relay.passedBefore(req.Header) {
+	if p.relay.passedBefore(req.Header["Via"]) {
 		return nil, refuse(Loop)
 	}
 	rule, ok := policy.rules.Allow(e.host, e.port)

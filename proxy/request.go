@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/devicename"
@@ -25,7 +26,8 @@ type request struct {
 	no       *refusal // what the round trip came to, if to nothing
 	status   int
 	up, down atomic.Int64
-	broken   atomic.Bool // the origin's body ended early
+	broken   atomic.Bool // the response ended early
+	left     atomic.Bool // because the client did
 }
 
 type exchangeKey struct{}
@@ -83,6 +85,8 @@ func (e *request) finish() {
 	case e.no != nil:
 		e.refused(e.no)
 		return
+	case e.left.Load():
+		e.served(string(ClientLeft), e.status, e.up.Load(), e.down.Load())
 	case e.broken.Load():
 		e.served(string(OriginBroken), e.status, e.up.Load(), e.down.Load())
 	default:
@@ -103,6 +107,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	_ = b.in.SetReadDeadline(b.record.relay.clock.Now().Add(stalledLimit))
 	n, err := b.ReadCloser.Read(p)
 	b.up.Add(int64(n))
+	if err != nil {
+		// net/http reads ahead from here on, and would take the deadline for a client that left.
+		_ = b.in.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }
 
@@ -121,6 +129,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.broken.Store(true)
+		b.left.Store(b.ctx.Err() != nil)
 	}
 	if n > 0 {
 		if err := b.slot.Take(b.ctx, n); err != nil {
@@ -141,6 +150,10 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	_ = w.in.SetWriteDeadline(w.record.relay.clock.Now().Add(stalledLimit))
 	n, err := w.ResponseWriter.Write(p)
 	w.down.Add(int64(n))
+	if err != nil {
+		w.broken.Store(true)
+		w.left.Store(true)
+	}
 	return n, err
 }
 
@@ -183,8 +196,8 @@ func (r *Relay) addVia(h http.Header, minor int) {
 }
 
 // passedBefore reports whether this very relay is in the request's path already.
-func (r *Relay) passedBefore(h http.Header) bool {
-	for _, field := range h["Via"] {
+func (r *Relay) passedBefore(via []string) bool {
+	for _, field := range via {
 		for hop := range strings.SplitSeq(field, ",") {
 			if parts := strings.Fields(hop); len(parts) > 1 && parts[1] == r.pseudonym {
 				return true
