@@ -88,6 +88,8 @@ func (p *plain) apply(policy *Policy) {
 			if !ok {
 				return nil, errors.New("a dial without its request")
 			}
+			ctx, done := e.whileWanted(ctx)
+			defer done()
 			return p.relay.dialer.Load().Dial(ctx, e.allow, e.host, e.port)
 		},
 	}
@@ -96,6 +98,11 @@ func (p *plain) apply(policy *Policy) {
 		out.chained = direct.Clone()
 		out.chained.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: u.URL.Host})
 		out.chained.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if e, ok := ctx.Value(exchangeKey{}).(*request); ok {
+				var done func()
+				ctx, done = e.whileWanted(ctx)
+				defer done()
+			}
 			ctx, cancel := context.WithTimeout(ctx, policy.DialTimeout)
 			defer cancel()
 			conn, err := connectUpstream(ctx, u)
@@ -183,6 +190,7 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer done()
+	e.wanted = req.Context()
 	if req.Body != http.NoBody { // which the transport must see as it is: else it has a length that nobody knows
 		req.Body = &requestBody{ReadCloser: req.Body, request: e}
 	}

@@ -20,8 +20,10 @@ type request struct {
 	plain *plain
 	in    *http.ResponseController
 	allow mfpgate.AllowRule
-	via   bool        // through the upstream proxy
-	hop   [][2]string // fields for the upstream proxy
+	via   bool // through the upstream proxy
+
+	wanted context.Context // ends when the client leaves
+	hop    [][2]string     // fields for the upstream proxy
 
 	no       *refusal // what the round trip came to, if to nothing
 	status   int
@@ -31,6 +33,17 @@ type request struct {
 }
 
 type exchangeKey struct{}
+
+// whileWanted returns the context of a dial that ends with the request. The transport itself would dial on for a client
+// that has left, in case another request has a use for the connection.
+func (e *request) whileWanted(dial context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(dial)
+	unhook := context.AfterFunc(e.wanted, cancel)
+	return ctx, func() {
+		unhook()
+		cancel()
+	}
+}
 
 // roundTrip makes the exchange with the origin. It always returns a response: goproxy would put an error's text into one.
 func (p *plain) roundTrip(req *http.Request) *http.Response {
