@@ -191,10 +191,14 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	defer done()
 	e.wanted = req.Context()
+	// net/http looks at its own request again when it answers: only the copy gets another body.
+	out := req.WithContext(context.WithValue(req.Context(), exchangeKey{}, e))
 	if req.Body != http.NoBody { // which the transport must see as it is: else it has a length that nobody knows
-		req.Body = &requestBody{ReadCloser: req.Body, request: e}
+		body := &requestBody{ReadCloser: req.Body, request: e}
+		defer func() { _ = body.Close() }() // the transport may read on after the answer
+		out.Body = body
 	}
-	p.goproxy.ServeHTTP(&responseWriter{ResponseWriter: w, request: e}, req.WithContext(context.WithValue(req.Context(), exchangeKey{}, e)))
+	p.goproxy.ServeHTTP(&responseWriter{ResponseWriter: w, request: e}, out)
 	e.finish()
 	if e.broken.Load() {
 		// The origin broke off: end the response so that nobody takes it for the whole. Where only the connection's end

@@ -114,9 +114,20 @@ func (e *request) finish() {
 type requestBody struct {
 	io.ReadCloser
 	*request
+	closed atomic.Bool
+}
+
+// Close leaves the body behind it to net/http's server, which closes it once the answer is sent. Before that its Close
+// would wait for content that the client holds back until the origin asks for it (Expect: 100-continue).
+func (b *requestBody) Close() error {
+	b.closed.Store(true)
+	return nil
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	_ = b.in.SetReadDeadline(b.record.relay.clock.Now().Add(stalledLimit))
 	n, err := b.ReadCloser.Read(p)
 	b.up.Add(int64(n))
@@ -168,6 +179,14 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		w.left.Store(true)
 	}
 	return n, err
+}
+
+// WriteHeader keeps net/http from guessing a Content-Type that the origin did not give.
+func (w *responseWriter) WriteHeader(status int) {
+	if h := w.Header(); len(h["Content-Type"]) == 0 {
+		h["Content-Type"] = nil
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Flush passes on what goproxy flushes for streams.
