@@ -213,6 +213,17 @@ func TestAClientThatLeavesADownload(t *testing.T) {
 	g.Log.Event(t, event.RelayServed, field.Outcome, "client-left")
 }
 
+func TestTheRelayGuessesNoContentType(t *testing.T) {
+	origin, _ := say(t, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+	g := rig.Start(t, rig.Allow(origin.Port))
+	conn := g.Raw(t)
+	conn.Send("GET http://" + origin.Address + "/ HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, body := conn.Answer("GET")
+	if got, there := resp.Header["Content-Type"]; there || body != "<html>" {
+		t.Errorf("Content-Type %q, body %q", got, body)
+	}
+}
+
 func TestMethodsAndAnswersWithoutContent(t *testing.T) {
 	_, port := rig.HTTP(t, false, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

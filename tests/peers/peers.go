@@ -21,7 +21,7 @@ import (
 var packages = []string{"squid", "squid-common", "haproxy", "tinyproxy"}
 
 // needless packages are dependencies of scripts that no peer of ours runs; they are most of the bytes.
-var needless = regexp.MustCompile(`^(perl|libperl|libdbi-perl|logrotate|squid-langpack)`)
+var needless = regexp.MustCompile(`^(perl|libperl|libdbi-perl|logrotate)`)
 
 // programs are where each peer's program and helpers stand in the unpacked tree.
 var programs = map[string]string{
