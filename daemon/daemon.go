@@ -145,7 +145,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.Go(func() error { return d.health.run(jobs) })
 	work.Go(func() error { return d.maintain(jobs) })
 	work.Go(func() error { return d.contracts.run(jobs) })
-	work.Go(func() error { return d.watchdog(jobs) })
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)
@@ -153,13 +152,14 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.log.Info().Str(field.Key, key).Msg(event.ConfigOff)
 	}
 	d.notify("READY=1")
+	work.Go(func() error { return d.watchdog(jobs) })
 	if d.Ready != nil {
 		d.Ready(d.where)
 	}
 	cause := d.wait(ctx, failed.Done())
 
 	d.stopping.Store(true)
-	d.notify("STOPPING=1")
+	d.notifyStopping()
 	d.log.Info().Str(field.Signal, cause).Msg(event.DaemonStopping)
 	endJobs()
 	err = work.Wait()
@@ -231,7 +231,9 @@ func (d *Daemon) openStore(ctx context.Context, cfg *config.Config) error {
 	d.db = db
 	d.local, d.shared = store.Prefix(db, "local/"), store.Prefix(db, "shared/")
 	if r := db.Recovered(); r != nil {
-		d.metrics.StoreRecovered.Inc()
+		if !r.At.Before(d.started) { // the record of an earlier start stays until somebody has acknowledged it
+			d.metrics.StoreRecovered.Inc()
+		}
 		d.health.set(StoreRecovered, r.String())
 		d.log.Error().Str(field.Text, r.String()).Msg(event.StoreRecovered)
 	}

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
@@ -42,18 +42,30 @@ func monotonicMicroseconds() int64 {
 	return t.Nano() / 1000
 }
 
+// closing is how long the daemon may take to stop beside the drain: requests on the pages, and the store.
+const closing = 30 * time.Second
+
+// notifyStopping asks for as much time as the drain may take, which is the configuration's to say and not the unit's.
+func (d *Daemon) notifyStopping() {
+	budget := d.config.Load().Relay.Timeouts.Drain + closing
+	d.notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=" + strconv.FormatInt(budget.Microseconds(), 10))
+}
+
 // RelaySilent is the degradation while the relay does not answer its own probe.
 const RelaySilent mfpgate.Reason = "relay-silent"
 
-// watchdog proves to the service manager that the relay answers, at half the interval that it was given. A probe that
-// fails is not reported, so the manager restarts the daemon: a full disk or a cloud that is away must not do that, and
-// is no part of the probe.
+// watchdog proves to the service manager that the relay answers. A probe that fails is not reported, so the manager
+// restarts the daemon: a full disk or a cloud that is away must not do that, and is no part of the probe.
 func (d *Daemon) watchdog(ctx context.Context) error {
 	usec, err := strconv.ParseInt(d.Getenv("WATCHDOG_USEC"), 10, 64)
 	if err != nil || usec <= 0 {
 		return nil
 	}
-	interval := time.Duration(usec) * time.Microsecond / 2
+	if pid := d.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
+		return nil // meant for another process (sd_watchdog_enabled(3))
+	}
+	// A quarter to wait and at most a quarter to answer: one probe may be lost without a restart.
+	interval := time.Duration(usec) * time.Microsecond / 4
 	for {
 		if err := d.probe(ctx, interval); err == nil {
 			d.health.clear(RelaySilent)
@@ -69,18 +81,11 @@ func (d *Daemon) watchdog(ctx context.Context) error {
 }
 
 // probe asks the relay, through its own socket, whether it serves: OPTIONS * is a question to the proxy itself
-// (RFC 9110 §9.3.7).
+// (RFC 9110 §9.3.7). A refusal is an answer, too: a relay at its limit of connections serves, and must not be restarted.
 func (d *Daemon) probe(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	to, err := netip.ParseAddrPort(d.where.Relay[0].String())
-	if err != nil {
-		return err
-	}
-	if to.Addr().IsUnspecified() {
-		to = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), to.Port())
-	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", to.String())
+	conn, err := dialSelf(ctx, d.where.Relay[0])
 	if err != nil {
 		return err
 	}
@@ -93,12 +98,31 @@ func (d *Daemon) probe(ctx context.Context, limit time.Duration) error {
 	if _, err := io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: mfpgate\r\nConnection: close\r\n\r\n"); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	return err
+}
+
+// dialSelf connects to a listener of this process. One on the unspecified address is reached over a loopback address, of
+// which an IPv6-only socket answers on its own alone.
+func dialSelf(ctx context.Context, listener net.Addr) (net.Conn, error) {
+	at, err := netip.ParseAddrPort(listener.String())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the relay answered its own question with %d", resp.StatusCode)
+	to := []netip.AddrPort{at}
+	if at.Addr().IsUnspecified() {
+		to = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())}
+		if at.Addr().Is6() {
+			to = append(to, netip.AddrPortFrom(netip.IPv6Loopback(), at.Port()))
+		}
 	}
-	return nil
+	var all []error
+	for _, a := range to {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", a.String())
+		if err == nil {
+			return conn, nil
+		}
+		all = append(all, err)
+	}
+	return nil, errors.Join(all...)
 }

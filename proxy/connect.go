@@ -83,7 +83,7 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 	if idle == 0 {
 		idle = p.Idle
 	}
-	return tunnel.Spec{Client: c.TCPConn, Origin: origin, FromOrigin: said, Turn: x.slot, Idle: idle,
+	return tunnel.Spec{Client: c.TCPConn, Origin: origin, FromOrigin: said, Turn: x.slot, MaxTurn: p.maxTurn(), Idle: idle,
 		Inspect: inspect(rule, x.host), Owner: x, Done: func(t *tunnel.Tunnel) { r.ended(t, x) },
 		Label: tunnel.Label{Device: x.device.id, DeviceName: x.device.name, Client: x.from.String(),
 			Destination: x.destination(), Rule: x.rule}}, nil

@@ -30,13 +30,13 @@ func (r *Relay) accept(l *net.TCPListener) error {
 			go r.serve(conn) // Drain waits for it through conns
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS):
+		case errors.Is(err, unix.ECONNABORTED): // the client left before it was accepted
+		default: // mostly EMFILE: whatever it is, the next try may fail alike
 			r.Log.Warn().Err(err).Msg(event.RelayStarved)
 			if mfpgate.Wait(r.stopping, r.clock, pause) != nil {
 				return nil
 			}
 			pause = min(2*pause, time.Second)
-		default: // the client left before it was accepted
 		}
 	}
 }

@@ -63,6 +63,15 @@ func (p *Policy) allowsClient(addr netip.Addr) bool {
 	return false
 }
 
+// maxTurn keeps what a tunnel waits for at a time, under a rate, well below linger: else the device's slot would lapse in
+// the midst of a transfer.
+func (p *Policy) maxTurn() int {
+	if p.Rate <= 0 {
+		return 0
+	}
+	return int(min(max(float64(p.Rate)*p.Linger.Seconds()/4, 1<<10), 1<<20))
+}
+
 // Devices is the registry's part: who a connection is. Calls come from every connection at once and must not wait.
 type Devices interface {
 	// Identify finds the device of an account or, where account is empty, of a source address, and notes that it was

@@ -92,11 +92,12 @@ func (f *flow) pump(first []byte, inspect Inspect) error {
 const maxTurn = 1 << 20
 
 func (f *flow) turn(n *int) error {
-	if *n > maxTurn {
-		*n = maxTurn
-	}
+	*n = min(*n, maxTurn)
 	if f.t.Turn == nil {
 		return nil
+	}
+	if f.t.MaxTurn > 0 {
+		*n = min(*n, f.t.MaxTurn)
 	}
 	if err := f.t.Turn.Take(life{f.t}, *n); err != nil {
 		return err

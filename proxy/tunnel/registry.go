@@ -42,6 +42,7 @@ type Spec struct {
 	Client, Origin         *net.TCPConn
 	FromClient, FromOrigin []byte // what was read from each already
 	Turn                   Turn
+	MaxTurn                int           // bytes that move between two questions to Turn; 0 is the most, 1 MiB
 	Idle                   time.Duration // cut after this long without a byte in either direction
 	Inspect                Inspect       // of the client's first bytes; nil lets them pass
 	Label                  Label

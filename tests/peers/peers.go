@@ -3,6 +3,7 @@ package peers
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -18,10 +19,10 @@ import (
 )
 
 // packages are what is unpacked, in one go.
-var packages = []string{"squid", "squid-common", "haproxy", "tinyproxy"}
+var packages = []string{"squid", "squid-common", "haproxy", "tinyproxy", "prometheus"}
 
 // needless packages are dependencies of scripts that no peer of ours runs; they are most of the bytes.
-var needless = regexp.MustCompile(`^(perl|libperl|libdbi-perl|logrotate)`)
+var needless = regexp.MustCompile(`^(perl|libperl|libdbi-perl|logrotate|libjs-|fonts-|node-)`)
 
 // programs are where each peer's program and helpers stand in the unpacked tree.
 var programs = map[string]string{
@@ -29,6 +30,7 @@ var programs = map[string]string{
 	"basic_ncsa_auth": "usr/lib/squid/basic_ncsa_auth",
 	"haproxy":         "usr/sbin/haproxy",
 	"tinyproxy":       "usr/bin/tinyproxy",
+	"promtool":        "usr/bin/promtool",
 }
 
 // Path returns a command that runs the peer: a script that finds the unpacked libraries and becomes the program, so that
@@ -71,7 +73,8 @@ func unpack() (dir string, err error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", err
 	}
-	dir = filepath.Join(cache, "debian")
+	// Another list of packages is another folder.
+	dir = filepath.Join(cache, fmt.Sprintf("debian-%08x", crc32.ChecksumIEEE([]byte(strings.Join(packages, " ")))))
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
 	}

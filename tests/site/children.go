@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -33,6 +34,7 @@ type child struct {
 func (s *site) start(name string, hear func(string), program string, args ...string) error {
 	cmd := exec.Command(filepath.Join("bin", program), args...)
 	// Ctrl-C reaches this program alone, which then stops the others in order.
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(s.dir(regions[0].name), "cert.pem")) // the gateway's own cloud
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w

@@ -58,7 +58,11 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	s := &site{base: base, say: newSayer(out)}
 	defer s.stop()
-	config, err := s.configure()
+	token, err := s.token(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := s.configure(token)
 	if err != nil {
 		return err
 	}
@@ -147,10 +151,24 @@ func (s *site) account(ctx context.Context) (string, error) {
 	return password, os.WriteFile(file, []byte(password+"\n"), 0o600)
 }
 
+// token makes the gateway's account at its cloud and keeps the token in a file of its owner's.
+func (s *site) token(ctx context.Context) (file string, err error) {
+	file = filepath.Join(s.base, "gateway-token")
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join("bin", "mfpcloud"), "gateway", "add", gateway, "--state", s.dir(regions[0].name))
+	text, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("mfpcloud gateway add: %w", err)
+	}
+	return file, os.WriteFile(file, text, 0o600)
+}
+
 func (s *site) dir(name string) string { return filepath.Join(s.base, name) }
 
 // configure writes the gateway's configuration: every device known by its address, each region's cloud allowed.
-func (s *site) configure() (path string, err error) {
+func (s *site) configure(token string) (path string, err error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `site: {name: demo, region: jp, time_zone: Asia/Tokyo, location: "this machine"}
 state_dir: %s
@@ -179,6 +197,7 @@ devices:
 			fmt.Fprintf(&b, "    - {address: 127.0.1.%d, name: %s-mfp-%d}\n", n, r.name, i+1)
 		}
 	}
+	fmt.Fprintf(&b, "cloud: {url: \"https://%s\", gateway_id: %s, token: {file: %s}}\n", regions[0].listen, gateway, token)
 	fmt.Fprintf(&b, "portal: {listen: \"%s\"}\nmetrics: {listen: \"%s\"}\n", portal, metrics)
 	path = filepath.Join(s.base, "mfpgate.yaml")
 	return path, os.WriteFile(path, []byte(b.String()), 0o600)

@@ -1,0 +1,212 @@
+package daemon_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/daemon"
+	"github.com/mfpgate/mfpgate/tests/peers"
+)
+
+// value is what stands behind a series; comments have none.
+var value = regexp.MustCompile(`^([^#].*) \S+\n$`)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// gateway is a daemon in this process.
+type gateway struct {
+	daemon.Listening
+	signals chan os.Signal
+	log     *bytes.Buffer
+	ended   chan error
+}
+
+// start runs a daemon on free ports; port is where the test's origin listens.
+func start(t *testing.T, port string) *gateway {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mfpgate.yaml")
+	err := os.WriteFile(file, fmt.Appendf(nil, `site: {name: golden, region: jp}
+state_dir: %s
+relay:
+  listen: ["127.0.0.1:0"]
+  clients: [127.0.0.0/8]
+  allow: [{host: 127.0.0.1, ports: [%s], private: true}]
+metrics: {listen: "127.0.0.1:0"}
+`, filepath.Join(dir, "state"), port), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{signals: make(chan os.Signal, 2), log: &bytes.Buffer{}, ended: make(chan error, 1)}
+	ready := make(chan daemon.Listening, 1)
+	d, err := daemon.New(t.Context(), daemon.Options{ConfigFile: file, Clock: mfpgate.SystemClock{}, Output: g.log, Signals: g.signals,
+		Getenv: func(string) string { return "" }, Build: daemon.Build{Version: "v0", Revision: "r", GoVersion: "go"},
+		Ready: func(l daemon.Listening) { ready <- l }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { g.ended <- d.Run(context.Background()) }()
+	select {
+	case g.Listening = <-ready:
+	case err := <-g.ended:
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *gateway) stop(t *testing.T) {
+	t.Helper()
+	g.signals <- syscall.SIGTERM
+	select {
+	case err := <-g.ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the daemon does not stop\n%s", g.log)
+	}
+}
+
+func (g *gateway) client() *http.Client {
+	proxy := &url.URL{Scheme: "http", Host: g.Relay[0].String()}
+	return &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}}
+}
+
+func (g *gateway) metrics(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + g.Metrics.String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestMetricsAreTheGoldenOnes pins every name, type, help and label of ours, and has Prometheus' own tool judge them.
+func TestMetricsAreTheGoldenOnes(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	defer origin.Close()
+	tls := httptest.NewTLSServer(origin.Config.Handler)
+	defer tls.Close()
+	_, port, err := net.SplitHostPort(origin.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, port)
+	defer g.stop(t)
+	for _, to := range []string{origin.URL, tls.URL /* not allowed */} {
+		if resp, err := g.client().Get(to); err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	tunnel, err := net.Dial("tcp", g.Relay[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(tunnel, "CONNECT 127.0.0.1:%s HTTP/1.1\r\nHost: o\r\n\r\nGET / HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n", port)
+	if answer, err := io.ReadAll(tunnel); err != nil || !strings.HasSuffix(string(answer), "hello") {
+		t.Fatalf("through the tunnel: %q, %v", answer, err)
+	}
+	_ = tunnel.Close()
+	var text string
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(text, `tunnels_total{outcome="closed"} 1`); {
+		if text = g.metrics(t, "/metrics"); time.Now().After(deadline) {
+			t.Fatalf("the tunnel is not counted\n%s", text)
+		}
+	}
+
+	var ours []string
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "mfpgate_") {
+			ours = append(ours, value.ReplaceAllString(line, "$1\n"))
+		}
+	}
+	const golden = "testdata/metrics.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(strings.Join(ours, "")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(slices.Collect(strings.Lines(string(want))), ours); diff != "" {
+		t.Errorf("-golden +got; -update if it is meant\n%s", diff)
+	}
+
+	tool := exec.Command(peers.Path(t, "promtool"), "check", "metrics")
+	tool.Stdin = strings.NewReader(text)
+	if out, err := tool.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+func TestReadyzFollowsTheState(t *testing.T) {
+	g := start(t, "1")
+	if got := g.metrics(t, "/readyz"); got != "ok\n" {
+		t.Errorf("readyz: %q", got)
+	}
+	if got := g.metrics(t, "/healthz"); got != "ok\n" {
+		t.Errorf("healthz: %q", got)
+	}
+	g.stop(t)
+}
+
+// TestStopLeavesNothing starts and stops a daemon under load and counts what is left.
+func TestStopLeavesNothing(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	origin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer origin.Close()
+	_, port, err := net.SplitHostPort(origin.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, port)
+	var conns []net.Conn
+	for range 20 {
+		c, err := net.Dial("tcp", g.Relay[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+		fmt.Fprintf(c, "CONNECT 127.0.0.1:%s HTTP/1.1\r\nHost: o\r\n\r\n", port)
+		if _, err := io.ReadFull(c, make([]byte, len("HTTP/1.1 200"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.stop(t)
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	// Badger keeps a goroutine of glog's for the life of the process.
+	goleak.VerifyNone(t, before, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+}
