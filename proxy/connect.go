@@ -48,6 +48,15 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 	if x.host, x.port, err = splitTarget(h.Target); err != nil {
 		return tunnel.Spec{}, err
 	}
+	// Two relays with each other as upstream would go round until one runs out of connections.
+	for _, f := range h.Fields {
+		if strings.EqualFold(f.Name, "Via") {
+			x.via = append(x.via, f.Value)
+		}
+	}
+	if r.passedBefore(x.via) {
+		return tunnel.Spec{}, refuse(Loop)
+	}
 	rule, ok := p.rules.Allow(x.host, x.port)
 	if !ok {
 		return tunnel.Spec{}, refuse(NotAllowed)

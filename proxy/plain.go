@@ -88,6 +88,8 @@ func (p *plain) apply(policy *Policy) {
 			if !ok {
 				return nil, errors.New("a dial without its request")
 			}
+			ctx, done := e.whileWanted(ctx)
+			defer done()
 			return p.relay.dialer.Load().Dial(ctx, e.allow, e.host, e.port)
 		},
 	}
@@ -96,6 +98,11 @@ func (p *plain) apply(policy *Policy) {
 		out.chained = direct.Clone()
 		out.chained.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: u.URL.Host})
 		out.chained.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if e, ok := ctx.Value(exchangeKey{}).(*request); ok {
+				var done func()
+				ctx, done = e.whileWanted(ctx)
+				defer done()
+			}
 			ctx, cancel := context.WithTimeout(ctx, policy.DialTimeout)
 			defer cancel()
 			conn, err := connectUpstream(ctx, u)
@@ -169,7 +176,9 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	e := &request{exchange: p.relay.record.start(source(conn.TCPConn), req.Method), plain: p, in: http.NewResponseController(w)}
-	if bad := conn.Refusal(); bad != nil {
+	// net/http writes the end of the answer after this, and would meet the deadline of an earlier write.
+	defer func() { _ = e.in.SetWriteDeadline(p.relay.clock.Now().Add(stalledLimit)) }()
+	if bad := conn.Refusal(req); bad != nil {
 		w.Header().Set("Connection", "close")
 		e.method = ""
 		p.answer(w, e, asRefusal(req.Context(), bad))
@@ -181,11 +190,20 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer done()
-	req.Body = &requestBody{ReadCloser: req.Body, request: e}
-	p.goproxy.ServeHTTP(&responseWriter{ResponseWriter: w, request: e}, req.WithContext(context.WithValue(req.Context(), exchangeKey{}, e)))
+	e.wanted = req.Context()
+	// net/http looks at its own request again when it answers: only the copy gets another body.
+	out := req.WithContext(context.WithValue(req.Context(), exchangeKey{}, e))
+	if req.Body != http.NoBody { // which the transport must see as it is: else it has a length that nobody knows
+		body := &requestBody{ReadCloser: req.Body, request: e}
+		defer func() { _ = body.Close() }() // the transport may read on after the answer
+		out.Body = body
+	}
+	p.goproxy.ServeHTTP(&responseWriter{ResponseWriter: w, request: e}, out)
 	e.finish()
 	if e.broken.Load() {
-		// The origin broke off: end the response so that nobody takes it for the whole.
+		// The origin broke off: end the response so that nobody takes it for the whole. Where only the connection's end
+		// ends it, as in HTTP/1.0, a reset tells.
+		_ = conn.SetLinger(0)
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -235,7 +253,7 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 	if e.host, e.port, err = splitURL(req); err != nil {
 		return nil, err
 	}
-	if p.relay.passedBefore(req.Header) {
+	if p.relay.passedBefore(req.Header["Via"]) {
 		return nil, refuse(Loop)
 	}
 	rule, ok := policy.rules.Allow(e.host, e.port)

@@ -54,6 +54,7 @@ type exchange struct {
 	host    mfpgate.Host
 	port    uint16
 	rule    string
+	via     []string // of a CONNECT, for the upstream proxy
 	slot    *slots.Conn
 	began   time.Time
 	queued  time.Duration

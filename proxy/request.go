@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/devicename"
@@ -19,16 +20,30 @@ type request struct {
 	plain *plain
 	in    *http.ResponseController
 	allow mfpgate.AllowRule
-	via   bool        // through the upstream proxy
-	hop   [][2]string // fields for the upstream proxy
+	via   bool // through the upstream proxy
+
+	wanted context.Context // ends when the client leaves
+	hop    [][2]string     // fields for the upstream proxy
 
 	no       *refusal // what the round trip came to, if to nothing
 	status   int
 	up, down atomic.Int64
-	broken   atomic.Bool // the origin's body ended early
+	broken   atomic.Bool // the response ended early
+	left     atomic.Bool // because the client did
 }
 
 type exchangeKey struct{}
+
+// whileWanted returns the context of a dial that ends with the request. The transport itself would dial on for a client
+// that has left, in case another request has a use for the connection.
+func (e *request) whileWanted(dial context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(dial)
+	unhook := context.AfterFunc(e.wanted, cancel)
+	return ctx, func() {
+		unhook()
+		cancel()
+	}
+}
 
 // roundTrip makes the exchange with the origin. It always returns a response: goproxy would put an error's text into one.
 func (p *plain) roundTrip(req *http.Request) *http.Response {
@@ -83,6 +98,8 @@ func (e *request) finish() {
 	case e.no != nil:
 		e.refused(e.no)
 		return
+	case e.left.Load():
+		e.served(string(ClientLeft), e.status, e.up.Load(), e.down.Load())
 	case e.broken.Load():
 		e.served(string(OriginBroken), e.status, e.up.Load(), e.down.Load())
 	default:
@@ -96,12 +113,27 @@ func (e *request) finish() {
 type requestBody struct {
 	io.ReadCloser
 	*request
+	closed atomic.Bool
+}
+
+// Close leaves the body behind it to net/http's server, which closes it once the answer is sent. Before that its Close
+// would wait for content that the client holds back until the origin asks for it (Expect: 100-continue).
+func (b *requestBody) Close() error {
+	b.closed.Store(true)
+	return nil
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	_ = b.in.SetReadDeadline(b.record.relay.clock.Now().Add(stalledLimit))
 	n, err := b.ReadCloser.Read(p)
 	b.up.Add(int64(n))
+	if err != nil {
+		// net/http reads ahead from here on, and would take the deadline for a client that left.
+		_ = b.in.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }
 
@@ -120,6 +152,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.broken.Store(true)
+		b.left.Store(b.ctx.Err() != nil)
 	}
 	if n > 0 {
 		if err := b.slot.Take(b.ctx, n); err != nil {
@@ -140,7 +173,19 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	_ = w.in.SetWriteDeadline(w.record.relay.clock.Now().Add(stalledLimit))
 	n, err := w.ResponseWriter.Write(p)
 	w.down.Add(int64(n))
+	if err != nil {
+		w.broken.Store(true)
+		w.left.Store(true)
+	}
 	return n, err
+}
+
+// WriteHeader keeps net/http from guessing a Content-Type that the origin did not give.
+func (w *responseWriter) WriteHeader(status int) {
+	if h := w.Header(); len(h["Content-Type"]) == 0 {
+		h["Content-Type"] = nil
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Flush passes on what goproxy flushes for streams.
@@ -182,8 +227,8 @@ func (r *Relay) addVia(h http.Header, minor int) {
 }
 
 // passedBefore reports whether this very relay is in the request's path already.
-func (r *Relay) passedBefore(h http.Header) bool {
-	for _, field := range h["Via"] {
+func (r *Relay) passedBefore(via []string) bool {
+	for _, field := range via {
 		for hop := range strings.SplitSeq(field, ",") {
 			if parts := strings.Fields(hop); len(parts) > 1 && parts[1] == r.pseudonym {
 				return true

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -64,7 +65,7 @@ func (r *Relay) askUpstream(conn *net.TCPConn, u *Upstream, x *exchange) (said [
 	for name, value := range u.fields(r.clock, http.MethodConnect, to, x.device) {
 		fmt.Fprintf(&ask, "%s: %s\r\n", name, value)
 	}
-	ask.WriteString("\r\n")
+	fmt.Fprintf(&ask, "Via: %s\r\n\r\n", strings.Join(append(x.via, "1.1 "+r.pseudonym), ", "))
 	if _, err := conn.Write(ask.Bytes()); err != nil {
 		return nil, &refusal{reason: UpstreamBroken, err: err}
 	}

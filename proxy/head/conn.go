@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -113,12 +114,21 @@ func (c *Conn) Unread(b []byte) {
 	c.released = 0
 }
 
-// Refusal says why the request that net/http has just read stands for one that was refused. The handler answers it and
-// closes; so the answer keeps its place behind those of earlier requests.
-func (c *Conn) Refusal() *Error { return c.refusal }
+// Refusal says why req, which net/http has read from this connection, stands for one that was refused; nil if it does not.
+// The handler answers it and closes; so the answer keeps its place behind those of earlier requests, which may still be
+// under way: net/http reads ahead.
+func (c *Conn) Refusal(req *http.Request) *Error {
+	if req.RequestURI != standInTarget {
+		return nil
+	}
+	return c.refusal
+}
 
-// standIn is what net/http reads in the place of a refused head.
-const standIn = "GET http://refused.invalid/ HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n"
+// standIn is what net/http reads in the place of a refused head. No client can send its target: the edge takes ASCII alone.
+const (
+	standInTarget = "http://refused.invalid/\u00b7"
+	standIn       = "GET " + standInTarget + " HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n"
+)
 
 // Read gives net/http what the framing has released.
 func (c *Conn) Read(p []byte) (int, error) {

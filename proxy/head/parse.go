@@ -179,7 +179,7 @@ func (h *Head) requestLine(line string) *Error {
 		h.Minor = 1
 	case "HTTP/1.0":
 	default:
-		if strings.HasPrefix(version, "HTTP/") {
+		if strings.HasPrefix(version, "HTTP/") && isTarget(version) {
 			return &Error{Status: http.StatusHTTPVersionNotSupported, Text: "this proxy speaks HTTP/1.1 and HTTP/1.0"}
 		}
 		return bad("the request line must be a method, a target and a version with one space between them")

@@ -36,11 +36,12 @@ func (s State) String() string {
 
 // Result is what a ClientHello says of its destination.
 type Result struct {
-	// ServerName is in the form of mfpgate.Host's String; "" if the hello has none or a bad one.
+	// ServerName is in the form of mfpgate.Host's String; "" if the hello has none or a bad one. RFC 6066 section 3 wants a
+	// name, but OpenSSL's s_client and devices built like it put the address there that they connect to.
 	ServerName string
 	// HasServerName says that there is a host_name in a server_name extension (RFC 6066 section 3), good or bad.
 	HasServerName bool
-	// BadServerName says that the host_name is an IP literal or no DNS name. It matches no host.
+	// BadServerName says that the host_name is neither a DNS name nor an address. It matches no host.
 	BadServerName bool
 	// ECH says that there is an encrypted_client_hello extension: ServerName may be a public name that covers the true
 	// one. Browsers send the extension as GREASE too, so it proves nothing.
@@ -248,7 +249,7 @@ func (c *cursor) serverNames(stop int, r *Result) {
 	}
 }
 
-// name returns the next n bytes as a DNS name, or "".
+// name returns the next n bytes as a host, or "".
 func (c *cursor) name(n int) string {
 	if n > maxName {
 		c.skip(n)
@@ -270,9 +271,6 @@ func (c *cursor) name(n int) string {
 	}
 	host, err := mfpgate.ParseHost(string(text[:n]))
 	if err != nil {
-		return ""
-	}
-	if _, literal := host.Address(); literal {
 		return ""
 	}
 	return host.String()

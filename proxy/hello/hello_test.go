@@ -115,7 +115,7 @@ func TestRealClients(t *testing.T) {
 		{"openssl 1.2", func() []byte { return opensslHello(t, "-tls1_2", "-servername", "cloud.example") }, named},
 		{"openssl without a name", func() []byte { return opensslHello(t, "-noservername") }, hello.Result{}},
 		{"openssl with a literal", func() []byte { return opensslHello(t, "-servername", "192.0.2.1") },
-			hello.Result{HasServerName: true, BadServerName: true}},
+			hello.Result{HasServerName: true, ServerName: "192.0.2.1"}},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			b := tc.hello()
@@ -182,9 +182,9 @@ func TestParse(t *testing.T) {
 		{"ECH", string(records(message(sni("cloud.example"), ext(0xfe0d, "\x00")), 999)), hello.Hello,
 			hello.Result{HasServerName: true, ServerName: "cloud.example", ECH: true}},
 		{"an unknown name type is passed over", string(records(message(ext(0, vector16("\x07"+vector16("x")+"\x00"+vector16("cloud.example")))), 999)), hello.Hello, named},
-		{"an IPv4 literal", string(records(message(sni("192.0.2.1")), 999)), hello.Hello, bad},
+		{"an IPv4 literal", string(records(message(sni("192.0.2.1")), 999)), hello.Hello, hello.Result{HasServerName: true, ServerName: "192.0.2.1"}},
 		{"a short IPv4 spelling", string(records(message(sni("127.1")), 999)), hello.Hello, bad},
-		{"an IPv6 literal", string(records(message(sni("2001:db8::1")), 999)), hello.Hello, bad},
+		{"an IPv6 literal", string(records(message(sni("2001:db8::1")), 999)), hello.Hello, hello.Result{HasServerName: true, ServerName: "2001:db8::1"}},
 		{"a NUL inside", string(records(message(sni("cloud.example\x00.evil.example")), 999)), hello.Hello, bad},
 		{"a U-label", string(records(message(sni("bücher.example")), 999)), hello.Hello, bad},
 		{"full-width letters are not mapped", string(records(message(sni("ｃloud.example")), 999)), hello.Hello, bad},

@@ -22,7 +22,7 @@ import (
 var packages = []string{"squid", "squid-common", "haproxy", "tinyproxy", "prometheus"}
 
 // needless packages are dependencies of scripts that no peer of ours runs; they are most of the bytes.
-var needless = regexp.MustCompile(`^(perl|libperl|libdbi-perl|logrotate|squid-langpack|libjs-|fonts-|node-)`)
+var needless = regexp.MustCompile(`^(perl|libperl|libdbi-perl|logrotate|libjs-|fonts-|node-)`)
 
 // programs are where each peer's program and helpers stand in the unpacked tree.
 var programs = map[string]string{

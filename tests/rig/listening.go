@@ -53,3 +53,22 @@ func listening(t testing.TB, pid int) (addresses []string) {
 	}
 	return addresses
 }
+
+// Sockets counts this machine's TCP sockets over IPv4 in a state of proc_pid_net(5) towards a port.
+func Sockets(t testing.TB, state, port string) (n int) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 3 && f[3] == state && strings.HasSuffix(f[2], fmt.Sprintf(":%04X", number)) {
+			n++
+		}
+	}
+	return n
+}
