@@ -28,6 +28,7 @@ type flow struct {
 	got   int // bytes in the pipe
 	err   error
 
+	waits           atomic.Bool // for its turn: nobody reads from the source
 	spliced, copied atomic.Int64
 	stalled         atomic.Int64 // since when the destination takes nothing; 0 if it does
 }
@@ -102,6 +103,8 @@ func (f *flow) turn(n *int) error {
 	if f.t.MaxTurn > 0 {
 		*n = min(*n, f.t.MaxTurn)
 	}
+	f.waits.Store(true)
+	defer f.waits.Store(false)
 	if err := f.t.Turn.Take(life{f.t}, *n); err != nil {
 		return err
 	}
@@ -173,6 +176,7 @@ func (f *flow) splice(p *pipe, n int) error {
 			return nil // less was there than was counted, which urgent data can cause
 		}
 		n -= f.got
+		bulk := f.got >= bulkFrom
 		f.stalled.Store(f.t.registry.now())
 		for f.got > 0 {
 			if err := f.out.Write(f.empty); err != nil {
@@ -183,9 +187,19 @@ func (f *flow) splice(p *pipe, n int) error {
 			}
 		}
 		f.stalled.Store(0)
+		if n == 0 && bulk && f.t.MaxTurn == 0 {
+			// So much at a time does not end here: go on without a call that only looks.
+			n = maxTurn
+			if err := f.turn(&n); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
+
+// bulkFrom is how much moved at once tells a transfer from a conversation.
+const bulkFrom = 128 << 10
 
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 
@@ -220,6 +234,16 @@ func retry(call func() (int64, error)) (int64, error) {
 			return n, err
 		}
 	}
+}
+
+// broken reports whether the source's connection has been reset, without reading from it.
+func (f *flow) broken() (broken bool) {
+	_ = f.in.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}} // POLLERR and POLLHUP need not be asked for
+		n, err := unix.Poll(fds, 0)
+		broken = err == nil && n > 0 && fds[0].Revents&unix.POLLERR|fds[0].Revents&unix.POLLHUP != 0
+	})
+	return broken
 }
 
 // inspect collects the client's first bytes until the verdict lets them pass, and returns them.

@@ -13,12 +13,12 @@ type pipe struct {
 }
 
 // The larger the pipe, the fewer the calls: 1 MiB takes what a fast socket has ready. An unprivileged user may have
-// 16,384 pages in all (fs.pipe-user-pages-soft), behind which new pipes shrink to two pages; so only the first pipes are
-// large, and together they stay below: 28 x 256 + 70 x 128 pages = 16,128.
+// 16,384 pages in all (fs.pipe-user-pages-soft), behind which new pipes shrink to two pages: 54 x 256 + 18 x 128 pages =
+// 16,128. A flow without a pipe copies, which costs little where so many readers are slow.
 const (
-	largePipes = 28
+	largePipes = 54
 	largeBytes = 1 << 20
-	maxPipes   = 98
+	maxPipes   = 72
 	smallBytes = 512 << 10
 	keptPipes  = 16 // of each size through a sweep, for the next burst
 )

@@ -165,10 +165,12 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 }
 
-// The bounds of the time between two sweeps: a limit is overstayed by a quarter at most.
+// The bounds of the time between two sweeps: a limit is overstayed by a quarter at most. While a tunnel waits for its turn
+// its client is looked at more often.
 const (
-	minSweep = 5 * time.Millisecond
-	maxSweep = time.Second
+	minSweep  = 5 * time.Millisecond
+	maxSweep  = time.Second
+	waitSweep = 200 * time.Millisecond
 )
 
 func (r *Registry) sweep() (next time.Duration) {
@@ -185,6 +187,13 @@ func (r *Registry) sweep() (next time.Duration) {
 		if time.Duration(now-t.moved.Load()) >= limit {
 			t.Cut(why)
 			continue
+		}
+		if t.up.waits.Load() { // nobody reads from the client meanwhile, and its place in the queue is another's
+			if t.up.broken() {
+				t.Cut(ClientReset)
+				continue
+			}
+			shortest = min(shortest, 4*waitSweep)
 		}
 		for _, f := range []*flow{&t.up, &t.down} {
 			if since := f.stalled.Load(); since != 0 && time.Duration(now-since) >= r.limits.Stalled {

@@ -339,6 +339,18 @@ func TestReadsWaitForTheTurn(t *testing.T) {
 	}
 }
 
+func TestAClientThatLeavesEndsItsWait(t *testing.T) {
+	r := newRig(t, generous, tunnel.Spec{Turn: gate{open: make(chan struct{}), taken: make(chan int, 1)}})
+	if _, err := io.WriteString(r.device, "bytes"); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.device.SetLinger(0)
+	_ = r.device.Close()
+	if ended := r.end(t); ended.Reason() != tunnel.ClientReset {
+		t.Errorf("reason %s", ended.Reason())
+	}
+}
+
 func TestDrain(t *testing.T) {
 	r := newRig(t, generous, tunnel.Spec{})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
