@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,23 +37,34 @@ type Gateway struct {
 	ended  bool // the test has seen the end
 }
 
+// Option changes how a gateway's process starts.
+type Option func(*exec.Cmd)
+
+// Files starts it with a limit of n open files.
+func Files(n int) Option {
+	return func(cmd *exec.Cmd) {
+		cmd.Args = append([]string{"sh", "-c", `ulimit -n "$0"; exec "$@"`, strconv.Itoa(n)}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+		cmd.Path = "/bin/sh"
+	}
+}
+
 // Start runs a gateway. The text is what stands under relay: in its configuration, indented by two, and then any other
 // keys; listen and clients are given unless it has them.
-func Start(t testing.TB, relay string) *Gateway {
+func Start(t testing.TB, relay string, options ...Option) *Gateway {
 	t.Helper()
-	return StartIn(t, Dir(t), relay)
+	return StartIn(t, Dir(t), relay, options...)
 }
 
 // StartIn runs a gateway on a folder of Dir, where its state may be already.
-func StartIn(t testing.TB, dir, relay string) *Gateway {
+func StartIn(t testing.TB, dir, relay string, options ...Option) *Gateway {
 	t.Helper()
-	g := Launch(t, dir, relay)
+	g := Launch(t, dir, relay, options...)
 	g.AwaitReady(t)
 	return g
 }
 
 // Launch starts the process and does not wait until it serves.
-func Launch(t testing.TB, dir, relay string) *Gateway {
+func Launch(t testing.TB, dir, relay string, options ...Option) *Gateway {
 	t.Helper()
 	g := &Gateway{Log: &Log{}, Dir: dir, Socket: filepath.Join(dir, "state", "control.sock"), done: make(chan struct{})}
 	g.Configure(t, relay)
@@ -61,6 +73,9 @@ func Launch(t testing.TB, dir, relay string) *Gateway {
 	g.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GORACE=halt_on_error=0 atexit_sleep_ms=0"}
 	g.cmd.Stdout, g.cmd.Stderr = g.Log, &g.stderr
 	Unprivileged(g.cmd)
+	for _, o := range options {
+		o(g.cmd)
+	}
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
