@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/telemetry/event"
@@ -31,6 +32,7 @@ type Gateway struct {
 	Address string // of the relay
 	Metrics string // address of /metrics
 
+	ctx    context.Context
 	cmd    *exec.Cmd
 	stderr bytes.Buffer // read after done
 	done   chan struct{}
@@ -66,7 +68,7 @@ func StartIn(t testing.TB, dir, relay string, options ...Option) *Gateway {
 // Launch starts the process and does not wait until it serves.
 func Launch(t testing.TB, dir, relay string, options ...Option) *Gateway {
 	t.Helper()
-	g := &Gateway{Log: &Log{}, Dir: dir, Socket: filepath.Join(dir, "state", "control.sock"), done: make(chan struct{})}
+	g := &Gateway{ctx: t.Context(), Log: &Log{}, Dir: dir, Socket: filepath.Join(dir, "state", "control.sock"), done: make(chan struct{})}
 	g.Configure(t, relay)
 	g.cmd = exec.Command(Binary(t), "serve", "--config", g.Config)
 	g.cmd.Dir = dir
@@ -288,11 +290,15 @@ func (g *Gateway) Raw(t testing.TB, source ...string) *Conn {
 }
 
 // DialFrom connects to the relay from a source address of 127.0.0.0/8, which is a device of its own.
-func (g *Gateway) DialFrom(ctx context.Context, source string) (*net.TCPConn, error) {
+func (g *Gateway) DialFrom(source string) (*net.TCPConn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.DialContext(ctx, "tcp", g.Address)
+	conn, err := d.DialContext(g.ctx, "tcp", g.Address)
 	if err != nil {
 		return nil, err
 	}
+	_ = conn.SetDeadline(time.Now().Add(2 * Deadline))
 	return conn.(*net.TCPConn), nil
 }
+
+// Context ends with the test.
+func (g *Gateway) Context() context.Context { return g.ctx }
