@@ -12,6 +12,9 @@ type Clock interface {
 	// NewTimer fires once after d. The channel has capacity 1; Stop and Reset behave as those of time.Timer since
 	// Go 1.23: no stale value is received after either returns.
 	NewTimer(d time.Duration) Timer
+	// AfterFunc calls f in a goroutine of its own after d. stop prevents that and reports true, or reports false if f
+	// has been started already.
+	AfterFunc(d time.Duration, f func()) (stop func() bool)
 }
 
 // Timer is the part of time.Timer that callers need.
@@ -29,6 +32,11 @@ func (SystemClock) Now() time.Time { return time.Now() }
 
 // NewTimer starts a timer of the runtime.
 func (SystemClock) NewTimer(d time.Duration) Timer { return systemTimer{time.NewTimer(d)} }
+
+// AfterFunc starts a timer of the runtime.
+func (SystemClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
+	return time.AfterFunc(d, f).Stop
+}
 
 type systemTimer struct{ *time.Timer }
 

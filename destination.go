@@ -55,11 +55,12 @@ func ParseHost(s string) (Host, error) {
 		}
 		return Host{addr: addr}, nil
 	}
-	if addr, err := netip.ParseAddr(s); err == nil {
-		if addr.Zone() != "" {
+	if mayBeAddress(s) {
+		if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() != "" {
 			return Host{}, fmt.Errorf("%w: %.64q; an address with a zone is not reachable through the relay", ErrHost, s)
+		} else if err == nil {
+			return Host{addr: addr}, nil
 		}
-		return Host{addr: addr}, nil
 	}
 	name, err := lookup.ToASCII(strings.TrimSuffix(s, "."))
 	if err == nil { // a name that its own A-labels do not lead back to could be compared in two forms
@@ -74,7 +75,12 @@ func ParseHost(s string) (Host, error) {
 	if last == "" || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") && strings.Trim(last[2:], "0123456789abcdef") == "" {
 		return Host{}, fmt.Errorf("%w: %.64q; write an IPv4 address as four decimal numbers", ErrHost, s)
 	}
-	return Host{name: name}, nil
+	return Host{name: strings.Clone(name)}, nil // a host lives longer than the head that it stood in
+}
+
+// mayBeAddress spares a name the error of ParseAddr, on the path of every tunnel.
+func mayBeAddress(s string) bool {
+	return s != "" && '0' <= s[0] && s[0] <= '9' || strings.IndexByte(s, ':') >= 0
 }
 
 // Valid reports whether the host is not the zero value.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/config"
+	"github.com/mfpgate/mfpgate/daemon/portal"
 	"github.com/mfpgate/mfpgate/discovery"
 	"github.com/mfpgate/mfpgate/proxy"
 	"github.com/mfpgate/mfpgate/store"
@@ -64,6 +65,8 @@ type Daemon struct {
 	contracts *contracts
 	health    *health
 	history   *history
+	portal    *portal.Portal      // nil: off
+	cert      *portal.Certificate // what the portal shows
 	started   time.Time
 	stopping  atomic.Bool
 	where     Listening

@@ -86,6 +86,5 @@ func (g gateway) Refusals(context.Context) []control.Refusal {
 }
 
 func (g gateway) History(context.Context) []control.Sample {
-	g.history.take()
 	return g.history.list()
 }

@@ -36,21 +36,28 @@ func (h *history) run(ctx context.Context) error {
 }
 
 func (h *history) take() {
-	s := h.daemon.relay.Slots()
+	s := h.present()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ring[h.next%samples] = control.Sample{Time: h.daemon.Clock.Now(), Served: s.Served, Queued: s.Queued, Capacity: s.Capacity}
+	h.ring[h.next%samples] = s
 	h.next++
 }
 
-// list returns the samples, the oldest first.
+func (h *history) present() control.Sample {
+	s := h.daemon.relay.Slots()
+	return control.Sample{Time: h.daemon.Clock.Now(), Served: s.Served, Queued: s.Queued, Capacity: s.Capacity}
+}
+
+// list returns the samples, the oldest first, and the present. The present is not kept: readers would push the hour out of
+// the ring.
 func (h *history) list() []control.Sample {
+	now := h.present()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := min(h.next, samples)
-	list := make([]control.Sample, 0, n)
+	list := make([]control.Sample, 0, n+1)
 	for i := h.next - n; i < h.next; i++ {
 		list = append(list, h.ring[i%samples])
 	}
-	return list
+	return append(list, now)
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/net/netutil"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/daemon/control"
@@ -28,6 +29,9 @@ type sockets struct {
 	control *net.UnixListener
 	path    string
 }
+
+// portalConnections keeps the portal from taking descriptors that tunnels need.
+const portalConnections = 256
 
 // listen takes systemd's sockets where it passes any ("relay" and "portal", by FileDescriptorName) and opens the others.
 func (d *Daemon) listen() (_ *sockets, err error) {
@@ -69,6 +73,10 @@ func (d *Daemon) listen() (_ *sockets, err error) {
 			s.portal = given[0]
 		} else if s.portal, err = net.Listen("tcp", cfg.Portal.Listen); err != nil {
 			return nil, fmt.Errorf("portal.listen: %w", err)
+		}
+		s.portal = netutil.LimitListener(s.portal, portalConnections)
+		if err := d.openPortal(cfg); err != nil {
+			return nil, err
 		}
 	}
 	if cfg.Metrics.Listen != "" {

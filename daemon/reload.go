@@ -35,6 +35,11 @@ func (d *Daemon) apply(next *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if d.cert != nil {
+		if err := d.cert.Reload(); err != nil {
+			return err
+		}
+	}
 	if err := d.level.Set(next.Log.Level); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,7 @@ const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
 // connect answers one CONNECT. It returns true if the connection is still HTTP, and false if it became a tunnel.
 func (r *Relay) connect(c *head.Conn, h *head.Head) (still bool) {
-	x := r.record.start(source(c.TCPConn), h.Method)
+	x := r.record.start(source(c.TCPConn), http.MethodConnect)
 	spec, err := r.setUp(c, h, x)
 	if err != nil {
 		r.answer(c, x, asRefusal(r.stopping, err), h.KeepAlive())

@@ -139,25 +139,28 @@ func (r *Relay) close(conn *net.TCPConn) {
 func (r *Relay) whileThere(c *head.Conn, early bool) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(r.stopping)
 	watching := make(chan struct{})
-	raw, err := c.SyscallConn()
-	if err != nil {
-		cancel(err)
-		return ctx, func() {}
-	}
-	go func() { // the returned function waits for it
+	// Most set-ups are over before it is worth a goroutine to watch the client.
+	stop := r.clock.AfterFunc(watchAfter, func() { // the returned function waits for it
 		defer close(watching)
-		err := raw.Read(func(fd uintptr) bool { return hasLeft(int(fd), early) })
+		raw, err := c.SyscallConn()
+		if err == nil {
+			err = raw.Read(func(fd uintptr) bool { return hasLeft(int(fd), early) })
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			cancel(context.Canceled)
 		}
-	}()
+	})
 	return ctx, func() {
-		_ = c.SetReadDeadline(time.Unix(1, 0))
-		<-watching
-		_ = c.SetReadDeadline(time.Time{})
+		if !stop() {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			<-watching
+			_ = c.SetReadDeadline(time.Time{})
+		}
 		cancel(context.Canceled)
 	}
 }
+
+const watchAfter = 20 * time.Millisecond
 
 func hasLeft(fd int, early bool) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}

@@ -8,6 +8,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/slots"
 	"github.com/mfpgate/mfpgate/proxy/tunnel"
+	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )
@@ -32,10 +33,17 @@ type record struct {
 	refusals [keptRefusals]Refusal // a ring
 	next     int
 
-	counted sync.Mutex // holds each exchange's counted bytes
+	counted sync.Mutex           // holds each exchange's counted bytes
+	moved   [4]telemetry.Counter // in the order of exchange.reported
 }
 
-func newRecord(r *Relay) *record { return &record{relay: r} }
+func newRecord(r *Relay) *record {
+	rec := &record{relay: r}
+	for i, labels := range [4][2]string{{up, splice}, {up, copied}, {down, splice}, {down, copied}} {
+		rec.moved[i] = r.Metrics.RelayBytes.WithLabelValues(labels[:]...)
+	}
+	return rec
+}
 
 // exchange is one request or tunnel, from its head to its event.
 type exchange struct {
@@ -150,8 +158,8 @@ func (x *exchange) served(outcome string, status int, up, down int64) {
 }
 
 const (
-	up, down      = "up", "down"
-	splice, copyd = "splice", "copy"
+	up, down       = "up", "down"
+	splice, copied = "splice", "copy"
 )
 
 // collect adds to the metrics what the tunnels have moved since the last time, so that a download of an hour shows while
@@ -159,7 +167,6 @@ const (
 func (r *record) collect(tunnels []*tunnel.Tunnel) {
 	r.counted.Lock()
 	defer r.counted.Unlock()
-	bytes := r.relay.Metrics.RelayBytes
 	for _, t := range tunnels {
 		x, ok := t.Owner.(*exchange)
 		if !ok {
@@ -168,9 +175,9 @@ func (r *record) collect(tunnels []*tunnel.Tunnel) {
 		var now [4]int64
 		now[0], now[1] = t.ByPath(true)
 		now[2], now[3] = t.ByPath(false)
-		for i, labels := range [4][2]string{{up, splice}, {up, copyd}, {down, splice}, {down, copyd}} {
+		for i, counter := range r.moved {
 			if moved := now[i] - x.reported[i]; moved > 0 {
-				bytes.WithLabelValues(labels[:]...).Add(float64(moved))
+				counter.Add(float64(moved))
 			}
 		}
 		x.reported = now

@@ -105,9 +105,8 @@ func (e *request) finish() {
 	default:
 		e.served("served", e.status, e.up.Load(), e.down.Load())
 	}
-	bytes := e.record.relay.Metrics.RelayBytes
-	bytes.WithLabelValues(up, copyd).Add(float64(e.up.Load()))
-	bytes.WithLabelValues(down, copyd).Add(float64(e.down.Load()))
+	e.record.moved[1].Add(float64(e.up.Load()))
+	e.record.moved[3].Add(float64(e.down.Load()))
 }
 
 // requestBody counts what the client sends, asks for the device's turn, and bounds a client that stops sending.

@@ -1,10 +1,12 @@
 package head
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -17,9 +19,10 @@ type Conn struct {
 	clock   mfpgate.Clock
 	timeout time.Duration // for a head, from its first byte
 
-	buf      []byte // read from the socket and not yet given on; a head or the start of one, then what came with it
-	released int    // of buf, how much the framing lets go
-	seen     int    // of buf, how much has been searched for the end of a head
+	lent     *[readSize]byte // of blocks, under buf until buf outgrows it
+	buf      []byte          // read from the socket and not yet given on; a head or the start of one, then what came with it
+	released int             // of buf, how much the framing lets go
+	seen     int             // of buf, how much has been searched for the end of a head
 	phase    phase
 	body     chunks
 	length   int64 // of the content still to come, in phase content
@@ -90,8 +93,12 @@ func (c *Conn) Consume() {
 
 // Early hands over what the client sent behind the consumed head: the first bytes of a tunnel.
 func (c *Conn) Early() []byte {
-	early := c.buf
+	early := bytes.Clone(c.buf) // not the buffer: a tunnel would hold it for its life
 	c.buf, c.seen = nil, 0
+	c.giveBack()
+	if len(early) == 0 {
+		return nil
+	}
 	return early
 }
 
@@ -222,9 +229,25 @@ func (c *Conn) frame(h *Head) {
 
 const readSize = 4 << 10
 
+var blocks = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// giveBack returns the lent block, to which nothing may refer any more.
+func (c *Conn) giveBack() {
+	if c.lent != nil {
+		blocks.Put(c.lent)
+		c.lent = nil
+	}
+}
+
 func (c *Conn) fill() error {
 	if c.eof {
 		return io.EOF
+	}
+	if c.buf == nil {
+		if c.lent == nil {
+			c.lent = blocks.Get().(*[readSize]byte)
+		}
+		c.buf = c.lent[:0]
 	}
 	if cap(c.buf)-len(c.buf) < readSize/2 {
 		c.buf = append(make([]byte, 0, max(readSize, 2*len(c.buf)+readSize/2)), c.buf...)

@@ -82,6 +82,9 @@ func (f *flow) pump(first []byte, inspect Inspect) error {
 		}
 		f.t.moved.Store(f.t.registry.now())
 	}
+	if f.t.running.Load() == 1 {
+		return nil // the other direction has ended before: the tunnel closes both now
+	}
 	if err := f.dst.CloseWrite(); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return fmt.Errorf("%w: %w", errDestination, err)
 	}
@@ -107,20 +110,16 @@ func (f *flow) turn(n *int) error {
 
 // isReadable parks the goroutine until bytes, the end or an error are there, and reads nothing.
 func (f *flow) isReadable(fd uintptr) bool {
-	f.err = nil
-	if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil && n > 0 {
-		f.avail = n
-		return true
-	}
-	var b [1]byte
-	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
+	// One call for all answers: MSG_TRUNC with MSG_PEEK counts what is there and copies nothing (tcp(7)).
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, 0, maxTurn, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	f.avail, f.err = 0, nil
+	switch errno {
+	case 0:
+		f.avail = int(n)
+	case unix.EAGAIN, unix.EINTR:
 		return false
-	case err != nil:
-		f.avail, f.err = 0, err
 	default:
-		f.avail = n
+		f.err = errno
 	}
 	return true
 }
@@ -171,7 +170,7 @@ func (f *flow) splice(p *pipe, n int) error {
 			return f.err
 		}
 		if f.got == 0 {
-			return nil // less was there than FIONREAD said, which urgent data can cause
+			return nil // less was there than was counted, which urgent data can cause
 		}
 		n -= f.got
 		f.stalled.Store(f.t.registry.now())

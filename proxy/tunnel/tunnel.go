@@ -31,6 +31,7 @@ func (t *Tunnel) start() {
 	// Both goroutines end when the tunnel is cut or both streams have; the registry counts them through running.
 	go t.run(&t.up, t.FromClient, t.Inspect)
 	go t.run(&t.down, t.FromOrigin, nil)
+	t.FromClient, t.FromOrigin, t.Inspect = nil, nil, nil // an idle tunnel holds none of them
 }
 
 func (t *Tunnel) run(f *flow, first []byte, inspect Inspect) {

@@ -7,6 +7,7 @@ const (
 	DaemonStopping   = "daemon.stopping"
 	DaemonStopped    = "daemon.stopped"
 	DaemonDegraded   = "daemon.degraded"
+	DaemonNoise      = "daemon.remarked" // what net/http says of its connections
 	ConfigReloaded   = "config.reloaded"
 	ConfigRefused    = "config.refused"
 	ConfigOff        = "config.switched-off"
@@ -25,6 +26,7 @@ const (
 	PortalLoggedIn   = "portal.logged-in"
 	PortalRefused    = "portal.refused"
 	PortalServed     = "portal.served"
+	PortalCertified  = "portal.certified" // an own certificate was made, or could not be
 	ControlRefused   = "control.refused"
 	CloudServed      = "cloud.served"
 	CloudRefused     = "cloud.refused"

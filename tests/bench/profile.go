@@ -11,7 +11,7 @@ import (
 )
 
 // profile puts each of the relay's loads on relayhost and writes what Go's profiler says of it: bulk.cpu, setup.cpu,
-// setup.allocs, idle.heap and idle.goroutine.
+// setup.allocs, idle.heap, idle.goroutine and, in words, idle.memstats.
 func profile(ctx context.Context, b *bench, folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -40,7 +40,7 @@ func profile(ctx context.Context, b *bench, folder string) error {
 		return err
 	}
 	g, during := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.setUps(during, p, o, 4*setUps) })
+	g.Go(func() error { return b.setUps(during, p, o, 16*setUps) })
 	g.Go(func() error { return save("setup.cpu", "profile?seconds=5") })
 	if err := g.Wait(); err != nil {
 		return err
@@ -50,8 +50,12 @@ func profile(ctx context.Context, b *bench, folder string) error {
 	}
 	g, during = errgroup.WithContext(ctx)
 	g.Go(func() error {
-		_, err := b.move(during, p, o, down, 2*bulkWindow)
-		return err
+		for range 4 {
+			if _, err := b.move(during, p, o, down); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	g.Go(func() error { return save("bulk.cpu", "profile?seconds=4") })
 	if err := g.Wait(); err != nil {
@@ -62,8 +66,10 @@ func profile(ctx context.Context, b *bench, folder string) error {
 		return err
 	}
 	defer open.close()
-	if err := save("idle.heap", "heap?gc=1"); err != nil {
-		return err
+	for name, path := range map[string]string{"idle.heap": "heap?gc=1", "idle.memstats": "heap?debug=1"} {
+		if err := save(name, path); err != nil {
+			return err
+		}
 	}
 	return save("idle.goroutine", "goroutine")
 }

@@ -13,16 +13,18 @@ import (
 
 // How much each measurement of a round takes.
 const (
-	bulkTunnels  = 64
-	bulkWarmUp   = 500 * time.Millisecond
-	bulkWindow   = 2500 * time.Millisecond
-	uploadWindow = 1200 * time.Millisecond
-	beside       = 2500 // idle tunnels that ours holds while it moves bulk
-	idle         = 9500 // two descriptors each, within a limit of 20,000
-	idleGoproxy  = 3000 // six descriptors each
-	setUpWarmUp  = 500
-	setUps       = 8000
-	settle       = 300 * time.Millisecond // for what a closed connection leaves to do
+	bulkTunnels = 64
+	bulkWarmUp  = 300 * time.Millisecond
+	bulkWindow  = time.Second
+	bulkPasses  = 3    // windows of each peer in a round, by turns, for the machine's mood changes in seconds
+	beside      = 2500 // idle tunnels that ours holds while it moves bulk
+	idle        = 9500 // two descriptors each, within a limit of 20,000
+	idleGoproxy = 3000 // six descriptors each
+	idleRounds  = 3    // resident memory repeats to 2 %
+	setUpWarmUp = 500
+	setUps      = 2000 // of each peer in a pass
+	setUpPasses = 4
+	settle      = 300 * time.Millisecond // for what a closed connection leaves to do
 )
 
 const gb = 1e9
@@ -84,9 +86,9 @@ func (b *bench) missing(name string, err error) {
 	b.notes = append(b.notes, fmt.Sprintf("note: %s is not measured: %v", name, err))
 }
 
-func (b *bench) progress(round int, what string) {
+func (b *bench) progress(round, of int, what string) {
 	average, _ := os.ReadFile("/proc/loadavg")
-	fmt.Fprintf(b.out, "%s round %d of %d, load average %.4s\n", what, round+1, b.rounds, average)
+	fmt.Fprintf(b.out, "%s round %d of %d, load average %.4s\n", what, round+1, of, average)
 }
 
 // turns returns the peers of a round: each begins once.
@@ -115,52 +117,61 @@ func bulk(ctx context.Context, b *bench, o *origin) ([]*series, error) {
 	upload := &series{name: "cpu_per_gb_64_up", unit: "CPU-s/GB"}
 	share := &series{name: "spliced_share_64", unit: "%", targets: []target{{bound: 99, least: true}}}
 	for round := range b.rounds {
-		b.progress(round, "bulk")
-		for _, p := range turns(peers, round) {
-			before, splicedBefore, err := b.relayedIfOurs(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			f, err := b.move(ctx, p, o, down, bulkWindow)
-			if err != nil {
-				return nil, err
-			}
-			after, splicedAfter, err := b.relayedIfOurs(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			download.put(round, p.name, f.cost())
-			speed.put(round, p.name, f.bytes/gb/f.took.Seconds())
-			if p.name == ours {
-				share.put(round, ours, 100*(splicedAfter-splicedBefore)/(after-before))
-			}
-			if f, err = b.move(ctx, p, o, up, uploadWindow); err != nil {
-				return nil, err
-			}
-			upload.put(round, p.name, f.cost())
+		b.progress(round, b.rounds, "bulk")
+		before, splicedBefore, err := b.relayed(ctx, peers[0])
+		if err != nil {
+			return nil, err
+		}
+		downs, err := b.passes(ctx, peers, round, bulkPasses, func(p *peer) (figure, error) { return b.move(ctx, p, o, down) })
+		if err != nil {
+			return nil, err
+		}
+		after, splicedAfter, err := b.relayed(ctx, peers[0])
+		if err != nil {
+			return nil, err
+		}
+		share.put(round, ours, 100*(splicedAfter-splicedBefore)/(after-before))
+		ups, err := b.passes(ctx, peers, round, 1, func(p *peer) (figure, error) { return b.move(ctx, p, o, up) })
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range peers {
+			download.put(round, p.name, downs[p].cost()*gb)
+			speed.put(round, p.name, downs[p].rate()/gb)
+			upload.put(round, p.name, ups[p].cost()*gb)
 		}
 	}
 	return []*series{download, speed, upload, share}, nil
 }
 
-func (b *bench) relayedIfOurs(ctx context.Context, p *peer) (all, spliced float64, err error) {
-	if p.metrics == "" {
-		return 0, 0, nil
-	}
-	return b.relayed(ctx, p)
-}
-
-// figure is what one window came to.
+// figure is what one window came to, or several.
 type figure struct {
-	cpu   time.Duration
-	bytes float64
-	took  time.Duration
+	cpu  time.Duration
+	done float64 // bytes or set-ups
+	took time.Duration
 }
 
-func (f figure) cost() float64 { return f.cpu.Seconds() / (f.bytes / gb) }
+func (f figure) cost() float64 { return f.cpu.Seconds() / f.done }
+func (f figure) rate() float64 { return f.done / f.took.Seconds() }
+
+// passes measures the peers by turns, several times each, and adds up.
+func (b *bench) passes(ctx context.Context, peers []*peer, round, passes int, measure func(*peer) (figure, error)) (map[*peer]figure, error) {
+	sum := map[*peer]figure{}
+	for pass := range passes {
+		for _, p := range turns(peers, round+pass) {
+			f, err := measure(p)
+			if err != nil {
+				return nil, err
+			}
+			so := sum[p]
+			sum[p] = figure{so.cpu + f.cpu, so.done + f.done, so.took + f.took}
+		}
+	}
+	return sum, ctx.Err()
+}
 
 // move floods the bulk tunnels in one direction and measures for a window once they run.
-func (b *bench) move(ctx context.Context, p *peer, o *origin, what byte, window time.Duration) (f figure, err error) {
+func (b *bench) move(ctx context.Context, p *peer, o *origin, what byte) (f figure, err error) {
 	open, err := b.openMany(ctx, p, o, bulkTunnels, what)
 	if err != nil {
 		return f, err
@@ -177,12 +188,12 @@ func (b *bench) move(ctx context.Context, p *peer, o *origin, what byte, window 
 		return f, err
 	}
 	began, from := b.clock.Now(), moved.Load()
-	if err := mfpgate.Wait(ctx, b.clock, window); err != nil {
+	if err := mfpgate.Wait(ctx, b.clock, bulkWindow); err != nil {
 		return f, err
 	}
 	used, err := p.cpu()
-	f = figure{cpu: used - cpu, bytes: float64(moved.Load() - from), took: b.clock.Now().Sub(began)}
-	if err == nil && f.bytes == 0 {
+	f = figure{used - cpu, float64(moved.Load() - from), b.clock.Now().Sub(began)}
+	if err == nil && f.done == 0 {
 		err = fmt.Errorf("%s moved nothing", p.name)
 	}
 	return f, err
@@ -205,8 +216,9 @@ func memory(ctx context.Context, b *bench, o *origin) ([]*series, error) {
 		{starter{"squid", b.squid}, idle, false},
 		{starter{"goproxy", b.goproxy}, idleGoproxy, false},
 	}
-	for round := range b.rounds {
-		b.progress(round, "idle")
+	rounds := min(b.rounds, idleRounds)
+	for round := range rounds {
+		b.progress(round, rounds, "idle")
 		for _, e := range turns(entrants, round) {
 			p, err := e.start(ctx, o)
 			if err != nil && e.name != ours {
@@ -292,32 +304,33 @@ func setUpCost(ctx context.Context, b *bench, o *origin) ([]*series, error) {
 		}
 	}
 	for round := range b.rounds {
-		b.progress(round, "set-up")
-		for _, p := range turns(peers, round) {
-			cpu, took, err := b.setUpWindow(ctx, p, o)
-			if err != nil {
-				return nil, err
-			}
-			cost.put(round, p.name, float64(cpu.Microseconds())/setUps)
-			rate.put(round, p.name, setUps/took.Seconds())
+		b.progress(round, b.rounds, "set-up")
+		sum, err := b.passes(ctx, peers, round, setUpPasses, func(p *peer) (figure, error) { return b.setUpWindow(ctx, p, o) })
+		if err != nil {
+			return nil, err
+		}
+		for p, f := range sum {
+			cost.put(round, p.name, f.cost()*1e6)
+			rate.put(round, p.name, f.rate())
 		}
 	}
 	return []*series{cost, rate}, nil
 }
 
-func (b *bench) setUpWindow(ctx context.Context, p *peer, o *origin) (cpu, took time.Duration, err error) {
+func (b *bench) setUpWindow(ctx context.Context, p *peer, o *origin) (f figure, err error) {
 	before, err := p.cpu()
 	if err != nil {
-		return 0, 0, err
+		return f, err
 	}
 	began := b.clock.Now()
 	err = b.setUps(ctx, p, o, setUps)
-	took = b.clock.Now().Sub(began)
+	f.done, f.took = setUps, b.clock.Now().Sub(began)
 	// The relay's part of a close comes after the client's.
 	err = errors.Join(err, mfpgate.Wait(ctx, b.clock, settle))
 	if err != nil {
-		return 0, 0, err
+		return f, err
 	}
 	after, err := p.cpu()
-	return after - before, took, err
+	f.cpu = after - before
+	return f, err
 }

@@ -67,7 +67,7 @@ listen relay
 	return p, b.start(ctx, p, program{path: path, args: []string{"-db", "-f", file}})
 }
 
-// squid caches and logs nothing, and lets everybody go everywhere.
+// squid caches and logs nothing, and lets everybody go everywhere. Its error pages, which are another package, are none.
 func (b *bench) squid(ctx context.Context, _ *origin) (*peer, error) {
 	p := &peer{name: "squid"}
 	var err error
@@ -107,11 +107,11 @@ pinger_enable off
 max_filedescriptors 20000
 mime_table %s/mime.conf
 icon_directory %s/icons
-error_directory %s/errors/templates
+error_directory %s
 unlinkd_program %s
 dns_nameservers 127.0.0.1
 visible_hostname bench
-`, p.address, state, state, share, share, share, filepath.Join(share, "../../lib/squid/unlinkd"))
+`, p.address, state, state, share, share, state, filepath.Join(share, "../../lib/squid/unlinkd"))
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
 	}

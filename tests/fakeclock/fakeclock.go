@@ -38,7 +38,7 @@ func (c *Clock) Advance(d time.Duration) {
 	for t := range c.timers {
 		if !t.at.After(c.now) {
 			delete(c.timers, t)
-			t.ch <- c.now
+			t.fire(c.now)
 		}
 	}
 }
@@ -52,6 +52,13 @@ func (c *Clock) AwaitTimers(n int) {
 	}
 }
 
+// AfterFunc arms a timer that calls f.
+func (c *Clock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
+	t := &timer{clock: c, ch: make(chan time.Time, 1), call: f}
+	t.Reset(d)
+	return t.Stop
+}
+
 // NewTimer arms a timer d after the clock's present.
 func (c *Clock) NewTimer(d time.Duration) mfpgate.Timer {
 	t := &timer{clock: c, ch: make(chan time.Time, 1)}
@@ -63,6 +70,15 @@ type timer struct {
 	clock *Clock
 	at    time.Time
 	ch    chan time.Time
+	call  func() // instead of ch
+}
+
+func (t *timer) fire(now time.Time) {
+	if t.call != nil {
+		go t.call() // whoever armed it waits for it
+		return
+	}
+	t.ch <- now
 }
 
 func (t *timer) C() <-chan time.Time { return t.ch }
@@ -89,7 +105,7 @@ func (t *timer) Reset(d time.Duration) bool {
 	armed := t.stop()
 	t.at = t.clock.now.Add(d)
 	if d <= 0 {
-		t.ch <- t.clock.now
+		t.fire(t.clock.now)
 		return armed
 	}
 	t.clock.timers[t] = struct{}{}

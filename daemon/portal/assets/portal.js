@@ -1,0 +1,20 @@
+// Says when the page no longer follows the gateway, and keeps an error's page out of the overview.
+(() => {
+  "use strict";
+  const stale = document.getElementById("stale");
+  const asOf = () => document.getElementById("asof").textContent;
+  const lost = () => {
+    if (stale.hidden) {
+      stale.textContent = `✕ The gateway does not answer. What is shown is of ${asOf()}; the page goes on trying.`;
+      stale.hidden = false;
+    }
+  };
+  document.addEventListener("htmx:error", lost);
+  document.addEventListener("htmx:response:error", lost);
+  document.addEventListener("htmx:before:swap", (e) => {
+    if (e.detail.ctx.response.status !== 200) {
+      e.preventDefault();
+    }
+  });
+  document.addEventListener("htmx:after:swap", () => { stale.hidden = true; });
+})();

@@ -1,0 +1,54 @@
+package portal
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/mfpgate/mfpgate/tests/fakeclock"
+)
+
+// The bounds cannot be seen from outside.
+
+func TestTheThrottleForgetsWhoFailedLeast(t *testing.T) {
+	clock := fakeclock.New(time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC))
+	throttle := newThrottle(clock, sourceBurst, sourceEvery)
+	throttle.limit = 64
+	for range sourceBurst {
+		throttle.take("attacker")
+	}
+	for i := range 2 * throttle.limit {
+		throttle.take(fmt.Sprint("passer-by ", i))
+	}
+	if len(throttle.clear) > throttle.limit {
+		t.Errorf("holds %d, more than %d", len(throttle.clear), throttle.limit)
+	}
+	if throttle.take("attacker") == 0 {
+		t.Error("a crowd made the throttle forget the attacker")
+	}
+	clock.Advance(time.Hour)
+	throttle.take("newcomer")
+	if len(throttle.clear) != 1 {
+		t.Errorf("holds %d that are long forgiven", len(throttle.clear)-1)
+	}
+}
+
+func TestSessionsAreBounded(t *testing.T) {
+	clock := fakeclock.New(time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC))
+	s, _ := newSessions(clock)
+	for i := range maxSessions + 10 {
+		clock.Advance(time.Millisecond)
+		if err := s.Commit(fmt.Sprint(i), nil, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		s.touch("0")
+	}
+	if len(s.byToken) != maxSessions {
+		t.Errorf("holds %d, want %d", len(s.byToken), maxSessions)
+	}
+	for token, want := range map[string]bool{"0": true, "1": false, fmt.Sprint(maxSessions + 9): true} {
+		if _, found, err := s.Find(token); found != want || err != nil {
+			t.Errorf("session %s: found is %v, want %v; %v", token, found, want, err)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package portal
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+// Why the portal refused.
+const (
+	wrongLogin  mfpgate.Reason = "wrong-login" // the name or the password; the log does not say which either
+	throttled   mfpgate.Reason = "throttled"
+	busy        mfpgate.Reason = "busy"
+	unchecked   mfpgate.Reason = "accounts-unreadable"
+	crossOrigin mfpgate.Reason = "cross-origin"
+)
+
+const (
+	maxForm = 8 << 10
+	maxName = 64 // bytes of a name that the log shows
+
+	// Comparing a password takes a core for a quarter of a second, on purpose. Two at once leave the relay its share.
+	parallelChecks = 2
+	maxWaiting     = 32
+)
+
+// loginPage is what login.html shows.
+type loginPage struct {
+	Site    string
+	Name    string
+	Problem string // "" for none
+	Fields  bool   // the problem is with what was typed
+	Out     bool   // the user has just logged out
+}
+
+func (p *Portal) loginForm(w http.ResponseWriter, r *http.Request) {
+	if p.user(r) != "" {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	p.loginAgain(w, r, http.StatusOK, loginPage{Out: r.URL.Query().Has("out")})
+}
+
+func (p *Portal) loginAgain(w http.ResponseWriter, r *http.Request, status int, page loginPage) {
+	page.Site = p.Gateway.Status(r.Context()).Site.Name
+	p.render(w, status, "login.html", page)
+}
+
+func (p *Portal) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		status := http.StatusBadRequest
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			status = http.StatusRequestEntityTooLarge
+		}
+		p.loginAgain(w, r, status, loginPage{Problem: "What was sent is no login form. Fill in the form below."})
+		return
+	}
+	name, password := r.PostForm.Get("name"), mfpgate.Secret(r.PostForm.Get("password"))
+	reason, wait := p.check(r, name, password)
+	if reason == "" {
+		p.admit(w, r, name)
+		return
+	}
+	p.refused(r, reason, name)
+	page := loginPage{Name: name}
+	status := http.StatusForbidden
+	switch reason {
+	case wrongLogin:
+		page.Fields, page.Problem = true, "The name or the password is wrong."
+	case unchecked:
+		status, page.Problem = http.StatusServiceUnavailable, "The accounts cannot be read now. The gateway's log says why."
+	default:
+		status = http.StatusTooManyRequests
+		seconds := int(math.Ceil(wait.Seconds()))
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		page.Problem = "Too many logins were tried. Wait " + duration(time.Duration(seconds)*time.Second) + " and try again."
+	}
+	p.loginAgain(w, r, status, page)
+}
+
+// check compares name and password at the throttle's pace. The reason is "" if they are right.
+func (p *Portal) check(r *http.Request, name string, password mfpgate.Secret) (reason mfpgate.Reason, wait time.Duration) {
+	from := source(r)
+	digest := sha256.Sum256([]byte(name)) // a name of any length takes the same room
+	account := string(digest[:])
+	if wait := p.sources.take(from); wait > 0 {
+		return throttled, wait
+	}
+	if wait := p.names.take(account); wait > 0 {
+		p.sources.giveBack(from)
+		return throttled, wait
+	}
+	right, err := p.compare(r.Context(), name, password)
+	if err == nil && !right {
+		return wrongLogin, 0
+	}
+	p.sources.giveBack(from)
+	p.names.giveBack(account)
+	switch {
+	case errors.Is(err, errBusy):
+		return busy, 5 * time.Second
+	case err != nil:
+		p.Log.Error().Err(err).Str(field.Reason, string(unchecked)).Msg(event.PortalRefused)
+		return unchecked, 0
+	}
+	return "", 0
+}
+
+var errBusy = errors.New("too many passwords are being compared")
+
+func (p *Portal) compare(ctx context.Context, name string, password mfpgate.Secret) (bool, error) {
+	defer p.waiting.Add(-1)
+	if p.waiting.Add(1) > maxWaiting {
+		return false, errBusy
+	}
+	select {
+	case p.checks <- struct{}{}:
+		defer func() { <-p.checks }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return p.Accounts.CheckUser(ctx, name, password)
+}
+
+// admit starts the session under a new token, so that one planted in the browser before is worth nothing.
+func (p *Portal) admit(w http.ResponseWriter, r *http.Request, name string) {
+	if err := p.manager.RenewToken(r.Context()); err != nil {
+		p.Log.Error().Err(err).Msg(event.PortalRefused)
+		p.message(w, http.StatusInternalServerError, "Not logged in", "The session could not be made; try again.")
+		return
+	}
+	p.manager.Put(r.Context(), userKey, name)
+	p.Log.Info().Str(field.User, name).Str(field.Client, r.RemoteAddr).Msg(event.PortalLoggedIn)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// refused logs a login that failed. What the throttle stops is for debugging only: an attack must not fill the log.
+func (p *Portal) refused(r *http.Request, reason mfpgate.Reason, name string) {
+	e := p.Log.Warn()
+	switch reason {
+	case throttled, busy:
+		e = p.Log.Debug()
+	case unchecked:
+		return // logged with its cause
+	}
+	e.Str(field.User, name[:min(len(name), maxName)]).Str(field.Client, r.RemoteAddr).Str(field.Reason, string(reason)).Msg(event.PortalRefused)
+}
+
+func (p *Portal) logout(w http.ResponseWriter, r *http.Request) {
+	if err := p.manager.Destroy(r.Context()); err != nil {
+		p.Log.Error().Err(err).Msg(event.PortalRefused)
+	}
+	http.Redirect(w, r, "/login?out", http.StatusSeeOther)
+}

@@ -1,0 +1,215 @@
+package portal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/daemon/control"
+	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+// Accounts knows who may log in.
+type Accounts interface {
+	// CheckUser reports whether name is an account with this password. It takes as long for a name that is none.
+	CheckUser(ctx context.Context, name string, password mfpgate.Secret) (bool, error)
+}
+
+// Options are what the portal needs; all are required.
+type Options struct {
+	Gateway  control.Gateway
+	Accounts Accounts
+	API      http.Handler // control's, served under /api/v1 to those who have logged in
+	Clock    mfpgate.Clock
+	Log      telemetry.Logger
+}
+
+// Portal serves the pages. See New.
+type Portal struct {
+	Options
+	handler   http.Handler
+	templates *template.Template
+	assets    map[string]asset
+	manager   *scs.SessionManager
+	sessions  *sessions
+	sources   *throttle
+	names     *throttle
+	checks    chan struct{} // holds one for each password that is being compared
+	waiting   atomic.Int32  // logins that compare or wait to
+}
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// asset is a file that the pages load. Its address has its digest, so that browsers keep it until it changes.
+type asset struct {
+	body   []byte
+	digest string
+	kind   string
+}
+
+// kinds are the assets that are served; what else lies in the folder is not.
+var kinds = map[string]string{
+	"portal.css":  "text/css; charset=utf-8",
+	"portal.js":   "text/javascript; charset=utf-8",
+	"htmx.min.js": "text/javascript; charset=utf-8",
+	"icon.svg":    "image/svg+xml",
+}
+
+// New builds the pages. It fails only if what the binary carries is damaged.
+func New(o Options) (*Portal, error) {
+	p := &Portal{Options: o, assets: map[string]asset{}, checks: make(chan struct{}, parallelChecks),
+		sources: newThrottle(o.Clock, sourceBurst, sourceEvery), names: newThrottle(o.Clock, nameBurst, nameEvery)}
+	for name, kind := range kinds {
+		body, err := assetFiles.ReadFile("assets/" + name)
+		if err != nil {
+			return nil, fmt.Errorf("portal: %w", err)
+		}
+		sum := sha256.Sum256(body)
+		p.assets[name] = asset{body, hex.EncodeToString(sum[:8]), kind}
+	}
+	var err error
+	p.templates, err = template.New("").Funcs(template.FuncMap{"asset": p.assetPath}).ParseFS(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	p.sessions, p.manager = newSessions(o.Clock)
+	p.handler = p.routes()
+	return p, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
+
+func (p *Portal) routes() http.Handler {
+	inside := http.NewServeMux()
+	inside.HandleFunc("GET /{$}", p.active(p.overview, p.toLogin))
+	inside.HandleFunc("GET /live", p.passive(p.live, p.liveRefused))
+	inside.HandleFunc("GET /login", p.loginForm)
+	inside.HandleFunc("POST /login", p.login)
+	inside.HandleFunc("POST /logout", p.logout)
+	inside.HandleFunc("/api/v1/", p.active(p.API.ServeHTTP, apiRefused))
+	inside.HandleFunc("GET /assets/{name}", p.asset)
+	inside.HandleFunc("/", p.notFound)
+
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.Log.Warn().Str(field.Client, source(r)).Str(field.Reason, string(crossOrigin)).Msg(event.PortalRefused)
+		p.message(w, http.StatusForbidden, "Refused", "This change was sent from another site. Open this gateway's own page and do it there.")
+	}))
+	return guarded(p.manager.LoadAndSave(origin.Handler(inside)))
+}
+
+// guarded sets what every answer has. HSTS is left out on purpose: it would lock a browser out of a gateway whose own
+// certificate was renewed.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// active serves who has logged in and counts as something that the user did.
+func (p *Portal) active(serve, refuse http.HandlerFunc) http.HandlerFunc {
+	return p.passive(func(w http.ResponseWriter, r *http.Request) {
+		p.sessions.touch(p.manager.Token(r.Context()))
+		serve(w, r)
+	}, refuse)
+}
+
+// passive serves who has logged in, and lets the session's idle time run on.
+func (p *Portal) passive(serve, refuse http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if p.user(r) == "" {
+			refuse(w, r)
+			return
+		}
+		serve(w, r)
+	}
+}
+
+func (p *Portal) user(r *http.Request) string { return p.manager.GetString(r.Context(), userKey) }
+
+func (p *Portal) toLogin(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+func (p *Portal) liveRefused(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("HX-Redirect", "/login")
+	unauthorized(w)
+	p.message(w, http.StatusUnauthorized, "Logged out", "The session has ended. Log in again.")
+}
+
+func apiRefused(w http.ResponseWriter, _ *http.Request) {
+	unauthorized(w)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = w.Write([]byte(`{"title":"Unauthorized","status":401,"detail":"log in at /login first"}` + "\n"))
+}
+
+// unauthorized names a scheme, as RFC 9110 §15.5.2 requires, that makes no browser ask for a password by itself.
+func unauthorized(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Session realm="mfpgate"`)
+}
+
+func (p *Portal) notFound(w http.ResponseWriter, _ *http.Request) {
+	p.message(w, http.StatusNotFound, "Not found", "There is no such page here.")
+}
+
+// message is a page of one sentence.
+func (p *Portal) message(w http.ResponseWriter, status int, title, text string) {
+	p.render(w, status, "message.html", struct{ Title, Text string }{title, text})
+}
+
+// render writes a page whole or, where its template fails, not at all.
+func (p *Portal) render(w http.ResponseWriter, status int, name string, data any) {
+	var page bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&page, name, data); err != nil {
+		p.Log.Error().Err(err).Msg(event.PortalRefused)
+		http.Error(w, "The page cannot be shown; the log says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(page.Bytes())
+}
+
+func (p *Portal) assetPath(name string) (string, error) {
+	a, ok := p.assets[name]
+	if !ok {
+		return "", fmt.Errorf("no asset %s", name)
+	}
+	return "/assets/" + name + "?" + a.digest, nil
+}
+
+func (p *Portal) asset(w http.ResponseWriter, r *http.Request) {
+	a, ok := p.assets[r.PathValue("name")]
+	if !ok {
+		p.notFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", a.kind)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	_, _ = w.Write(a.body)
+}
