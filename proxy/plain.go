@@ -222,6 +222,7 @@ func (p *plain) hijack(w http.ResponseWriter, req *http.Request, c *head.Conn) {
 			h.Fields = append(h.Fields, head.Field{Name: name, Value: v})
 		}
 	}
+	h.Fields = append(h.Fields, head.Field{Name: "Connection", Value: "close"}) // net/http is out of it: a refusal is the last answer
 	_ = c.SetReadDeadline(time.Time{})
 	if p.relay.connect(c, h) {
 		p.relay.close(c.TCPConn)

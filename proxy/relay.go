@@ -30,6 +30,7 @@ type Options struct {
 	Devices     Devices
 	Resolver    *net.Resolver // nil: /etc/resolv.conf's servers
 	Descriptors int           // RLIMIT_NOFILE
+	FirstBytes  time.Duration // for a TLS client's whole hello; 0: 10 s, which tests shorten
 }
 
 // The bounds that no configuration changes.
@@ -74,8 +75,11 @@ func New(o Options, p *Policy) (*Relay, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("descriptor limit %d leaves no room for connections; raise LimitNOFILE to at least 1024", o.Descriptors)
 	}
+	if o.FirstBytes == 0 {
+		o.FirstBytes = firstBytesLimit
+	}
 	r := &Relay{Options: o, clock: o.Clock, devices: o.Devices, limit: limit,
-		tunnels: tunnel.NewRegistry(o.Clock, tunnel.Limits{HalfClosed: halfClosedLimit, Stalled: stalledLimit, FirstBytes: firstBytesLimit})}
+		tunnels: tunnel.NewRegistry(o.Clock, tunnel.Limits{HalfClosed: halfClosedLimit, Stalled: stalledLimit, FirstBytes: o.FirstBytes})}
 	r.pseudonym = o.Name + "-" + strings.ToLower(rand.Text()[:8])
 	r.listeners.Store(&[]netip.AddrPort{})
 	r.box = &destination.Box{Clock: o.Clock, Listeners: func() []netip.AddrPort { return *r.listeners.Load() }}

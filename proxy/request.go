@@ -172,6 +172,9 @@ type responseWriter struct {
 func (w *responseWriter) Write(p []byte) (int, error) {
 	_ = w.in.SetWriteDeadline(w.record.relay.clock.Now().Add(stalledLimit))
 	n, err := w.ResponseWriter.Write(p)
+	if err == nil {
+		err = w.in.Flush() // an origin that speaks now and then is heard now and then, not when it ends
+	}
 	w.down.Add(int64(n))
 	if err != nil {
 		w.broken.Store(true)

@@ -12,9 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/telemetry/event"
@@ -30,37 +32,52 @@ type Gateway struct {
 	Address string // of the relay
 	Metrics string // address of /metrics
 
+	ctx    context.Context
 	cmd    *exec.Cmd
 	stderr bytes.Buffer // read after done
 	done   chan struct{}
 	ended  bool // the test has seen the end
 }
 
+// Option changes how a gateway's process starts.
+type Option func(*exec.Cmd)
+
+// Files starts it with a limit of n open files.
+func Files(n int) Option {
+	return func(cmd *exec.Cmd) {
+		cmd.Args = append([]string{"sh", "-c", `ulimit -n "$0"; exec "$@"`, strconv.Itoa(n)}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+		cmd.Path = "/bin/sh"
+	}
+}
+
 // Start runs a gateway. The text is what stands under relay: in its configuration, indented by two, and then any other
 // keys; listen and clients are given unless it has them.
-func Start(t testing.TB, relay string) *Gateway {
+func Start(t testing.TB, relay string, options ...Option) *Gateway {
 	t.Helper()
-	return StartIn(t, Dir(t), relay)
+	return StartIn(t, Dir(t), relay, options...)
 }
 
 // StartIn runs a gateway on a folder of Dir, where its state may be already.
-func StartIn(t testing.TB, dir, relay string) *Gateway {
+func StartIn(t testing.TB, dir, relay string, options ...Option) *Gateway {
 	t.Helper()
-	g := Launch(t, dir, relay)
+	g := Launch(t, dir, relay, options...)
 	g.AwaitReady(t)
 	return g
 }
 
 // Launch starts the process and does not wait until it serves.
-func Launch(t testing.TB, dir, relay string) *Gateway {
+func Launch(t testing.TB, dir, relay string, options ...Option) *Gateway {
 	t.Helper()
-	g := &Gateway{Log: &Log{}, Dir: dir, Socket: filepath.Join(dir, "state", "control.sock"), done: make(chan struct{})}
+	g := &Gateway{ctx: t.Context(), Log: &Log{}, Dir: dir, Socket: filepath.Join(dir, "state", "control.sock"), done: make(chan struct{})}
 	g.Configure(t, relay)
 	g.cmd = exec.Command(Binary(t), "serve", "--config", g.Config)
 	g.cmd.Dir = dir
 	g.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GORACE=halt_on_error=0 atexit_sleep_ms=0"}
 	g.cmd.Stdout, g.cmd.Stderr = g.Log, &g.stderr
 	Unprivileged(g.cmd)
+	for _, o := range options {
+		o(g.cmd)
+	}
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -273,11 +290,15 @@ func (g *Gateway) Raw(t testing.TB, source ...string) *Conn {
 }
 
 // DialFrom connects to the relay from a source address of 127.0.0.0/8, which is a device of its own.
-func (g *Gateway) DialFrom(ctx context.Context, source string) (*net.TCPConn, error) {
+func (g *Gateway) DialFrom(source string) (*net.TCPConn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.DialContext(ctx, "tcp", g.Address)
+	conn, err := d.DialContext(g.ctx, "tcp", g.Address)
 	if err != nil {
 		return nil, err
 	}
+	_ = conn.SetDeadline(time.Now().Add(2 * Deadline))
 	return conn.(*net.TCPConn), nil
 }
+
+// Context ends with the test.
+func (g *Gateway) Context() context.Context { return g.ctx }

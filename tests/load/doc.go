@@ -1,0 +1,3 @@
+// Package load shows that the relay keeps its promise of capacity under a whole site's load: never more devices at once
+// than it was told, everybody's turn in time, and nothing left behind.
+package load
