@@ -31,7 +31,6 @@ func (r *Relay) connect(c *head.Conn, h *head.Head) (still bool) {
 		return true
 	}
 	x.slot.Established()
-	r.conns.Add(1)
 	spec.FromClient = c.Early()
 	r.tunnels.Open(spec)
 	return false
@@ -101,8 +100,7 @@ func first(ctx context.Context, err error) error {
 func (r *Relay) ended(t *tunnel.Tunnel, x *exchange) {
 	x.slot.Close()
 	x.closed(t)
-	r.open.Add(-1)
-	r.conns.Done()
+	r.gone()
 }
 
 // dial reaches the origin, directly or through the upstream proxy. said is what the origin sent already.

@@ -27,7 +27,7 @@ func (r *Relay) accept(l *net.TCPListener) error {
 		case err == nil:
 			pause = 5 * time.Millisecond
 			r.conns.Add(1)
-			go r.serve(conn) // Drain waits for it through conns
+			go r.serve(conn) // Drain waits for it, or for what takes the connection over, through conns
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case errors.Is(err, unix.ECONNABORTED): // the client left before it was accepted
@@ -41,9 +41,14 @@ func (r *Relay) accept(l *net.TCPListener) error {
 	}
 }
 
+// gone ends a connection's count, which it has from accept on: as a head that is waited for, a tunnel or net/http's.
+func (r *Relay) gone() {
+	r.open.Add(-1)
+	r.conns.Done()
+}
+
 // serve answers CONNECT on a connection until it becomes a tunnel, and gives it to net/http at the first other request.
 func (r *Relay) serve(conn *net.TCPConn) {
-	defer r.conns.Done()
 	if r.open.Add(1) > int64(r.limit) {
 		r.turnAway(conn)
 		return
@@ -58,7 +63,7 @@ func (r *Relay) serve(conn *net.TCPConn) {
 		if h.Method != http.MethodConnect {
 			c.Release(h)
 			if r.plain.take(c) {
-				return // net/http's server closes it, and calls closed
+				return // net/http's server closes it
 			}
 			break
 		}
@@ -114,8 +119,8 @@ func (r *Relay) turnAway(conn *net.TCPConn) {
 	r.record.start(source(conn), "").refused(no)
 	_ = conn.SetWriteDeadline(r.clock.Now().Add(time.Second))
 	_, _ = conn.Write(no.wire(r.Name, false))
-	r.open.Add(-1)
 	_ = conn.Close()
+	r.gone()
 }
 
 // lingerLimit is for a client to take its last answer.
@@ -130,7 +135,7 @@ func (r *Relay) close(conn *net.TCPConn) {
 		_, _ = io.CopyN(io.Discard, conn, 256<<10)
 	}
 	_ = conn.Close()
-	r.open.Add(-1)
+	r.gone()
 }
 
 // whileThere returns a context that ends when the client leaves, and a function that must be called before anything else

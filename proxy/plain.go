@@ -28,6 +28,7 @@ type plain struct {
 	conns    chan *head.Conn // from the edge to the server
 	served   chan struct{}   // closed when the server has ended
 	outbound atomic.Pointer[outbound]
+	under    atomic.Int64 // requests under way
 }
 
 // outbound is one policy's pair of transports; a reload makes new ones, so that no pooled connection outlives its rule.
@@ -57,7 +58,7 @@ func newPlain(r *Relay, headTimeout time.Duration) *plain {
 		},
 		ConnState: func(c net.Conn, s http.ConnState) {
 			if s == http.StateClosed {
-				p.relay.open.Add(-1)
+				p.relay.gone()
 			}
 		},
 	}
@@ -159,14 +160,16 @@ func (p *plain) serve() error {
 // drain lets requests end until ctx does, and then cuts them.
 func (p *plain) drain(ctx context.Context) (cut int) {
 	if err := p.server.Shutdown(ctx); err != nil {
+		cut = int(p.under.Load())
 		_ = p.server.Close()
-		return 1
 	}
-	return 0
+	return cut
 }
 
 // ServeHTTP answers one request that the edge has let through.
 func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	p.under.Add(1)
+	defer p.under.Add(-1)
 	conn, ok := req.Context().Value(connKey{}).(*head.Conn)
 	if !ok {
 		panic("a request that did not come through the edge")

@@ -41,6 +41,8 @@ const (
 	UpstreamBusy     mfpgate.Reason = "upstream-busy"
 	UpstreamRefused  mfpgate.Reason = "upstream-refused"
 	UpstreamBroken   mfpgate.Reason = "upstream-broken"
+	UpstreamAway     mfpgate.Reason = "upstream-unreachable"
+	UpstreamSilent   mfpgate.Reason = "upstream-timeout"
 	OriginBroken     mfpgate.Reason = "origin-broken"
 	Internal         mfpgate.Reason = "internal"
 )
@@ -72,6 +74,8 @@ var answers = map[mfpgate.Reason]answer{
 	UpstreamBusy:     {503, "connection_limit_reached", "The upstream proxy is at capacity; try again."},
 	UpstreamRefused:  {502, "http_request_denied", "The upstream proxy refuses this destination."},
 	UpstreamBroken:   {502, "http_protocol_error", "The upstream proxy's answer is not HTTP."},
+	UpstreamAway:     {502, "destination_unavailable", "The upstream proxy cannot be reached; an administrator can check relay.upstream.url."},
+	UpstreamSilent:   {504, "connection_timeout", "The upstream proxy does not answer in time; try again."},
 	OriginBroken:     {502, "http_protocol_error", "The origin's answer is not HTTP, or did not come."},
 	Internal:         {500, "proxy_internal_error", "The relay failed; its log says how."},
 

@@ -137,7 +137,11 @@ func (r *Relay) Serve(listeners []*net.TCPListener) error {
 	defer unhook()
 	var g errgroup.Group
 	for _, l := range listeners {
-		g.Go(func() error { return r.accept(l) })
+		r.conns.Add(1) // so that Drain does not find none while one is being accepted
+		g.Go(func() error {
+			defer r.conns.Done()
+			return r.accept(l)
+		})
 	}
 	g.Go(r.plain.serve)
 	return g.Wait()
@@ -147,8 +151,8 @@ func (r *Relay) Serve(listeners []*net.TCPListener) error {
 func (r *Relay) Drain(ctx context.Context) (cut int) {
 	r.stop(&refusal{reason: Stopping, retryAfter: time.Second})
 	r.waiting.wake()
-	// Requests before tunnels: one of them may be about to become one.
-	cut = r.plain.drain(ctx)
+	requests := make(chan int, 1)
+	go func() { requests <- r.plain.drain(ctx) }() // awaited below
 	done := make(chan struct{})
 	go func() { // ends when every connection has: all are cut below at the latest
 		r.conns.Wait()
@@ -156,14 +160,13 @@ func (r *Relay) Drain(ctx context.Context) (cut int) {
 	}()
 	for {
 		cut += r.tunnels.Drain(ctx, r.policy.Load().Linger)
+		// A set-up that was under way has ended by now, or becomes one more tunnel.
+		again := r.clock.NewTimer(10 * time.Millisecond)
 		select {
 		case <-done:
-			return cut
-		default:
-		}
-		// A set-up ends with stopping, in a tunnel at most: wait for the next change.
-		if err := mfpgate.Wait(context.WithoutCancel(ctx), r.clock, 10*time.Millisecond); err != nil {
-			return cut
+			again.Stop()
+			return cut + <-requests
+		case <-again.C():
 		}
 	}
 }

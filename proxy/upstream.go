@@ -42,7 +42,7 @@ func (r *Relay) dialUpstream(ctx context.Context, p *Policy, x *exchange) (conn 
 	if err != nil {
 		_ = conn.Close()
 		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			err = &refusal{reason: destination.ReasonConnectionTimeout, err: fmt.Errorf("upstream proxy: %w", err)}
+			err = &refusal{reason: UpstreamSilent, err: err}
 		}
 		return nil, nil, err
 	}
@@ -53,7 +53,10 @@ func (r *Relay) dialUpstream(ctx context.Context, p *Policy, x *exchange) (conn 
 func connectUpstream(ctx context.Context, u *Upstream) (*net.TCPConn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.URL.Host)
 	if err != nil {
-		return nil, &destination.Refusal{Reason: destination.Classify(err), Err: err}
+		if destination.Classify(err) == destination.ReasonConnectionTimeout {
+			return nil, &refusal{reason: UpstreamSilent, err: err}
+		}
+		return nil, &refusal{reason: UpstreamAway, err: err}
 	}
 	return conn.(*net.TCPConn), nil
 }

@@ -32,6 +32,8 @@ var refusals = map[mfpgate.Reason]string{
 	proxy.UpstreamAuth:     "The upstream proxy wants another account. Check relay.upstream.",
 	proxy.UpstreamBusy:     "The upstream proxy was at capacity.",
 	proxy.UpstreamRefused:  "The upstream proxy refuses this destination. Ask who runs it.",
+	proxy.UpstreamAway:     "The upstream proxy could not be reached. Check relay.upstream.url.",
+	proxy.UpstreamSilent:   "The upstream proxy did not answer in time.",
 	proxy.UpstreamBroken:   "The upstream proxy's answer made no sense. Check relay.upstream.url.",
 	proxy.OriginBroken:     "The destination's answer made no sense, or did not come.",
 	proxy.Internal:         "The relay failed. Its log says how.",

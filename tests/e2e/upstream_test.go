@@ -191,9 +191,9 @@ func TestAnUpstreamThatDoesNotAnswer(t *testing.T) {
 		rule, address, reason, retry string
 		status                       int
 	}{
-		{"dead", "127.0.0.1:" + dead, "connection-refused", "", 502},
-		{"away", deaf.Address, "connection-timeout", "", 504},
-		{"silent", silent.Address, "connection-timeout", "", 504},
+		{"dead", "127.0.0.1:" + dead, "upstream-unreachable", "", 502},
+		{"away", deaf.Address, "upstream-timeout", "", 504},
+		{"silent", silent.Address, "upstream-timeout", "", 504},
 		{"closes", closes.Address, "upstream-broken", "", 502},
 		{"speaks no HTTP", babbles.Address, "upstream-broken", "", 502},
 		{"answers without end", endless.Address, "upstream-broken", "", 502},
@@ -219,8 +219,8 @@ func TestASilentUpstreamAndAPlainRequest(t *testing.T) {
 	conn := g.Raw(t)
 	conn.Send("GET http://127.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n")
 	resp, body := conn.Answer("GET")
-	refused(t, resp, body, http.StatusGatewayTimeout, "connection-timeout")
-	g.Log.Event(t, event.RelayRefused, field.Reason, "connection-timeout")
+	refused(t, resp, body, http.StatusGatewayTimeout, "upstream-timeout")
+	g.Log.Event(t, event.RelayRefused, field.Reason, "upstream-timeout")
 }
 
 // What the upstream sends behind its 200 is the origin's: a server that speaks first.
