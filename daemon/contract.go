@@ -22,11 +22,13 @@ const CloudAway mfpgate.Reason = "cloud-away"
 type contracts struct {
 	daemon *Daemon
 	now    atomic.Pointer[keptContract]
+	asked  chan struct{} // capacity 1: the configuration may name another cloud
 }
 
 // keptContract is stored under "contract".
 type keptContract struct {
 	Schema   int          `json:"schema"`
+	Cloud    string       `json:"cloud"` // whose it is: URL and gateway id
 	ETag     string       `json:"etag"`
 	Contract api.Contract `json:"contract"`
 }
@@ -39,7 +41,7 @@ const (
 )
 
 func newContracts(ctx context.Context, d *Daemon) (*contracts, error) {
-	c := &contracts{daemon: d}
+	c := &contracts{daemon: d, asked: make(chan struct{}, 1)}
 	var kept keptContract
 	err := d.local.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, contractKey, &kept) })
 	switch {
@@ -56,10 +58,29 @@ func newContracts(ctx context.Context, d *Daemon) (*contracts, error) {
 func (c *contracts) capacity(configured func(time.Time) (int, time.Time)) func(time.Time) (int, time.Time) {
 	return func(t time.Time) (int, time.Time) {
 		devices, until := configured(t)
-		if kept := c.now.Load(); kept != nil && kept.Contract.MaxConcurrent > 0 && c.daemon.config.Load().Cloud.URL != nil {
+		if kept := c.of(c.daemon.config.Load().Cloud); kept != nil && kept.Contract.MaxConcurrent > 0 {
 			devices = min(devices, kept.Contract.MaxConcurrent)
 		}
 		return devices, until
+	}
+}
+
+// of returns the contract that this cloud gave, or nil.
+func (c *contracts) of(cloud config.Cloud) *keptContract {
+	kept := c.now.Load()
+	if kept == nil || cloud.URL == nil || kept.Cloud != cloudName(cloud) {
+		return nil
+	}
+	return kept
+}
+
+func cloudName(c config.Cloud) string { return c.URL.String() + " " + c.GatewayID }
+
+// wake makes run ask now.
+func (c *contracts) wake() {
+	select {
+	case c.asked <- struct{}{}:
+	default:
 	}
 }
 
@@ -67,7 +88,9 @@ func (c *contracts) capacity(configured func(time.Time) (int, time.Time)) func(t
 func (c *contracts) run(ctx context.Context) error {
 	for {
 		pause := contractEvery
-		if cloud := c.daemon.config.Load().Cloud; cloud.URL != nil {
+		if cloud := c.daemon.config.Load().Cloud; cloud.URL == nil {
+			c.daemon.health.clear(CloudAway)
+		} else {
 			if err := c.ask(ctx, cloud); err != nil && ctx.Err() == nil {
 				pause = contractRetry
 				c.daemon.metrics.CloudUp.WithLabelValues("contract").Set(0)
@@ -75,8 +98,14 @@ func (c *contracts) run(ctx context.Context) error {
 				c.daemon.log.Warn().Err(err).Msg(event.CloudUnreachable)
 			}
 		}
-		if mfpgate.Wait(ctx, c.daemon.Clock, pause) != nil {
+		timer := c.daemon.Clock.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
 			return nil
+		case <-c.asked:
+			timer.Stop()
+		case <-timer.C():
 		}
 	}
 }
@@ -89,12 +118,12 @@ func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
 	}
 	defer call.Close()
 	known := ""
-	if kept := c.now.Load(); kept != nil {
+	if kept := c.of(cloud); kept != nil {
 		known = kept.ETag
 	}
 	contract, etag, err := call.Contract(ctx, known)
 	if err == nil {
-		next := &keptContract{Schema: contractSchema, ETag: etag, Contract: contract}
+		next := &keptContract{Schema: contractSchema, Cloud: cloudName(cloud), ETag: etag, Contract: contract}
 		err = c.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, contractKey, next) })
 		if err == nil {
 			c.now.Store(next)

@@ -20,35 +20,40 @@ func (d *Daemon) reload() {
 	d.notify("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(monotonicMicroseconds(), 10))
 	defer d.notify("READY=1")
 	next, err := config.Load(d.ConfigFile)
+	var changed []string
 	if err == nil {
-		err = d.apply(next)
+		changed, err = d.apply(next)
 	}
 	d.loaded(false, err)
+	if err == nil {
+		d.log.Info().Str(field.File, d.ConfigFile).Strs(field.Keys, changed).Msg(event.ConfigReloaded)
+	}
 }
 
-func (d *Daemon) apply(next *config.Config) error {
+// apply puts next in force and names what changed, or changes nothing.
+func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	changes := config.Diff(d.config.Load(), next)
 	if fixed := changes.Restart(); len(fixed) > 0 {
-		return fmt.Errorf("%s changed, which needs a restart; restart, or put the old text back", strings.Join(fixed, ", "))
+		return nil, fmt.Errorf("%s changed, which needs a restart; restart, or put the old text back", strings.Join(fixed, ", "))
 	}
 	policy, err := relayPolicy(next)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if d.cert != nil {
 		if err := d.cert.Reload(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := d.level.Set(next.Log.Level); err != nil {
-		return err
+		return nil, err
 	}
 	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.config.Store(next)
 	d.registry.Configure(staticDevices(next))
 	d.relay.Apply(policy)
-	d.log.Info().Str(field.File, d.ConfigFile).Strs(field.Keys, changes.Keys()).Msg(event.ConfigReloaded)
-	return nil
+	d.contracts.wake()
+	return changes.Keys(), nil
 }
 
 // loaded records how a load ended.

@@ -18,7 +18,8 @@ import (
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )
 
-// MaxStrangers bounds the devices that are recorded without being configured.
+// MaxStrangers bounds the devices that are recorded without being configured: by their address, their account, or the name
+// that an inner gateway gives them.
 const MaxStrangers = 4096
 
 // Present is how long after its last connection a device counts as online: longer than a device's poll usually takes.
@@ -161,7 +162,7 @@ func (r *Registry) Configure(static []Static) {
 	r.strangers = 0
 	for _, e := range r.entries() {
 		if !e.known {
-			r.strangers++
+			r.strangers++ // also an account: it was met, not configured
 		}
 	}
 }
@@ -226,13 +227,13 @@ func (r *Registry) meet(now time.Time, address netip.Addr, account string) (mfpg
 		return e.record.ID, e.record.Name, e.known || account != ""
 	}
 	known := account != ""
-	if !known && r.strangers >= MaxStrangers {
-		return "", address.String(), false
+	if r.strangers >= MaxStrangers {
+		return "", cmp.Or(account, address.String()), known
 	}
+	r.strangers++
 	rec := record{Schema: schema, ID: mfpgate.DeviceID(mfpgate.NewID(r.Clock, "dev")), Name: account, Account: account}
 	if !known {
 		rec.Name, rec.Address = address.String(), address
-		r.strangers++
 	}
 	e := &entry{record: rec}
 	r.touch(e, now)

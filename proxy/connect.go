@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/head"
@@ -16,24 +17,38 @@ import (
 // established is worded as clients from before RFC 9110 compare it.
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// connect answers one CONNECT. It returns true if the connection is still HTTP, and false if it became a tunnel.
-func (r *Relay) connect(c *head.Conn, h *head.Head) (still bool) {
+// outcome is what becomes of a connection after a CONNECT on it.
+type outcome uint8
+
+const (
+	tunnelled   outcome = iota // the tunnel has it
+	refusedKeep                // refused; another head may follow
+	refusedEnd                 // refused; the connection is to be closed
+)
+
+// connect answers one CONNECT.
+func (r *Relay) connect(c *head.Conn, h *head.Head) outcome {
 	x := r.record.start(source(c.TCPConn), http.MethodConnect)
 	spec, err := r.setUp(c, h, x)
 	if err != nil {
-		r.answer(c, x, asRefusal(r.stopping, err), h.KeepAlive())
-		return true
+		if r.answer(c, x, asRefusal(r.stopping, err), h.KeepAlive()) {
+			return refusedKeep
+		}
+		return refusedEnd
 	}
-	if _, err := c.Write([]byte(established)); err != nil {
+	_ = c.SetWriteDeadline(r.clock.Now().Add(lingerLimit))
+	_, err = c.Write([]byte(established))
+	_ = c.SetWriteDeadline(time.Time{})
+	if err != nil {
 		x.slot.Close()
 		_ = spec.Origin.Close()
 		x.refused(refuse(ClientLeft))
-		return true
+		return refusedEnd
 	}
 	x.slot.Established()
 	spec.FromClient = c.Early()
 	r.tunnels.Open(spec)
-	return false
+	return tunnelled
 }
 
 // setUp passes every gate and returns the tunnel to open, holding the device's slot.
@@ -41,7 +56,9 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 	p := r.policy.Load()
 	var err error
 	// The target is judged after the client, so that a stranger learns nothing about the rules.
-	if x.device, err = r.identify(p, x.from.Addr(), h.Method, h.Target, h.Get); err != nil {
+	ctx, look := r.whileThere(c, c.HasEarly())
+	defer look()
+	if x.device, err = r.identify(ctx, p, x.from.Addr(), h.Method, h.Target, h.Get); err != nil {
 		return tunnel.Spec{}, err
 	}
 	if x.host, x.port, err = splitTarget(h.Target); err != nil {
@@ -62,8 +79,6 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 	}
 	x.rule = rule.String()
 
-	ctx, look := r.whileThere(c, c.HasEarly())
-	defer look()
 	if x.slot, err = r.slots.Connect(x.device.key); err != nil {
 		return tunnel.Spec{}, err
 	}
@@ -100,12 +115,15 @@ func first(ctx context.Context, err error) error {
 func (r *Relay) ended(t *tunnel.Tunnel, x *exchange) {
 	x.slot.Close()
 	x.closed(t)
-	r.gone()
+	r.gone(t.Client)
 }
 
 // dial reaches the origin, directly or through the upstream proxy. said is what the origin sent already.
 func (r *Relay) dial(ctx context.Context, p *Policy, x *exchange, rule mfpgate.AllowRule) (conn *net.TCPConn, said []byte, err error) {
 	if p.Upstream.covers(x.host) {
+		if err := r.dialer.Load().CheckLiteral(rule, x.host, x.port); err != nil {
+			return nil, nil, err
+		}
 		return r.dialUpstream(ctx, p, x)
 	}
 	conn, err = r.dialer.Load().Dial(ctx, rule, x.host, x.port)

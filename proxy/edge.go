@@ -42,19 +42,31 @@ func (r *Relay) accept(l *net.TCPListener) error {
 }
 
 // gone ends a connection's count, which it has from accept on: as a head that is waited for, a tunnel or net/http's.
-func (r *Relay) gone() {
+func (r *Relay) gone(conn *net.TCPConn) {
+	r.sources.leave(source(conn).Addr())
 	r.open.Add(-1)
 	r.conns.Done()
 }
 
 // serve answers CONNECT on a connection until it becomes a tunnel, and gives it to net/http at the first other request.
 func (r *Relay) serve(conn *net.TCPConn) {
+	from := source(conn).Addr()
 	if r.open.Add(1) > int64(r.limit) {
-		r.turnAway(conn)
+		r.turnAway(conn, &refusal{reason: Descriptors, retryAfter: time.Second})
+		return
+	}
+	// Before a byte is read: a stranger holds a connection for the time of one answer, and nobody holds them all.
+	if !r.policy.Load().allowsClient(from) {
+		r.turnAway(conn, refuse(ClientNotAllowed))
+		return
+	}
+	if !r.sources.enter(from, max(minPerSource, r.limit/4)) {
+		r.turnAway(conn, refuse(SourceConnections))
 		return
 	}
 	c := head.New(conn, r.clock, r.policy.Load().HeadTimeout)
-	for {
+	for again := true; again; {
+		again = false
 		h, err := r.nextHead(c)
 		if err != nil {
 			r.refuseHead(c, err)
@@ -68,11 +80,11 @@ func (r *Relay) serve(conn *net.TCPConn) {
 			break
 		}
 		c.Consume()
-		if !r.connect(c, h) {
-			return // a tunnel, which closes it
-		}
-		if !h.KeepAlive() || r.stopping.Err() != nil {
-			break
+		switch r.connect(c, h) {
+		case tunnelled:
+			return // the tunnel closes it
+		case refusedKeep:
+			again = r.stopping.Err() == nil
 		}
 	}
 	r.close(conn)
@@ -80,13 +92,10 @@ func (r *Relay) serve(conn *net.TCPConn) {
 
 // nextHead reads a head that must be whole within the head timeout.
 func (r *Relay) nextHead(c *head.Conn) (*head.Head, error) {
-	if !r.waiting.add(c.TCPConn) {
+	if !r.waiting.add(c.TCPConn, r.clock.Now().Add(r.policy.Load().HeadTimeout)) {
 		return nil, io.EOF
 	}
 	defer r.waiting.remove(c.TCPConn)
-	if err := c.SetReadDeadline(r.clock.Now().Add(r.policy.Load().HeadTimeout)); err != nil {
-		return nil, err
-	}
 	h, err := c.ReadHead()
 	if err == nil {
 		err = c.SetReadDeadline(time.Time{})
@@ -104,23 +113,27 @@ func (r *Relay) refuseHead(c *head.Conn, err error) {
 	r.answer(c, x, asRefusal(r.stopping, bad), false)
 }
 
-// answer writes a refusal to a connection that net/http does not serve, and records it.
-func (r *Relay) answer(c *head.Conn, x *exchange, no *refusal, keep bool) {
+// answer writes a refusal to a connection that net/http does not serve, and records it. It reports whether the connection
+// may be used further.
+func (r *Relay) answer(c *head.Conn, x *exchange, no *refusal, keep bool) bool {
 	x.refused(no)
 	_ = c.SetWriteDeadline(r.clock.Now().Add(lingerLimit))
-	if _, err := c.Write(no.wire(r.Name, keep)); err == nil && keep {
-		_ = c.SetWriteDeadline(time.Time{})
-	}
+	_, err := c.Write(no.wire(r.Name, keep))
+	return keep && err == nil && c.SetWriteDeadline(time.Time{}) == nil
 }
 
-// turnAway answers a connection for which there is no descriptor left, without reading from it.
-func (r *Relay) turnAway(conn *net.TCPConn) {
-	no := &refusal{reason: Descriptors, retryAfter: time.Second}
+// turnAway answers a connection whatever it asks.
+func (r *Relay) turnAway(conn *net.TCPConn, no *refusal) {
 	r.record.start(source(conn), "").refused(no)
 	_ = conn.SetWriteDeadline(r.clock.Now().Add(time.Second))
 	_, _ = conn.Write(no.wire(r.Name, false))
-	_ = conn.Close()
-	r.gone()
+	if no.reason == Descriptors {
+		_ = conn.Close() // at once: another waits for the descriptor
+	} else {
+		r.end(conn)
+	}
+	r.open.Add(-1)
+	r.conns.Done()
 }
 
 // lingerLimit is for a client to take its last answer.
@@ -129,13 +142,17 @@ const lingerLimit = 2 * time.Second
 // close ends a connection so that the last answer arrives: bytes that nobody read would turn the close into a reset that
 // overtakes it.
 func (r *Relay) close(conn *net.TCPConn) {
+	r.end(conn)
+	r.gone(conn)
+}
+
+func (r *Relay) end(conn *net.TCPConn) {
 	_ = conn.CloseWrite()
 	_ = conn.SetReadDeadline(r.clock.Now().Add(lingerLimit))
 	if r.stopping.Err() == nil {
 		_, _ = io.CopyN(io.Discard, conn, 256<<10)
 	}
 	_ = conn.Close()
-	r.gone()
 }
 
 // whileThere returns a context that ends when the client leaves, and a function that must be called before anything else

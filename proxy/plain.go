@@ -58,7 +58,9 @@ func newPlain(r *Relay, headTimeout time.Duration) *plain {
 		},
 		ConnState: func(c net.Conn, s http.ConnState) {
 			if s == http.StateClosed {
-				p.relay.gone()
+				if served, ok := c.(*head.Conn); ok {
+					p.relay.gone(served.TCPConn)
+				}
 			}
 		},
 	}
@@ -80,7 +82,6 @@ func (p *plain) apply(policy *Policy) {
 		MaxIdleConnsPerHost:   4,
 		MaxIdleConns:          64,
 		IdleConnTimeout:       30 * time.Second,
-		ResponseHeaderTimeout: policy.Idle,
 		ExpectContinueTimeout: time.Second,
 		// Bounded like a request's head; what is over it is the origin's failure.
 		MaxResponseHeaderBytes: 64 << 10,
@@ -193,9 +194,12 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer done()
-	e.wanted = req.Context()
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
+	defer e.watch(cancel)()
+	e.wanted = ctx
 	// net/http looks at its own request again when it answers: only the copy gets another body.
-	out := req.WithContext(context.WithValue(req.Context(), exchangeKey{}, e))
+	out := req.WithContext(context.WithValue(ctx, exchangeKey{}, e))
 	if req.Body != http.NoBody { // which the transport must see as it is: else it has a length that nobody knows
 		body := &requestBody{ReadCloser: req.Body, request: e}
 		defer func() { _ = body.Close() }() // the transport may read on after the answer
@@ -227,7 +231,7 @@ func (p *plain) hijack(w http.ResponseWriter, req *http.Request, c *head.Conn) {
 	}
 	h.Fields = append(h.Fields, head.Field{Name: "Connection", Value: "close"}) // net/http is out of it: a refusal is the last answer
 	_ = c.SetReadDeadline(time.Time{})
-	if p.relay.connect(c, h) {
+	if p.relay.connect(c, h) != tunnelled {
 		p.relay.close(c.TCPConn)
 	}
 }
@@ -251,7 +255,10 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 		}
 		return v[0], true
 	}
-	if e.device, err = p.relay.identify(policy, e.from.Addr(), req.Method, req.URL.Host, get); err != nil {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(p.relay.stopping, func() { cancel(context.Cause(p.relay.stopping)) })()
+	if e.device, err = p.relay.identify(ctx, policy, e.from.Addr(), req.Method, req.URL.Host, get); err != nil {
 		return nil, err
 	}
 	if e.host, e.port, err = splitURL(req); err != nil {
@@ -268,17 +275,20 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 	if e.slot, err = p.relay.slots.Connect(e.device.key); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
-	unhook := context.AfterFunc(p.relay.stopping, func() { cancel(context.Cause(p.relay.stopping)) })
-	err = e.queue(ctx, p.relay.clock)
-	unhook()
-	err = first(ctx, err)
-	cancel(nil)
-	if err != nil {
+	if err = first(ctx, e.queue(ctx, p.relay.clock)); err != nil {
 		e.slot.Close()
 		return nil, err
 	}
-	e.via = policy.Upstream.covers(e.host)
+	if e.via = policy.Upstream.covers(e.host); e.via {
+		if err := p.relay.dialer.Load().CheckLiteral(rule, e.host, e.port); err != nil {
+			e.slot.Close()
+			return nil, err
+		}
+	}
+	e.out, e.turn = p.outbound.Load(), policy.maxTurn()
+	if e.idle = rule.Idle; e.idle == 0 {
+		e.idle = policy.Idle
+	}
 	authority := req.URL.Host
 	p.relay.prepare(req)
 	if e.via {

@@ -18,33 +18,35 @@ import (
 
 // Why the relay refused. The reasons of slots, destination and tunnel stand beside these, unchanged.
 const (
-	BadRequest       mfpgate.Reason = "bad-request"
-	HeadTooLarge     mfpgate.Reason = "head-too-large"
-	BadTarget        mfpgate.Reason = "bad-target"
-	HostSpelling     mfpgate.Reason = "host-spelling"
-	NotProxied       mfpgate.Reason = "not-a-proxy-request"
-	Loop             mfpgate.Reason = "loop"
-	ClientNotAllowed mfpgate.Reason = "client-not-allowed"
-	NeedsAccount     mfpgate.Reason = "account-required"
-	BadAccount       mfpgate.Reason = "account-refused"
-	AccountThrottled mfpgate.Reason = "account-throttled"
-	BadDeviceName    mfpgate.Reason = "device-name-refused"
-	UnknownDevice    mfpgate.Reason = "device-unknown"
-	NotAllowed       mfpgate.Reason = "destination-not-allowed"
-	Descriptors      mfpgate.Reason = "descriptors"
-	Stopping         mfpgate.Reason = "stopping"
-	ClientLeft       mfpgate.Reason = "client-left"
-	SNIMismatch      mfpgate.Reason = "sni-mismatch"
-	NotTLS           mfpgate.Reason = "not-tls"
-	BadHello         mfpgate.Reason = "hello-malformed"
-	UpstreamAuth     mfpgate.Reason = "upstream-auth"
-	UpstreamBusy     mfpgate.Reason = "upstream-busy"
-	UpstreamRefused  mfpgate.Reason = "upstream-refused"
-	UpstreamBroken   mfpgate.Reason = "upstream-broken"
-	UpstreamAway     mfpgate.Reason = "upstream-unreachable"
-	UpstreamSilent   mfpgate.Reason = "upstream-timeout"
-	OriginBroken     mfpgate.Reason = "origin-broken"
-	Internal         mfpgate.Reason = "internal"
+	BadRequest        mfpgate.Reason = "bad-request"
+	HeadTooLarge      mfpgate.Reason = "head-too-large"
+	BadTarget         mfpgate.Reason = "bad-target"
+	HostSpelling      mfpgate.Reason = "host-spelling"
+	NotProxied        mfpgate.Reason = "not-a-proxy-request"
+	Loop              mfpgate.Reason = "loop"
+	ClientNotAllowed  mfpgate.Reason = "client-not-allowed"
+	NeedsAccount      mfpgate.Reason = "account-required"
+	BadAccount        mfpgate.Reason = "account-refused"
+	AccountThrottled  mfpgate.Reason = "account-throttled"
+	BadDeviceName     mfpgate.Reason = "device-name-refused"
+	UnknownDevice     mfpgate.Reason = "device-unknown"
+	NotAllowed        mfpgate.Reason = "destination-not-allowed"
+	Descriptors       mfpgate.Reason = "descriptors"
+	SourceConnections mfpgate.Reason = "address-connections"
+	Stopping          mfpgate.Reason = "stopping"
+	ClientLeft        mfpgate.Reason = "client-left"
+	SNIMismatch       mfpgate.Reason = "sni-mismatch"
+	NotTLS            mfpgate.Reason = "not-tls"
+	BadHello          mfpgate.Reason = "hello-malformed"
+	UpstreamAuth      mfpgate.Reason = "upstream-auth"
+	UpstreamBusy      mfpgate.Reason = "upstream-busy"
+	UpstreamRefused   mfpgate.Reason = "upstream-refused"
+	UpstreamBroken    mfpgate.Reason = "upstream-broken"
+	UpstreamAway      mfpgate.Reason = "upstream-unreachable"
+	UpstreamSilent    mfpgate.Reason = "upstream-timeout"
+	OriginBroken      mfpgate.Reason = "origin-broken"
+	OriginSilent      mfpgate.Reason = "origin-silent"
+	Internal          mfpgate.Reason = "internal"
 )
 
 // answer is what a client is told for a reason: RFC 9209 §2.3 error type, status, and a sentence that names what to do.
@@ -55,29 +57,31 @@ type answer struct {
 }
 
 var answers = map[mfpgate.Reason]answer{
-	BadRequest:       {400, "http_request_error", "The request is malformed."},
-	HeadTooLarge:     {431, "http_request_error", "The request head is over 32 KiB or 100 fields; send less."},
-	BadTarget:        {400, "http_request_error", "CONNECT needs host:port with a port from 1 to 65535."},
-	HostSpelling:     {403, "http_request_denied", "The host is neither a DNS name nor an address in its canonical spelling."},
-	NotProxied:       {400, "http_request_error", "This is a proxy: send CONNECT, or a request with an absolute http:// URI."},
-	Loop:             {508, "proxy_loop_detected", "The request has passed this relay before; check the proxy settings between the relays."},
-	ClientNotAllowed: {403, "http_request_denied", "This address may not use the relay; an administrator can add it to relay.clients."},
-	NeedsAccount:     {407, "http_request_denied", "Give the device's account in Proxy-Authorization."},
-	BadAccount:       {407, "http_request_denied", "The account or its password is wrong."},
-	AccountThrottled: {429, "http_request_denied", "Too many wrong passwords came from this address; wait."},
-	BadDeviceName:    {403, "http_request_denied", "The device's name is not signed by a gateway that this relay knows; check relay.gateways and the clocks."},
-	UnknownDevice:    {403, "http_request_denied", "This relay serves known devices only; an administrator can add this one to devices.static."},
-	NotAllowed:       {403, "http_request_denied", "No rule allows this destination; an administrator can add it to relay.allow."},
-	Descriptors:      {503, "connection_limit_reached", "The relay holds as many connections as its descriptor limit allows; try again."},
-	Stopping:         {503, "connection_limit_reached", "The relay is stopping; try again."},
-	UpstreamAuth:     {502, "proxy_configuration_error", "The upstream proxy wants another account; an administrator can set relay.upstream.user and password."},
-	UpstreamBusy:     {503, "connection_limit_reached", "The upstream proxy is at capacity; try again."},
-	UpstreamRefused:  {502, "http_request_denied", "The upstream proxy refuses this destination."},
-	UpstreamBroken:   {502, "http_protocol_error", "The upstream proxy's answer is not HTTP."},
-	UpstreamAway:     {502, "destination_unavailable", "The upstream proxy cannot be reached; an administrator can check relay.upstream.url."},
-	UpstreamSilent:   {504, "connection_timeout", "The upstream proxy does not answer in time; try again."},
-	OriginBroken:     {502, "http_protocol_error", "The origin's answer is not HTTP, or did not come."},
-	Internal:         {500, "proxy_internal_error", "The relay failed; its log says how."},
+	BadRequest:        {400, "http_request_error", "The request is malformed; correct the client."},
+	HeadTooLarge:      {431, "http_request_error", "The request head is over 32 KiB or 100 fields; send less."},
+	BadTarget:         {400, "http_request_error", "CONNECT needs host:port with a port from 1 to 65535."},
+	HostSpelling:      {403, "http_request_denied", "The host is neither a DNS name nor an address in its canonical spelling; correct it."},
+	NotProxied:        {400, "http_request_error", "This is a proxy: send CONNECT, or a request with an absolute http:// URI."},
+	Loop:              {508, "proxy_loop_detected", "The request has passed this relay before; check the proxy settings between the relays."},
+	ClientNotAllowed:  {403, "http_request_denied", "This address may not use the relay; an administrator can add it to relay.clients."},
+	NeedsAccount:      {407, "http_request_denied", "Give the device's account in Proxy-Authorization."},
+	BadAccount:        {407, "http_request_denied", "The account or its password is wrong; correct it, or ask an administrator."},
+	AccountThrottled:  {429, "http_request_denied", "Too many wrong passwords came from this address; wait."},
+	BadDeviceName:     {403, "http_request_denied", "The device's name is not signed by a gateway that this relay knows; check relay.gateways and the clocks."},
+	UnknownDevice:     {403, "http_request_denied", "This relay serves known devices only; an administrator can add this one to devices.static."},
+	NotAllowed:        {403, "http_request_denied", "No rule allows this destination; an administrator can add it to relay.allow."},
+	Descriptors:       {503, "connection_limit_reached", "The relay holds as many connections as its descriptor limit allows; try again."},
+	SourceConnections: {429, "connection_limit_reached", "This address holds a quarter of all the connections that the relay can have; close some."},
+	Stopping:          {503, "connection_limit_reached", "The relay is stopping; try again."},
+	UpstreamAuth:      {502, "proxy_configuration_error", "The upstream proxy wants another account; an administrator can set relay.upstream.user and password."},
+	UpstreamBusy:      {503, "connection_limit_reached", "The upstream proxy is at capacity; try again."},
+	UpstreamRefused:   {502, "http_request_denied", "The upstream proxy refuses this destination; ask who runs that proxy."},
+	UpstreamBroken:    {502, "http_protocol_error", "The upstream proxy's answer is not HTTP; an administrator can check relay.upstream.url."},
+	UpstreamAway:      {502, "destination_unavailable", "The upstream proxy cannot be reached; an administrator can check relay.upstream.url."},
+	UpstreamSilent:    {504, "connection_timeout", "The upstream proxy does not answer in time; try again."},
+	OriginBroken:      {502, "http_protocol_error", "The origin's answer is not HTTP, or did not come; try again, or ask who runs the origin."},
+	OriginSilent:      {504, "http_response_timeout", "Nothing moved for the idle time of this destination; try again."},
+	Internal:          {500, "proxy_internal_error", "The relay failed; an administrator can find the reason in its log."},
 
 	slots.ReasonQueueFull:         {503, "connection_limit_reached", "The relay is at capacity and its queue is full; try again."},
 	slots.ReasonQueueTimeout:      {503, "connection_limit_reached", "The relay is at capacity; come back in time and the device keeps its turn."},
@@ -85,8 +89,8 @@ var answers = map[mfpgate.Reason]answer{
 }
 
 const (
-	prohibitedText  = "The destination's address may not be reached through the relay."
-	unreachableText = "The destination cannot be reached."
+	prohibitedText  = "The destination's address may not be reached through the relay; an administrator can set private in its rule."
+	unreachableText = "The destination cannot be reached; try again."
 )
 
 // refusal is a decision not to serve, with what the log needs beside the answer.

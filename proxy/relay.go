@@ -66,6 +66,9 @@ type Relay struct {
 	stopping context.Context // ends when the relay takes nothing new
 	stop     context.CancelCauseFunc
 	waiting  waiting
+	sources  sources
+	serving  sync.Mutex
+	served   bool // Serve has begun, or will not any more
 }
 
 // New builds a relay. Run must run while it serves.
@@ -87,6 +90,7 @@ func New(o Options, p *Policy) (*Relay, error) {
 		r.Resolver = destination.NewResolver()
 	}
 	r.throttle = account.NewLimiter(o.Clock)
+	r.conns.Add(1) // until nothing is accepted any more, so that Drain does not find none while one is being accepted
 	r.stopping, r.stop = context.WithCancelCause(context.Background())
 	r.record = newRecord(r)
 	r.slots = slots.New(r.slotOptions(p))
@@ -136,20 +140,40 @@ func (r *Relay) Serve(listeners []*net.TCPListener) error {
 	})
 	defer unhook()
 	var g errgroup.Group
+	if !r.begin() {
+		return nil // stopped before it began; the hook closes the listeners
+	}
+	var accepting sync.WaitGroup
 	for _, l := range listeners {
-		r.conns.Add(1) // so that Drain does not find none while one is being accepted
+		accepting.Add(1)
 		g.Go(func() error {
-			defer r.conns.Done()
+			defer accepting.Done()
 			return r.accept(l)
 		})
 	}
 	g.Go(r.plain.serve)
+	accepting.Wait()
+	r.conns.Done() // New's
 	return g.Wait()
+}
+
+// begin reports whether Serve may serve: Drain has not been called, which would wait for connections in vain.
+func (r *Relay) begin() bool {
+	r.serving.Lock()
+	defer r.serving.Unlock()
+	if r.served {
+		return false
+	}
+	r.served = true
+	return true
 }
 
 // Drain takes nothing new, waits for what is under way until ctx ends, and cuts the rest. It returns how many it cut.
 func (r *Relay) Drain(ctx context.Context) (cut int) {
 	r.stop(&refusal{reason: Stopping, retryAfter: time.Second})
+	if r.begin() {
+		r.conns.Done() // nobody serves: New's own count is all there is
+	}
 	r.waiting.wake()
 	requests := make(chan int, 1)
 	go func() { requests <- r.plain.drain(ctx) }() // awaited below
@@ -190,6 +214,36 @@ func (r *Relay) Collect() {
 	r.Metrics.RelayTunnels.Set(float64(r.tunnels.Len()))
 }
 
+// sources counts the connections of each client address, before anybody knows which device it is.
+type sources struct {
+	mu   sync.Mutex
+	open map[netip.Addr]int
+}
+
+// minPerSource is what every address may hold, however few descriptors there are.
+const minPerSource = 64
+
+func (s *sources) enter(from netip.Addr, limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[netip.Addr]int{}
+	}
+	if s.open[from] >= limit {
+		return false
+	}
+	s.open[from]++
+	return true
+}
+
+func (s *sources) leave(from netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[from]--; s.open[from] <= 0 {
+		delete(s.open, from)
+	}
+}
+
 // waiting holds the connections on which a head may come, so that a drain does not wait for one.
 type waiting struct {
 	mu    sync.Mutex
@@ -197,8 +251,8 @@ type waiting struct {
 	woken bool
 }
 
-// add reports false if the relay is stopping.
-func (w *waiting) add(c *net.TCPConn) bool {
+// add gives c until deadline for its head. It reports false if the relay is stopping.
+func (w *waiting) add(c *net.TCPConn, deadline time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.woken {
@@ -208,7 +262,7 @@ func (w *waiting) add(c *net.TCPConn) bool {
 		w.conns = map[*net.TCPConn]struct{}{}
 	}
 	w.conns[c] = struct{}{}
-	return true
+	return c.SetReadDeadline(deadline) == nil
 }
 
 func (w *waiting) remove(c *net.TCPConn) {

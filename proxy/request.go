@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,8 +23,12 @@ type request struct {
 	allow mfpgate.AllowRule
 	via   bool // through the upstream proxy
 
-	wanted context.Context // ends when the client leaves
+	wanted context.Context // ends when the client leaves, or after idle without a byte
 	hop    [][2]string     // fields for the upstream proxy
+	out    *outbound       // of the policy that admitted the request
+	idle   time.Duration
+	turn   int          // bytes that move between two questions for the rate; 0 is no rate
+	moved  atomic.Int64 // when the last byte did, in nanoseconds after began
 
 	no       *refusal // what the round trip came to, if to nothing
 	status   int
@@ -51,15 +56,25 @@ func (p *plain) roundTrip(req *http.Request) *http.Response {
 	if !ok {
 		panic("a round trip without its request")
 	}
-	out := p.outbound.Load()
-	transport := out.direct
-	if e.via && out.chained != nil {
-		transport = out.chained
+	transport := e.out.direct
+	if e.via && e.out.chained != nil {
+		transport = e.out.chained
 		for _, f := range e.hop {
 			req.Header.Set(f[0], f[1])
 		}
 	}
-	resp, err := transport.RoundTrip(req)
+	// Once the request is written its device rests until bytes move: an origin that thinks, or that holds a long poll, is
+	// no work of the relay.
+	sent := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { e.slot.Established() }})
+	resp, err := transport.RoundTrip(req.WithContext(sent))
+	if err == nil {
+		e.slot.Established()
+		e.touch()
+		if err = e.slot.Move(req.Context()); err != nil {
+			_ = resp.Body.Close()
+		}
+	}
 	if err == nil && e.via && (resp.StatusCode == http.StatusProxyAuthRequired) {
 		_ = resp.Body.Close()
 		err = upstreamRefusal(resp)
@@ -77,7 +92,6 @@ func (p *plain) roundTrip(req *http.Request) *http.Response {
 		e.no = no
 		return p.local(req, no)
 	}
-	e.slot.Established()
 	e.status = resp.StatusCode
 	dropHopByHop(resp.Header)
 	p.relay.addVia(resp.Header, resp.ProtoMinor)
@@ -101,12 +115,61 @@ func (e *request) finish() {
 	case e.left.Load():
 		e.served(string(ClientLeft), e.status, e.up.Load(), e.down.Load())
 	case e.broken.Load():
-		e.served(string(OriginBroken), e.status, e.up.Load(), e.down.Load())
+		why := OriginBroken
+		if no, ok := errors.AsType[mfpgate.Refused](context.Cause(e.wanted)); ok {
+			why = no.Why()
+		}
+		e.served(string(why), e.status, e.up.Load(), e.down.Load())
 	default:
 		e.served("served", e.status, e.up.Load(), e.down.Load())
 	}
-	e.record.moved[1].Add(float64(e.up.Load()))
-	e.record.moved[3].Add(float64(e.down.Load()))
+}
+
+// touch notes that a byte moved.
+func (e *request) touch() { e.moved.Store(int64(e.record.relay.clock.Now().Sub(e.began))) }
+
+// watch cuts the request when nothing has moved for idle. The caller stops the watch.
+func (e *request) watch(cut context.CancelCauseFunc) (stop func()) {
+	e.touch()
+	clock := e.record.relay.clock
+	ended := make(chan struct{})
+	watching := make(chan struct{})
+	go func() { // stop waits for it
+		defer close(watching)
+		timer := clock.NewTimer(e.idle)
+		defer timer.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-timer.C():
+			}
+			rest := e.idle - clock.Now().Sub(e.began) + time.Duration(e.moved.Load())
+			if rest <= 0 {
+				cut(refuse(OriginSilent))
+				return
+			}
+			timer.Reset(rest)
+		}
+	}()
+	return func() { close(ended); <-watching }
+}
+
+// limit keeps a read within what the rate lets move in a fraction of linger.
+func (e *request) limit(p []byte) []byte {
+	if e.turn > 0 && len(p) > e.turn {
+		return p[:e.turn]
+	}
+	return p
+}
+
+// take asks for the rate, and then for the device's turn, of n bytes that were read and have not been passed on.
+func (e *request) take(ctx context.Context, n int) error {
+	e.touch()
+	if err := e.slot.Take(ctx, n); err != nil {
+		return err
+	}
+	return e.slot.Move(ctx)
 }
 
 // requestBody counts what the client sends, asks for the device's turn, and bounds a client that stops sending.
@@ -128,8 +191,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	_ = b.in.SetReadDeadline(b.record.relay.clock.Now().Add(stalledLimit))
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(b.limit(p))
 	b.up.Add(int64(n))
+	b.record.moved[1].Add(float64(n))
+	if n > 0 {
+		if no := b.take(b.wanted, n); no != nil {
+			return 0, no
+		}
+	}
 	if err != nil {
 		// net/http reads ahead from here on, and would take the deadline for a client that left.
 		_ = b.in.SetReadDeadline(time.Time{})
@@ -137,7 +206,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// responseBody asks for the device's turn before it reads from the origin, and remembers whether the origin broke off.
+// responseBody asks for the device's turn before it passes on what it read, and remembers whether the origin broke off.
 type responseBody struct {
 	io.ReadCloser
 	*request
@@ -145,19 +214,15 @@ type responseBody struct {
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
-	if err := b.slot.Move(b.ctx); err != nil {
-		b.broken.Store(true)
-		return 0, err
-	}
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(b.limit(p))
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.broken.Store(true)
-		b.left.Store(b.ctx.Err() != nil)
+		b.left.Store(errors.Is(context.Cause(b.ctx), context.Canceled))
 	}
 	if n > 0 {
-		if err := b.slot.Take(b.ctx, n); err != nil {
+		if no := b.take(b.ctx, n); no != nil {
 			b.broken.Store(true)
-			return 0, err
+			return 0, no
 		}
 	}
 	return n, err
@@ -176,6 +241,8 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		err = w.in.Flush() // an origin that speaks now and then is heard now and then, not when it ends
 	}
 	w.down.Add(int64(n))
+	w.record.moved[3].Add(float64(n))
+	w.touch()
 	if err != nil {
 		w.broken.Store(true)
 		w.left.Store(true)

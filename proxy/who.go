@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"net/netip"
 	"strings"
@@ -20,11 +22,11 @@ type device struct {
 }
 
 // identify decides which device a request comes from. get reads the request's header fields.
-func (r *Relay) identify(p *Policy, from netip.Addr, method, authority string, get func(string) (string, bool)) (device, error) {
+func (r *Relay) identify(ctx context.Context, p *Policy, from netip.Addr, method, authority string, get func(string) (string, bool)) (device, error) {
 	if !p.allowsClient(from) {
 		return device{}, refuse(ClientNotAllowed)
 	}
-	user, err := r.authenticate(p, from, get)
+	user, err := r.authenticate(ctx, p, from, get)
 	if err != nil {
 		return device{}, err
 	}
@@ -47,14 +49,14 @@ func (r *Relay) identify(p *Policy, from netip.Addr, method, authority string, g
 		return device{}, refuse(UnknownDevice)
 	}
 	key := slots.Key(id)
-	if id == "" {
-		key = slots.Key(from.String())
+	if id == "" { // not recorded: the registry is full
+		key = slots.Key(cmp.Or(user, from.String()))
 	}
 	return device{id: id, name: name, key: key}, nil
 }
 
 // authenticate returns the account that the request proves, or none if it names none.
-func (r *Relay) authenticate(p *Policy, from netip.Addr, get func(string) (string, bool)) (user string, err error) {
+func (r *Relay) authenticate(ctx context.Context, p *Policy, from netip.Addr, get func(string) (string, bool)) (user string, err error) {
 	field, there := get("Proxy-Authorization")
 	if !there || p.Accounts == nil {
 		return "", nil
@@ -67,11 +69,15 @@ func (r *Relay) authenticate(p *Policy, from netip.Addr, get func(string) (strin
 	if p.Accounts.Remembered(user, password) {
 		return user, nil
 	}
-	if wait := r.throttle.Wait(from); wait > 0 {
+	if wait := r.throttle.Begin(from); wait > 0 {
 		return "", &refusal{reason: AccountThrottled, retryAfter: wait.Truncate(time.Second) + time.Second}
 	}
-	if !p.Accounts.Verify(user, password) {
-		r.throttle.Failed(from)
+	good, err := p.Accounts.Verify(ctx, user, password)
+	r.throttle.End(from, !good && err == nil)
+	if err != nil {
+		return "", first(ctx, err)
+	}
+	if !good {
 		return "", &refusal{reason: BadAccount, err: errors.New("wrong password for " + strings.ToValidUTF8(user, "?"))}
 	}
 	return user, nil

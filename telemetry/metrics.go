@@ -87,7 +87,7 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
-// Value reads one metric's current value by name and label pairs, for the portal's chart and for tests. It returns 0 for
+// Value reads one metric's current value by name and label pairs, which is what tests compare with. It returns 0 for
 // a series that does not exist.
 func (m *Metrics) Value(name string, labels ...string) float64 {
 	families, err := m.registry.Gather()

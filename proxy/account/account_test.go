@@ -1,16 +1,21 @@
 package account_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/account"
+	"github.com/mfpgate/mfpgate/tests/fakeclock"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -63,7 +68,7 @@ func TestVerify(t *testing.T) {
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			for _, turn := range []string{"first", "from memory"} {
-				if got := f.Verify(tc.user, tc.password); got != tc.want {
+				if got := verify(f, tc.user, tc.password); got != tc.want {
 					t.Errorf("%s: %t, want %t", turn, got, tc.want)
 				}
 			}
@@ -72,7 +77,7 @@ func TestVerify(t *testing.T) {
 			}
 		})
 	}
-	if f := load(t, ""); f.Verify("mfp-1", "geheim") || f.Remembered("mfp-1", "geheim") {
+	if f := load(t, ""); verify(f, "mfp-1", "geheim") || f.Remembered("mfp-1", "geheim") {
 		t.Error("an empty file knows somebody")
 	}
 }
@@ -89,7 +94,7 @@ func allocated(f *account.File, user string) float64 {
 	n := 0
 	return testing.AllocsPerRun(5, func() {
 		n++
-		f.Verify(user, mfpgate.Secret(strings.Repeat("x", n)))
+		verify(f, user, mfpgate.Secret(strings.Repeat("x", n)))
 	})
 }
 
@@ -98,7 +103,7 @@ func TestVerifyConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 32 {
 		wg.Go(func() {
-			if want := i%2 == 0; f.Verify("mfp-1", mfpgate.Secret([]string{"geheim", "falsch"}[i%2])) != want {
+			if want := i%2 == 0; verify(f, "mfp-1", mfpgate.Secret([]string{"geheim", "falsch"}[i%2])) != want {
 				t.Errorf("caller %d: want %t", i, want)
 			}
 		})
@@ -110,14 +115,14 @@ func TestVerifyForgetsTheOldest(t *testing.T) {
 	f := load(t, "mfp-1:"+hashed(t, "geheim", 4)+"\nmfp-2:"+hashed(t, "geheim", 4)+"\nmfp-3:"+hashed(t, "geheim", 4)+"\n")
 	account.Remember(f, 2)
 	for _, user := range []string{"mfp-1", "mfp-2", "mfp-2", "mfp-3"} {
-		if !f.Verify(user, "geheim") {
+		if !verify(f, user, "geheim") {
 			t.Fatal(user)
 		}
 	}
 	if f.Remembered("mfp-1", "geheim") || !f.Remembered("mfp-2", "geheim") || !f.Remembered("mfp-3", "geheim") {
 		t.Error("want the oldest of three forgotten and the others not")
 	}
-	if !f.Verify("mfp-1", "geheim") || !f.Remembered("mfp-1", "geheim") || f.Remembered("mfp-2", "geheim") {
+	if !verify(f, "mfp-1", "geheim") || !f.Remembered("mfp-1", "geheim") || f.Remembered("mfp-2", "geheim") {
 		t.Error("what is forgotten is checked anew, and the next oldest makes room")
 	}
 }
@@ -172,8 +177,56 @@ func BenchmarkVerifyRemembered(b *testing.B) {
 	f := load(b, "mfp-1:"+hashed(b, "geheim", 4)+"\n")
 	b.ReportAllocs()
 	for b.Loop() {
-		if !f.Verify("mfp-1", "geheim") {
+		if !verify(f, "mfp-1", "geheim") {
 			b.Fatal("refused")
 		}
+	}
+}
+
+// verify asks with a context that does not end.
+func verify(f *account.File, user string, password mfpgate.Secret) bool {
+	good, err := f.Verify(context.Background(), user, password)
+	return good && err == nil
+}
+
+func TestAWaitForTheCheckEndsWithItsCaller(t *testing.T) {
+	f := load(t, "mfp-1:"+hashed(t, "geheim", bcrypt.MinCost)+"\n")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for i := range 64 { // some find the slot taken by another
+		go func() { _ = verify(f, "mfp-1", mfpgate.Secret(fmt.Sprint("falsch", i))) }() // ends with its check
+	}
+	for i := range 64 {
+		if good, err := f.Verify(ctx, "mfp-1", mfpgate.Secret(fmt.Sprint("anders", i))); good {
+			t.Fatalf("a wrong password is good, %v", err)
+		} else if errors.Is(err, context.Canceled) {
+			return
+		}
+	}
+	t.Error("nobody's wait ended with its caller")
+}
+
+func TestGuessesInParallelAreBounded(t *testing.T) {
+	l := account.NewLimiter(fakeclock.New(time.Unix(1e9, 0)))
+	source := netip.MustParseAddr("10.0.0.1")
+	allowed := 0
+	for range 200 {
+		if l.Begin(source) == 0 {
+			allowed++
+		}
+	}
+	if allowed != 32 {
+		t.Errorf("%d checks were allowed at once, want 32", allowed)
+	}
+	for range allowed {
+		l.End(source, true)
+	}
+	if l.Begin(source) == 0 {
+		t.Error("the failures are forgotten")
+	}
+	if other := netip.MustParseAddr("10.0.0.2"); l.Begin(other) != 0 {
+		t.Error("another source pays for it")
+	} else {
+		l.End(other, false)
 	}
 }

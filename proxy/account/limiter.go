@@ -15,6 +15,9 @@ const (
 	failureInterval = 6 * time.Second
 	// maxSources bounds the memory, to about 1 MiB.
 	maxSources = 8192
+	// maxPending is how many checks of one source may be under way: more than the connections of a device that starts, and
+	// few enough that guesses in parallel gain nothing.
+	maxPending = 32
 )
 
 // Limiter slows down sources whose passwords are wrong. It is safe for concurrent use; the zero value is not usable.
@@ -25,11 +28,41 @@ type Limiter struct {
 	// forgiven is when the last failure of a source will be forgotten, if none follows: the theoretical arrival time of
 	// the generic cell rate algorithm (ITU-T I.371), which needs nothing else.
 	forgiven map[netip.Addr]time.Time
+	pending  map[netip.Addr]int // checks under way; never 0
 }
 
 // NewLimiter returns a limiter that knows of no failures.
 func NewLimiter(clock mfpgate.Clock) *Limiter {
-	return &Limiter{clock: clock, forgiven: map[netip.Addr]time.Time{}}
+	return &Limiter{clock: clock, forgiven: map[netip.Addr]time.Time{}, pending: map[netip.Addr]int{}}
+}
+
+// Begin asks whether credentials of the source may be checked now. With 0 they may, and the caller must End; else it is
+// what Retry-After says.
+func (l *Limiter) Begin(source netip.Addr) (wait time.Duration) {
+	if wait := l.Wait(source); wait > 0 {
+		return wait
+	}
+	source = network(source)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending[source] >= maxPending {
+		return time.Second
+	}
+	l.pending[source]++
+	return 0
+}
+
+// End notes the outcome of a check that Begin allowed.
+func (l *Limiter) End(source netip.Addr, failed bool) {
+	if failed {
+		l.Failed(source)
+	}
+	source = network(source)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending[source]--; l.pending[source] <= 0 {
+		delete(l.pending, source)
+	}
 }
 
 // Wait returns how long the source has to wait before its credentials are looked at again; 0 means not at all. It is what

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -62,24 +63,28 @@ func (f *File) Remembered(user string, password mfpgate.Secret) bool {
 }
 
 // Verify reports whether user has that password. It takes as long for an unknown user as for a wrong password, if all
-// hashes have one cost. It may block while others are verified; the number of those who wait is for the caller to bound.
-// As every bcrypt does, it looks at the first 72 bytes of the password.
-func (f *File) Verify(user string, password mfpgate.Secret) bool {
+// hashes have one cost. It waits while others are verified, and returns ctx's error if that ends first; the number of those
+// who wait is for the caller to bound. As every bcrypt does, it looks at the first 72 bytes of the password.
+func (f *File) Verify(ctx context.Context, user string, password mfpgate.Secret) (bool, error) {
 	d := f.digest(user, password)
 	if f.good.has(d) {
-		return true
+		return true, nil
 	}
 	if f.bad.has(d) {
-		return false
+		return false, nil
 	}
-	f.slots <- struct{}{}
+	select {
+	case f.slots <- struct{}{}:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 	defer func() { <-f.slots }()
 	// A device opens many connections at once; the first of them has the answer for those that waited.
 	if f.good.has(d) {
-		return true
+		return true, nil
 	}
 	if f.bad.has(d) {
-		return false
+		return false, nil
 	}
 	h, known := f.accounts[user]
 	if !known {
@@ -88,10 +93,10 @@ func (f *File) Verify(user string, password mfpgate.Secret) bool {
 	err := bcrypt.CompareHashAndPassword([]byte(h), []byte(password.Reveal()))
 	if err == nil && known {
 		f.good.add(d)
-		return true
+		return true, nil
 	}
 	f.bad.add(d)
-	return false
+	return false, nil
 }
 
 type digest [sha256.Size]byte

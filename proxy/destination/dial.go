@@ -99,6 +99,19 @@ func (d *Dialer) Dial(ctx context.Context, rule mfpgate.AllowRule, host mfpgate.
 	return nil, &Refusal{Reason: Classify(err), Err: err}
 }
 
+// CheckLiteral judges a host that is an address as Dial would, without dialling; a name passes. It is for the way through an
+// upstream proxy, which resolves names itself. The error is a *Refusal.
+func (d *Dialer) CheckLiteral(rule mfpgate.AllowRule, host mfpgate.Host, port uint16) error {
+	addr, literal := host.Address()
+	if !literal {
+		return nil
+	}
+	if _, refusal := d.allowed([]netip.Addr{addr.Unmap()}, port, rule.Private); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
 // resolve asks once, for both families, and appends at most 16 addresses to room, the families taking turns.
 func (d *Dialer) resolve(ctx context.Context, name string, room []netip.Addr) ([]netip.Addr, error) {
 	timeout := d.DNSTimeout

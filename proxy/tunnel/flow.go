@@ -133,6 +133,10 @@ func (f *flow) move(n int) error {
 			return f.splice(p, n)
 		}
 	}
+	return f.copy(n)
+}
+
+func (f *flow) copy(n int) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	n, err := f.src.Read((*buf)[:min(n, len(*buf))])
@@ -164,6 +168,7 @@ func (f *flow) splice(p *pipe, n int) error {
 		f.t.registry.pipes.put(p, f.got == 0)
 		f.pipe = nil
 	}()
+	counted := true // n comes from a peek
 	for n > 0 {
 		f.want = n
 		if err := f.in.Read(f.fill); err != nil {
@@ -173,7 +178,11 @@ func (f *flow) splice(p *pipe, n int) error {
 			return f.err
 		}
 		if f.got == 0 {
-			return nil // less was there than was counted, which urgent data can cause
+			if !counted {
+				return nil // the guess of a transfer that goes on was wrong
+			}
+			// splice(2) stops at an urgent mark that a peek counts past; only a read steps over it.
+			return f.copy(n)
 		}
 		n -= f.got
 		bulk := f.got >= bulkFrom
@@ -189,7 +198,7 @@ func (f *flow) splice(p *pipe, n int) error {
 		f.stalled.Store(0)
 		if n == 0 && bulk && f.t.MaxTurn == 0 {
 			// So much at a time does not end here: go on without a call that only looks.
-			n = maxTurn
+			n, counted = maxTurn, false
 			if err := f.turn(&n); err != nil {
 				return err
 			}

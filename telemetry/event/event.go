@@ -11,7 +11,6 @@ const (
 	ConfigReloaded   = "config.reloaded"
 	ConfigRefused    = "config.refused"
 	ConfigOff        = "config.switched-off"
-	RelayListening   = "relay.listening"
 	RelayServed      = "relay.served"  // the canonical event of a plain HTTP request
 	RelayClosed      = "relay.closed"  // the canonical event of a tunnel
 	RelayRefused     = "relay.refused" // the canonical event of a request or tunnel that got nothing
@@ -25,7 +24,6 @@ const (
 	StoreNoise       = "store.remarked"
 	PortalLoggedIn   = "portal.logged-in"
 	PortalRefused    = "portal.refused"
-	PortalServed     = "portal.served"
 	PortalCertified  = "portal.certified" // an own certificate was made, or could not be
 	ControlRefused   = "control.refused"
 	CloudServed      = "cloud.served"

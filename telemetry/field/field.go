@@ -31,7 +31,6 @@ const (
 	Gateway     = "gateway"
 	Region      = "region"
 	Request     = "request" // the id that X-Request-Id and a problem's traceId carry
-	Package     = "package"
 	Error       = "error"
 	Text        = "text"
 )

@@ -135,7 +135,7 @@ func TestAFailedDialTellsNothing(t *testing.T) {
 		conn.Send(c.request)
 		resp, body := conn.Answer(c.method)
 		refused(t, resp, body, c.status, c.reason)
-		if body != c.reason+": The destination cannot be reached.\n" {
+		if body != c.reason+": The destination cannot be reached; try again.\n" {
 			t.Errorf("%s: body is %q", c.method, body)
 		}
 		for name, values := range resp.Header {

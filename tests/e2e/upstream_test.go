@@ -239,3 +239,28 @@ func TestBytesBehindTheUpstreamsAnswerAreKept(t *testing.T) {
 	conn.Send("EHLO\r\n")
 	conn.Expect("EHLO\r\n")
 }
+
+// Behind an upstream the relay does not resolve names; an address that stands in the request is judged all the same.
+func TestTheGuardHoldsBehindAnUpstream(t *testing.T) {
+	busy := rig.Listen(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+	})
+	dir := rig.Dir(t)
+	g := rig.StartIn(t, dir, "  allow: [{host: 0.0.0.0/0, ports: [80]}]\n"+through(t, dir, busy.Address, "right", ""))
+	for _, host := range []string{"169.254.169.254", "127.0.0.1", "10.0.0.1"} {
+		conn := g.Raw(t)
+		conn.Send(rig.ConnectRequest(host + ":80"))
+		resp, body := conn.Answer("CONNECT")
+		if resp.StatusCode != http.StatusForbidden {
+			t.Errorf("CONNECT %s: %s %s", host, resp.Status, body)
+		}
+		plain := g.Raw(t)
+		plain.Send("GET http://" + host + "/ HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp, body := plain.Answer("GET"); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("GET %s: %s %s", host, resp.Status, body)
+		}
+	}
+	if n := busy.Total(); n != 0 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+}

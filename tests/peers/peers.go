@@ -73,8 +73,8 @@ func unpack() (dir string, err error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", err
 	}
-	// Another list of packages is another folder.
-	dir = filepath.Join(cache, fmt.Sprintf("debian-%08x", crc32.ChecksumIEEE([]byte(strings.Join(packages, " ")))))
+	// Another choice of packages is another folder.
+	dir = filepath.Join(cache, fmt.Sprintf("debian-%08x", crc32.ChecksumIEEE([]byte(strings.Join(packages, " ")+needless.String()))))
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
 	}

@@ -61,8 +61,12 @@ var built = sync.OnceValues(func() (string, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", err
 	}
-	at := filepath.Join(cache, "mfpgate")
-	build := exec.Command("go", "build", "-race", "-buildvcs=false", "-o", at, "./cmd/mfpgate")
+	at := filepath.Join(cache, "mfpgate") // the toolchain builds it anew where the flags differ
+	args := []string{"build", "-buildvcs=false", "-o", at}
+	if racing {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "./cmd/mfpgate")...)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
