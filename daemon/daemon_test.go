@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/daemon"
 	"github.com/mfpgate/mfpgate/tests/peers"
 )
@@ -44,7 +47,12 @@ type gateway struct {
 // start runs a daemon on free ports; port is where the test's origin listens.
 func start(t *testing.T, port string) *gateway {
 	t.Helper()
-	dir := t.TempDir()
+	return startIn(t, t.TempDir(), port, "")
+}
+
+// startIn runs a daemon on the state of dir, with more lines of configuration.
+func startIn(t *testing.T, dir, port, more string) *gateway {
+	t.Helper()
 	file := filepath.Join(dir, "mfpgate.yaml")
 	err := os.WriteFile(file, fmt.Appendf(nil, `site: {name: golden, region: jp}
 state_dir: %s
@@ -53,7 +61,7 @@ relay:
   clients: [127.0.0.0/8]
   allow: [{host: 127.0.0.1, ports: [%s], private: true}]
 metrics: {listen: "127.0.0.1:0"}
-`, filepath.Join(dir, "state"), port), 0o600)
+%s`, filepath.Join(dir, "state"), port, more), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +183,52 @@ func TestReadyzFollowsTheState(t *testing.T) {
 		t.Errorf("healthz: %q", got)
 	}
 	g.stop(t)
+}
+
+// TestTheContractBoundsTheCapacity plays the cloud: its limit holds while it is below the configuration's, and stays when
+// the cloud goes away.
+func TestTheContractBoundsTheCapacity(t *testing.T) {
+	var away atomic.Bool
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case away.Load():
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.URL.Path != "/v1/gateways/g-1/contract" || r.Header.Get("Authorization") != "Bearer secret":
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			contract := api.DefaultContract("g-1")
+			contract.MaxConcurrent = 3
+			w.Header().Set("ETag", `"1"`)
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(contract)
+		}
+	}))
+	defer cloud.Close()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	more := fmt.Sprintf("cloud: {url: %q, gateway_id: g-1, token: {file: %s}}\n", cloud.URL, filepath.Join(dir, "token"))
+	g := startIn(t, dir, "1", more)
+	await(t, "the contract's limit", func() bool { return strings.Contains(g.metrics(t, "/metrics"), "mfpgate_relay_capacity_devices 3\n") })
+	g.stop(t)
+
+	away.Store(true)
+	g = startIn(t, dir, "1", more)
+	defer g.stop(t)
+	await(t, "the cloud is away", func() bool { return strings.Contains(g.metrics(t, "/readyz"), "cloud-away") })
+	if text := g.metrics(t, "/metrics"); !strings.Contains(text, "mfpgate_relay_capacity_devices 3\n") {
+		t.Error("the contract is forgotten while the cloud is away")
+	}
+}
+
+func await(t *testing.T, what string, reached func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !reached(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
 }
 
 // TestStopLeavesNothing starts and stops a daemon under load and counts what is left.

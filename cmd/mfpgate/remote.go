@@ -31,8 +31,13 @@ func (p *process) remote(c *cobra.Command) *remote {
 	return &remote{
 		process: p,
 		socket:  c.Flags().String("socket", "", "the daemon's control socket (default: $RUNTIME_DIRECTORY, /run/mfpgate or /var/lib/mfpgate)"),
-		json:    c.Flags().Bool("json", false, "print the API's own objects"),
 	}
+}
+
+// shows adds the flag of commands that print what the daemon answers.
+func (r *remote) shows(c *cobra.Command) *remote {
+	r.json = c.Flags().Bool("json", false, "print the API's own objects")
+	return r
 }
 
 // path finds the socket where the unit or a daemon started by hand puts it.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/config"
 	"github.com/mfpgate/mfpgate/daemon"
 )
 
@@ -30,8 +33,13 @@ func (p *process) serve() *cobra.Command {
 func (p *process) check() *cobra.Command {
 	c := &cobra.Command{Use: "check", Short: "Say whether the configuration is good", Args: cobra.NoArgs}
 	file := configFlag(c)
+	asJSON := c.Flags().Bool("json", false, "print the errors as objects")
 	c.RunE = func(*cobra.Command, []string) error {
-		if err := daemon.Check(*file); err != nil {
+		err := daemon.Check(*file)
+		if *asJSON {
+			return p.checked(err)
+		}
+		if err != nil {
 			// The errors alone, as F:line:col: key: rule; fix, for editors to jump to.
 			fmt.Fprintln(p.err, err)
 			return &exit{code: refused}
@@ -42,10 +50,43 @@ func (p *process) check() *cobra.Command {
 	return c
 }
 
+// checked prints what is wrong as {"items": [...]}, for programs.
+func (p *process) checked(err error) error {
+	type item struct {
+		File   string `json:"file"`
+		Line   int    `json:"line"`
+		Column int    `json:"column"`
+		Key    string `json:"key"`
+		Rule   string `json:"rule"`
+		Fix    string `json:"fix"`
+	}
+	items := []item{}
+	if all, ok := errors.AsType[config.Errors](err); ok {
+		for _, e := range all {
+			items = append(items, item(e))
+		}
+	} else if err != nil {
+		items = append(items, item{Rule: err.Error()})
+	}
+	if bad := json.NewEncoder(p.out).Encode(map[string][]item{"items": items}); bad != nil {
+		return bad
+	}
+	if len(items) > 0 {
+		return &exit{code: refused}
+	}
+	return nil
+}
+
 func (p *process) version() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Say what this is", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+	c := &cobra.Command{Use: "version", Short: "Say what this is", Args: cobra.NoArgs}
+	asJSON := c.Flags().Bool("json", false, "print an object")
+	c.RunE = func(*cobra.Command, []string) error {
 		b := build()
+		if *asJSON {
+			return json.NewEncoder(p.out).Encode(map[string]string{"version": b.Version, "revision": b.Revision, "goVersion": b.GoVersion})
+		}
 		fmt.Fprintf(p.out, "mfpgate %s %s %s\n", b.Version, b.Revision, b.GoVersion)
 		return nil
-	}}
+	}
+	return c
 }

@@ -15,7 +15,7 @@ import (
 
 func (p *process) status() *cobra.Command {
 	c := &cobra.Command{Use: "status", Short: "Show the running gateway in one look", Args: cobra.NoArgs}
-	r := p.remote(c)
+	r := p.remote(c).shows(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var s control.Status
 		return r.show(c.Context(), "status", &s, func(w io.Writer) { printStatus(w, s) })
@@ -44,7 +44,7 @@ func printStatus(out io.Writer, s control.Status) {
 
 func (p *process) devices() *cobra.Command {
 	c := &cobra.Command{Use: "devices", Short: "List the devices that the gateway knows", Args: cobra.NoArgs}
-	r := p.remote(c)
+	r := p.remote(c).shows(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var list struct{ Items []mfpgate.Device }
 		return r.show(c.Context(), "devices", &list, func(out io.Writer) {
