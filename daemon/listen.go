@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/daemon/control"
@@ -140,8 +142,22 @@ func anyHost(address string) string {
 // for.
 var plainTCP = func() (c net.ListenConfig) {
 	c.SetMultipathTCP(false)
+	// Accepted sockets inherit what the listener has: set once, and not four times for each connection.
+	c.KeepAlive = -1
+	c.Control = func(_, _ string, raw syscall.RawConn) (err error) {
+		outer := raw.Control(func(fd uintptr) { err = keepAlive(int(fd)) })
+		return errors.Join(outer, err)
+	}
 	return c
 }()
+
+// keepAlive finds a device that has gone within two minutes.
+func keepAlive(fd int) error {
+	return errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4))
+}
 
 // ControlSocket is where the daemon with this state directory listens for the command line.
 func ControlSocket(getenv func(string) string, stateDir string) string {

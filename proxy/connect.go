@@ -26,8 +26,8 @@ const (
 	refusedEnd                 // refused; the connection is to be closed
 )
 
-// connect answers one CONNECT.
-func (r *Relay) connect(c *head.Conn, h *head.Head) outcome {
+// connect answers one CONNECT; again says that other answers went before it on the same connection.
+func (r *Relay) connect(c *head.Conn, h *head.Head, again bool) outcome {
 	x := r.record.start(source(c.TCPConn), http.MethodConnect)
 	spec, err := r.setUp(c, h, x)
 	if err != nil {
@@ -36,9 +36,13 @@ func (r *Relay) connect(c *head.Conn, h *head.Head) outcome {
 		}
 		return refusedEnd
 	}
-	_ = c.SetWriteDeadline(r.clock.Now().Add(lingerLimit))
+	if again { // a first answer always fits into the socket's buffer; behind others it may not
+		_ = c.SetWriteDeadline(r.clock.Now().Add(lingerLimit))
+	}
 	_, err = c.Write([]byte(established))
-	_ = c.SetWriteDeadline(time.Time{})
+	if again {
+		_ = c.SetWriteDeadline(time.Time{})
+	}
 	if err != nil {
 		x.slot.Close()
 		_ = spec.Origin.Close()

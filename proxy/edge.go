@@ -65,7 +65,7 @@ func (r *Relay) serve(conn *net.TCPConn) {
 		return
 	}
 	c := head.New(conn, r.clock, r.policy.Load().HeadTimeout)
-	for again := true; again; {
+	for answered, again := false, true; again; answered = true {
 		again = false
 		h, err := r.nextHead(c)
 		if err != nil {
@@ -80,7 +80,7 @@ func (r *Relay) serve(conn *net.TCPConn) {
 			break
 		}
 		c.Consume()
-		switch r.connect(c, h) {
+		switch r.connect(c, h, answered) {
 		case tunnelled:
 			return // the tunnel closes it
 		case refusedKeep:

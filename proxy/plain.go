@@ -231,7 +231,7 @@ func (p *plain) hijack(w http.ResponseWriter, req *http.Request, c *head.Conn) {
 	}
 	h.Fields = append(h.Fields, head.Field{Name: "Connection", Value: "close"}) // net/http is out of it: a refusal is the last answer
 	_ = c.SetReadDeadline(time.Time{})
-	if p.relay.connect(c, h) != tunnelled {
+	if p.relay.connect(c, h, true) != tunnelled {
 		p.relay.close(c.TCPConn)
 	}
 }
