@@ -22,7 +22,8 @@ type flow struct {
 	// The calls below run inside RawConn's, which take a function: made once, they cost no allocation a turn.
 	readable, fill, empty func(fd uintptr) bool
 
-	avail int // bytes that the source has ready; 0 at its end
+	avail int  // bytes that the source has ready; 0 at its end
+	bulk  bool // so much moved last that what is ready is not counted; avail is a guess then
 	pipe  *pipe
 	want  int // bytes to splice in
 	got   int // bytes in the pipe
@@ -113,12 +114,19 @@ func (f *flow) turn(n *int) error {
 
 // isReadable parks the goroutine until bytes, the end or an error are there, and reads nothing.
 func (f *flow) isReadable(fd uintptr) bool {
-	// One call for all answers: MSG_TRUNC with MSG_PEEK counts what is there and copies nothing (tcp(7)).
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, 0, maxTurn, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	// One call for all answers: MSG_TRUNC with MSG_PEEK counts what is there and copies nothing (tcp(7)). Counting walks
+	// through all that is ready, which costs in bulk.
+	most := uintptr(maxTurn)
+	if f.bulk {
+		most = 1
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, 0, most, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
 	f.avail, f.err = 0, nil
 	switch errno {
 	case 0:
-		f.avail = int(n)
+		if f.avail = int(n); f.bulk && n > 0 {
+			f.avail = maxTurn
+		}
 	case unix.EAGAIN, unix.EINTR:
 		return false
 	default:
@@ -133,6 +141,7 @@ func (f *flow) move(n int) error {
 			return f.splice(p, n)
 		}
 	}
+	f.bulk = false
 	return f.copy(n)
 }
 
@@ -168,7 +177,7 @@ func (f *flow) splice(p *pipe, n int) error {
 		f.t.registry.pipes.put(p, f.got == 0)
 		f.pipe = nil
 	}()
-	counted := true // n comes from a peek
+	guessed := f.bulk
 	for n > 0 {
 		f.want = n
 		if err := f.in.Read(f.fill); err != nil {
@@ -178,14 +187,15 @@ func (f *flow) splice(p *pipe, n int) error {
 			return f.err
 		}
 		if f.got == 0 {
-			if !counted {
-				return nil // the guess of a transfer that goes on was wrong
+			if guessed {
+				f.bulk = false // no more was there: count at the next look
+				return nil
 			}
 			// splice(2) stops at an urgent mark that a peek counts past; only a read steps over it.
 			return f.copy(n)
 		}
 		n -= f.got
-		bulk := f.got >= bulkFrom
+		f.bulk = f.got >= bulkFrom && f.t.MaxTurn == 0
 		f.stalled.Store(f.t.registry.now())
 		for f.got > 0 {
 			if err := f.out.Write(f.empty); err != nil {
@@ -196,9 +206,9 @@ func (f *flow) splice(p *pipe, n int) error {
 			}
 		}
 		f.stalled.Store(0)
-		if n == 0 && bulk && f.t.MaxTurn == 0 {
+		if n == 0 && f.bulk {
 			// So much at a time does not end here: go on without a call that only looks.
-			n, counted = maxTurn, false
+			n, guessed = maxTurn, true
 			if err := f.turn(&n); err != nil {
 				return err
 			}
