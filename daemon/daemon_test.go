@@ -141,11 +141,10 @@ func TestMetricsAreTheGoldenOnes(t *testing.T) {
 	}
 	_ = tunnel.Close()
 	var text string
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(text, `tunnels_total{outcome="closed"} 1`); {
-		if text = g.metrics(t, "/metrics"); time.Now().After(deadline) {
-			t.Fatalf("the tunnel is not counted\n%s", text)
-		}
-	}
+	await(t, "the tunnel and the request are counted", func() bool {
+		text = g.metrics(t, "/metrics")
+		return strings.Contains(text, `tunnels_total{outcome="closed"} 1`) && strings.Contains(text, `requests_total{outcome="served"} 1`)
+	})
 
 	var ours []string
 	for line := range strings.Lines(text) {
