@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,11 @@ func (p *process) serve() *cobra.Command {
 	c := &cobra.Command{Use: "serve", Short: "Run the gateway", Args: cobra.NoArgs}
 	file := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if p.getenv("GOGC") == "" {
+			// A small box has more time than memory: collect sooner than Go would, which keeps ten thousand idle tunnels
+			// within 10 KiB each.
+			debug.SetGCPercent(60)
+		}
 		d, err := daemon.New(c.Context(), daemon.Options{ConfigFile: *file, Clock: mfpgate.SystemClock{}, Output: p.out, Getenv: p.getenv,
 			Signals: p.signals, Build: build()})
 		if err != nil {
