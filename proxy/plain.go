@@ -22,13 +22,12 @@ import (
 
 // plain carries absolute-URI requests: net/http serves the client behind the edge, goproxy makes the exchange.
 type plain struct {
-	relay    *Relay
-	server   *http.Server
-	goproxy  *goproxy.ProxyHttpServer
-	conns    chan *head.Conn // from the edge to the server
-	served   chan struct{}   // closed when the server has ended
-	outbound atomic.Pointer[outbound]
-	under    atomic.Int64 // requests under way
+	relay   *Relay
+	server  *http.Server
+	goproxy *goproxy.ProxyHttpServer
+	conns   chan *head.Conn // from the edge to the server
+	served  chan struct{}   // closed when the server has ended
+	under   atomic.Int64    // requests under way
 }
 
 // outbound is one policy's pair of transports; a reload makes new ones, so that no pooled connection outlives its rule.
@@ -76,7 +75,8 @@ func (r remarks) Printf(format string, _ ...any) {
 	r.relay.Log.Debug().Str(field.Text, strings.TrimSpace(format)).Msg(event.RelayNoise)
 }
 
-func (p *plain) apply(policy *Policy) {
+// transports makes a policy's way out.
+func (p *plain) transports(policy *Policy) *outbound {
 	direct := &http.Transport{
 		DisableCompression:    true,
 		MaxIdleConnsPerHost:   4,
@@ -114,11 +114,14 @@ func (p *plain) apply(policy *Policy) {
 			return conn, nil
 		}
 	}
-	if old := p.outbound.Swap(out); old != nil {
-		old.direct.CloseIdleConnections()
-		if old.chained != nil {
-			old.chained.CloseIdleConnections()
-		}
+	return out
+}
+
+// retire closes what is pooled; requests under way end on their own connections.
+func (o *outbound) retire() {
+	o.direct.CloseIdleConnections()
+	if o.chained != nil {
+		o.chained.CloseIdleConnections()
 	}
 }
 
@@ -285,7 +288,7 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 			return nil, err
 		}
 	}
-	e.out, e.turn = p.outbound.Load(), policy.maxTurn()
+	e.out, e.turn = policy.out, policy.maxTurn()
 	if e.idle = rule.Idle; e.idle == 0 {
 		e.idle = policy.Idle
 	}

@@ -31,6 +31,7 @@ type Policy struct {
 	HeadTimeout time.Duration
 
 	rules *destination.Policy
+	out   *outbound // one value with the rest: a request never meets another policy's way out
 }
 
 // Upstream is a proxy that the relay goes through.

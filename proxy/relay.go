@@ -109,10 +109,11 @@ func (r *Relay) slotOptions(p *Policy) slots.Options {
 func (r *Relay) Apply(p *Policy) {
 	p.rules = destination.NewPolicy(p.Allow)
 	r.dialer.Store(&destination.Dialer{Resolver: r.Resolver, Clock: r.clock, Box: r.box, Timeout: p.DialTimeout})
-	if r.policy.Swap(p) != nil {
+	p.out = r.plain.transports(p)
+	if old := r.policy.Swap(p); old != nil {
 		r.slots.Reconfigure(r.slotOptions(p))
+		old.out.retire()
 	}
-	r.plain.apply(p)
 }
 
 // Refresh asks the policy's Capacity again, after something that it depends on has changed.
