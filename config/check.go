@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"github.com/mfpgate/mfpgate/calendar"
 )
@@ -116,6 +117,59 @@ func (r *reader) checkDevices(c *Config, accounts map[string]bool) {
 			r.fail(key+".account", "needs relay.accounts; add it, or name the device by its address")
 		}
 		r.checkAccount(key+".account", d.Account, accounts)
+		if d.URI != nil {
+			if at, err := netip.ParseAddr(d.URI.Hostname()); err == nil && at.Unmap() != d.Address {
+				r.fail(key+".uri", "is of another address than the entry; write that address in both")
+			}
+		}
+	}
+	network := r.once()
+	for i, g := range c.Devices.Ranges {
+		if g.Network.IsValid() {
+			network(fmt.Sprintf("devices.ranges[%d].network", i), g.Network.String())
+		}
+	}
+	r.checkSNMP(&c.Devices.SNMP)
+}
+
+// maxScan is how many addresses the ranges of SNMP may have together: a scan asks each.
+const maxScan = 1 << 16
+
+func (r *reader) checkSNMP(s *SNMP) {
+	addresses := 0
+	for i, p := range s.Ranges {
+		if bits := p.Addr().BitLen() - p.Bits(); p.IsValid() && bits <= 16 {
+			addresses += 1 << bits
+		} else if p.IsValid() {
+			addresses = maxScan + 1
+		}
+		if addresses > maxScan {
+			r.fail(fmt.Sprintf("devices.snmp.ranges[%d]", i), "makes the ranges larger than %d addresses; name the networks in which printers are", maxScan)
+			break
+		}
+	}
+	if len(s.Ranges) > 0 && len(s.Communities) == 0 && len(s.Users) == 0 && r.good("devices.snmp") {
+		r.fail("devices.snmp.ranges", "needs communities or users; add devices.snmp.communities, such as [public]")
+	}
+	name := r.once()
+	for i, u := range s.Users {
+		key := fmt.Sprintf("devices.snmp.users[%d]", i)
+		name(key+".name", u.Name)
+		if !r.good(key) {
+			continue
+		}
+		switch {
+		case u.Auth == "none" && u.Privacy != "none":
+			r.fail(key+".privacy", "needs auth; add auth and auth_password (RFC 3414 §1.4.3)")
+		case (u.Auth != "none") != (u.AuthPassword != ""):
+			r.fail(key, "must have both auth and auth_password or neither; add the other")
+		case (u.Privacy != "none") != (u.PrivacyPassword != ""):
+			r.fail(key, "must have both privacy and privacy_password or neither; add the other")
+		case len(u.AuthPassword.Reveal()) > 0 && len(u.AuthPassword.Reveal()) < 8:
+			r.fail(key+".auth_password", "has fewer than 8 characters, which SNMPv3 refuses; take a longer one")
+		case len(u.PrivacyPassword.Reveal()) > 0 && len(u.PrivacyPassword.Reveal()) < 8:
+			r.fail(key+".privacy_password", "has fewer than 8 characters, which SNMPv3 refuses; take a longer one")
+		}
 	}
 }
 

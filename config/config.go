@@ -103,14 +103,53 @@ type Timeouts struct {
 	Head  time.Duration // for a request's head to arrive
 }
 
-// Devices is what the administrator says of devices.
-type Devices struct{ Static []StaticDevice }
+// Devices is how devices are found, and what the administrator says of them.
+type Devices struct {
+	Monitoring mfpgate.MonitoringMode // where nothing nearer to the device says otherwise
+	Ranges     []DeviceRange
+	DNSSD      bool
+	SNMP       SNMP
+	Polling    Polling
+	Static     []StaticDevice
+}
+
+// DeviceRange is what holds for the devices of a network; "" leaves a setting to a wider range.
+type DeviceRange struct {
+	Network    netip.Prefix
+	Monitoring mfpgate.MonitoringMode
+	Market     string // ISO 3166-1 alpha-2, lower case
+}
+
+// SNMP is off without communities and users.
+type SNMP struct {
+	Ranges      []netip.Prefix
+	Communities []string
+	Users       []SNMPUser
+	Port        uint16
+	ScanEvery   time.Duration
+}
+
+// SNMPUser is a user of the User-based Security Model (RFC 3414).
+type SNMPUser struct {
+	Name            string
+	Auth            string // none, md5, sha, sha224, sha256, sha384 or sha512
+	AuthPassword    mfpgate.Secret
+	Privacy         string // none, des, aes, aes192 or aes256
+	PrivacyPassword mfpgate.Secret
+	Context         string
+}
+
+// Polling is how often devices are asked.
+type Polling struct{ Status, Supplies, Counters, Heartbeat time.Duration }
 
 // StaticDevice is known by its address, its account or both.
 type StaticDevice struct {
-	Name    string
-	Address netip.Addr // the zero Addr when only the account is given
-	Account string
+	Name       string
+	Address    netip.Addr // the zero Addr when only the account is given
+	Account    string
+	Monitoring mfpgate.MonitoringMode // "" is the range's or the default
+	Market     string
+	URI        *url.URL // ipp or ipps; nil is the usual ports
 }
 
 // Portal is the pages of administrators and users; Listen is "" when it is off.

@@ -35,6 +35,7 @@ var machine = sync.OnceValue(func() config.Lookups {
 	files := fstest.MapFS{
 		"etc/mfpgate/devices.htpasswd": file(0o640, "# devices\ncopier-2f:$2y$05$x\ninner:$2y$05$y\ninner-2:$2y$05$z\n"),
 		"etc/mfpgate/secret":           file(0o600, "s3cret\r\n"),
+		"etc/mfpgate/long":             file(0o600, "s3cret-s3cret\n"),
 		"etc/mfpgate/public":           file(0o644, "s3cret\n"),
 		"etc/mfpgate/empty":            file(0o600, "\n"),
 		"etc/mfpgate/huge":             file(0o600, strings.Repeat("x", 64<<10+1)),

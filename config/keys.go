@@ -75,15 +75,7 @@ func keys(c *Config) object {
 				may("head", "for a request's head to arrive", one(&c.Relay.Timeouts.Head, duration(100*time.Millisecond, 5*time.Minute)).or("10s")),
 			}),
 		}),
-		may("devices", "what is known of devices beforehand", object{
-			may("static", "devices by address, account or both", each(&c.Devices.Static, 100_000, func(d *StaticDevice) kind {
-				return object{
-					may("address", "source address", one(&d.Address, address())),
-					may("account", "account in relay.accounts", one(&d.Account, account())),
-					must("name", "name for people, unique", one(&d.Name, line(200))),
-				}
-			})),
-		}),
+		may("devices", "how devices are found, and what is known of them beforehand", devices(&c.Devices)),
 		may("portal", "the pages of administrators and users", object{
 			may("listen", "address of the portal; empty is off", one(&c.Portal.Listen, orEmpty(hostPort())).or("")),
 			may("tls", "certificate of the portal; empty makes an own one", object{
@@ -102,5 +94,51 @@ func keys(c *Config) object {
 		may("log", "what is logged", object{
 			may("level", "debug, info, warn or error", one(&c.Log.Level, enum("debug", "info", "warn", "error")).or("info")),
 		}),
+	}
+}
+
+func devices(d *Devices) object {
+	return object{
+		may("monitoring", "who brings a device's data to its cloud, where no range and no entry says otherwise", one(&d.Monitoring, monitoring()).or("proxy")),
+		may("ranges", "other settings for the devices of a network; the longest prefix holds", each(&d.Ranges, 1000, func(g *DeviceRange) kind {
+			return object{
+				must("network", "their addresses", one(&g.Network, network())),
+				may("monitoring", "proxy or polling", one(&g.Monitoring, monitoring())),
+				may("market", "the region that they were built for", one(&g.Market, region())),
+			}
+		})),
+		may("dns_sd", "whether devices are found by DNS-SD", one(&d.DNSSD, boolean()).or("false")),
+		may("snmp", "devices that are found and asked by SNMP", object{
+			may("ranges", "addresses that are asked", many(&d.SNMP.Ranges, 0, 256, network())),
+			may("communities", "communities of SNMPv1 and v2c, the likeliest first", many(&d.SNMP.Communities, 0, 8, community())),
+			may("users", "users of SNMPv3, which are tried before communities", each(&d.SNMP.Users, 8, func(u *SNMPUser) kind {
+				return object{
+					must("name", "user name", one(&u.Name, line(32))),
+					may("auth", "digest of the authentication", one(&u.Auth, enum("none", "md5", "sha", "sha224", "sha256", "sha384", "sha512")).or("none")),
+					may("auth_password", "at least 8 characters", secret(&u.AuthPassword)),
+					may("privacy", "cipher; needs auth", one(&u.Privacy, enum("none", "des", "aes", "aes192", "aes256")).or("none")),
+					may("privacy_password", "at least 8 characters", secret(&u.PrivacyPassword)),
+					may("context", "context name, where the agent has several", one(&u.Context, line(32))),
+				}
+			})),
+			may("port", "UDP port of the agents", one(&d.SNMP.Port, port()).or("161")),
+			may("scan_every", "time between two scans of the ranges", one(&d.SNMP.ScanEvery, duration(time.Minute, 7*day)).or("1h")),
+		}),
+		may("polling", "how often devices are asked, where the contract does not say", object{
+			may("status", "state, of every device that can be asked", one(&d.Polling.Status, duration(time.Second, time.Hour)).or("60s")),
+			may("supplies", "supplies, of devices in mode polling", one(&d.Polling.Supplies, duration(time.Second, day)).or("15m")),
+			may("counters", "counters and firmware, of devices in mode polling", one(&d.Polling.Counters, duration(time.Second, 7*day)).or("1h")),
+			may("heartbeat", "longest time without a report to the cloud, of devices in mode polling", one(&d.Polling.Heartbeat, duration(time.Second, 7*day)).or("6h")),
+		}),
+		may("static", "devices by address, account or both", each(&d.Static, 100_000, func(d *StaticDevice) kind {
+			return object{
+				may("address", "address, which is also the source address of its connections", one(&d.Address, address())),
+				may("account", "account in relay.accounts", one(&d.Account, account())),
+				must("name", "name for people, unique", one(&d.Name, line(200))),
+				may("monitoring", "proxy or polling", one(&d.Monitoring, monitoring())),
+				may("market", "the region that it was built for", one(&d.Market, region())),
+				may("uri", "where it is asked, if not at the usual ports of its address", one(&d.URI, printerURI())),
+			}
+		})),
 	}
 }

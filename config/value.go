@@ -31,6 +31,8 @@ var (
 	durationPattern   = regexp.MustCompile(`^([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$`)
 	timePattern       = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$`)
 	ratePattern       = regexp.MustCompile(`^([1-9][0-9]{0,5})(B|kB|MB|GB|KiB|MiB|GiB)/s$`)
+	communityPattern  = regexp.MustCompile(`^[!-~]{1,64}$`)
+	printerPattern    = regexp.MustCompile(`^ipps?://[^/?#@]+(/[!-~]*)?$`)
 	textPattern       = regexp.MustCompile(`^.+$`)
 )
 
@@ -271,6 +273,32 @@ func address() form[netip.Addr] {
 }
 
 // proxyURL and cloudURL repeat no more than the host of what they refuse, because people put passwords into URLs.
+func monitoring() form[mfpgate.MonitoringMode] {
+	return enum(mfpgate.MonitoringProxy, mfpgate.MonitoringPolling)
+}
+
+// community is an SNMP community: no secret worth the name, for it is sent in the clear with every question.
+func community() form[string] {
+	return matching(communityPattern, "an SNMP community", `a word such as "public"`)
+}
+
+// printerURI is an IPP printer at an address.
+func printerURI() form[*url.URL] {
+	return form[*url.URL]{
+		yaml: "string", what: "an IPP printer's URI", example: "ipp://10.1.0.9:631/ipp/print", pattern: printerPattern,
+		parse: func(s string) (*url.URL, error) {
+			u, err := url.Parse(s)
+			if err != nil || !printerPattern.MatchString(s) || u.RawQuery != "" || u.Fragment != "" || u.Port() != "" && !validPort(u.Port()) {
+				return nil, errForm
+			}
+			if _, err := netip.ParseAddr(u.Hostname()); err != nil {
+				return nil, errors.New("must hold the printer's address; write the address in the place of its name")
+			}
+			return u, nil
+		},
+	}
+}
+
 func proxyURL() form[*url.URL] {
 	f := form[*url.URL]{yaml: "string", pattern: textPattern, what: "http://host:port and nothing more", example: `a URL such as "http://corp-proxy:8080"`}
 	f.parse = func(s string) (*url.URL, error) {

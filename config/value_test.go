@@ -63,6 +63,11 @@ func TestDefaults(t *testing.T) {
 			PerDevice:      config.PerDevice{Connections: 16},
 			Timeouts:       config.Timeouts{Dial: 10 * time.Second, Idle: time.Hour, Drain: time.Minute, Head: 10 * time.Second},
 		},
+		Devices: config.Devices{
+			Monitoring: mfpgate.MonitoringProxy,
+			SNMP:       config.SNMP{Port: 161, ScanEvery: time.Hour},
+			Polling:    config.Polling{Status: time.Minute, Supplies: 15 * time.Minute, Counters: time.Hour, Heartbeat: 6 * time.Hour},
+		},
 		Log: config.Log{Level: "info"},
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
@@ -101,10 +106,25 @@ func TestEveryKey(t *testing.T) {
 			},
 			Timeouts: config.Timeouts{Dial: time.Second, Idle: 25 * time.Hour, Drain: 0, Head: 100 * time.Millisecond},
 		},
-		Devices: config.Devices{Static: []config.StaticDevice{
-			{Name: "2F copier", Address: netip.MustParseAddr("10.1.0.9"), Account: "copier-2f"},
-			{Name: "3F copier", Address: netip.MustParseAddr("10.1.0.10")},
-		}},
+		Devices: config.Devices{
+			Monitoring: mfpgate.MonitoringPolling,
+			Ranges: []config.DeviceRange{
+				{Network: netip.MustParsePrefix("10.1.2.0/24"), Monitoring: mfpgate.MonitoringProxy, Market: "us"}},
+			DNSSD: true,
+			SNMP: config.SNMP{
+				Ranges:      []netip.Prefix{netip.MustParsePrefix("10.1.0.0/17"), netip.MustParsePrefix("2001:db8::/113")},
+				Communities: []string{"public", "pa55"},
+				Users: []config.SNMPUser{{Name: "monitor", Auth: "sha256", AuthPassword: "s3cret-s3cret", Privacy: "aes256",
+					PrivacyPassword: "s3cret-s3cret", Context: "copier"}},
+				Port: 1161, ScanEvery: time.Minute,
+			},
+			Polling: config.Polling{Status: time.Second, Supplies: 24 * time.Hour, Counters: 7 * 24 * time.Hour, Heartbeat: time.Minute},
+			Static: []config.StaticDevice{
+				{Name: "2F copier", Address: netip.MustParseAddr("10.1.0.9"), Account: "copier-2f"},
+				{Name: "3F copier", Address: netip.MustParseAddr("10.1.0.10"), Monitoring: mfpgate.MonitoringProxy, Market: "jp",
+					URI: &url.URL{Scheme: "ipps", Host: "10.1.0.10:443", Path: "/ipp/print"}},
+			},
+		},
 		Portal:  config.Portal{Listen: "localhost:8443", TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},
 		Metrics: config.Metrics{Listen: ":9631"},
 		Cloud:   config.Cloud{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}, GatewayID: "oslo-1", Token: "t0ken"},

@@ -44,7 +44,7 @@ func relayPolicy(cfg *config.Config) (*proxy.Policy, error) {
 func staticDevices(cfg *config.Config) []discovery.Static {
 	list := make([]discovery.Static, 0, len(cfg.Devices.Static))
 	for _, s := range cfg.Devices.Static {
-		list = append(list, discovery.Static(s))
+		list = append(list, discovery.Static{Name: s.Name, Address: s.Address, Account: s.Account})
 	}
 	return list
 }
