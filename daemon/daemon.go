@@ -103,7 +103,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.registry, err = discovery.New(ctx, discovery.Options{Clock: o.Clock, Log: d.log, Metrics: d.metrics,
-		Store: d.local}, staticDevices(cfg))
+		Store: d.local}, devicePolicy(cfg))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,11 @@
 package daemon
 
 import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/config"
 	"github.com/mfpgate/mfpgate/discovery"
@@ -41,13 +46,33 @@ func relayPolicy(cfg *config.Config) (*proxy.Policy, error) {
 	return p, nil
 }
 
-func staticDevices(cfg *config.Config) []discovery.Static {
-	list := make([]discovery.Static, 0, len(cfg.Devices.Static))
-	for _, s := range cfg.Devices.Static {
-		list = append(list, discovery.Static{Name: s.Name, Address: s.Address, Account: s.Account})
+// devicePolicy is what a configuration says of devices.
+func devicePolicy(cfg *config.Config) *discovery.Policy {
+	d := &cfg.Devices
+	p := &discovery.Policy{Monitoring: d.Monitoring, SiteRegion: cfg.Site.Region, AskStatic: d.DNSSD || snmpOn(d)}
+	for _, g := range d.Ranges {
+		p.Ranges = append(p.Ranges, discovery.Range(g))
 	}
-	return list
+	for _, s := range d.Static {
+		entry := discovery.Static{Name: s.Name, Address: s.Address, Account: s.Account, Monitoring: s.Monitoring, Market: s.Market}
+		if s.URI != nil {
+			entry.Endpoint = printerEndpoint(s.Address, s.URI)
+		}
+		p.Static = append(p.Static, entry)
+	}
+	return p
 }
+
+// printerEndpoint is where a configured URI leads. Its host is the address.
+func printerEndpoint(address netip.Addr, u *url.URL) *mfpgate.Endpoint {
+	port := uint16(631) // RFC 8011 §4.1.7 and RFC 7472 §4.2 give both schemes this one
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		port = uint16(n)
+	}
+	return &mfpgate.Endpoint{Protocol: mfpgate.Protocol(u.Scheme), Address: netip.AddrPortFrom(address, port), Path: strings.TrimPrefix(u.Path, "/")}
+}
+
+func snmpOn(d *config.Devices) bool { return len(d.SNMP.Communities)+len(d.SNMP.Users) > 0 }
 
 // switchedOff names the features that the configuration leaves off.
 func switchedOff(cfg *config.Config) (keys []string) {
@@ -58,6 +83,8 @@ func switchedOff(cfg *config.Config) (keys []string) {
 		{"relay.accounts", cfg.Relay.Accounts.File != ""},
 		{"relay.upstream", cfg.Relay.Upstream.URL != nil},
 		{"relay.per_device.rate", cfg.Relay.PerDevice.Rate > 0},
+		{"devices.dns_sd", cfg.Devices.DNSSD},
+		{"devices.snmp", snmpOn(&cfg.Devices)},
 		{"devices.static", len(cfg.Devices.Static) > 0},
 		{"portal", cfg.Portal.Listen != ""},
 		{"metrics", cfg.Metrics.Listen != ""},

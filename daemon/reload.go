@@ -50,7 +50,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	}
 	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.config.Store(next)
-	d.registry.Configure(staticDevices(next))
+	d.registry.Configure(devicePolicy(next))
 	d.relay.Apply(policy)
 	d.contracts.wake()
 	return changes.Keys(), nil

@@ -1,9 +1,21 @@
-// Package discovery knows the devices of the site: those that the configuration names and those that came to the relay by
-// themselves.
+// Package discovery knows the devices of the site: each physical device once, however many sources show it, and what is
+// true of it now.
 //
-// A device keeps its id for as long as its record is kept, across restarts and reloads: the id belongs to the account or
-// to the address by which the device was met first. Look-ups come from every connection of the relay, so they are served
-// from memory; the store follows behind, and a crash can lose what was learnt in the last moments about a stranger,
-// never what the configuration says. Strangers are bounded: beyond MaxStrangers the relay still serves them by address,
-// and nothing is recorded.
+// Sources report sightings (Sight): DNS-SD instances, SNMP agents, IPP printers, USB ports, the configuration, and the
+// relay's own connections (Identify). A sighting belongs to a device by what the device says of itself, the strongest
+// first: printer-uuid; make, model and serial number of IEEE 1284; SNMP's serial number with sysObjectID; MAC; USB's
+// vendor, product and serial. What says nothing of itself belongs to the device that answers at its address. Two devices
+// whose stronger words differ are never taken for one. An administrator overrules all of it: a pinned sighting stays where
+// it was pinned, and devices that were split are never joined again.
+//
+// A device keeps its id for as long as its record is kept: across restarts, reloads, other names and other addresses. A
+// configured address names the device that answers there; while none does, it stays with the one that did last. Of two
+// devices that turn out to be one, the older id remains.
+//
+// Truth: a device is online only while something shows that it lives, and offline has a reason and a time. Identify is
+// called for every connection of the relay: it neither locks nor allocates, and says nothing about time by itself, so the
+// time of a device's last connection is exact to a second. The store follows behind memory; a crash can lose what was
+// learnt in the last moments about a stranger, never what an administrator said.
+//
+// Foreign words are bounded: MaxStrangers devices that nobody configured, MaxSightings for each device.
 package discovery

@@ -3,8 +3,6 @@ package discovery
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -14,29 +12,41 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry"
-	"github.com/mfpgate/mfpgate/telemetry/event"
-	"github.com/mfpgate/mfpgate/telemetry/field"
 )
 
-// MaxStrangers bounds the devices that are recorded without being configured: by their address, their account, or the name
-// that an inner gateway gives them.
-const MaxStrangers = 4096
-
-// Present is how long after its last connection a device counts as online: longer than a device's poll usually takes.
-const Present = 5 * time.Minute
-
-// Why a device is in its state.
 const (
-	NeverSeen mfpgate.Reason = "never-seen" // configured, and never at the relay
-	Silent    mfpgate.Reason = "silent"     // not at the relay for Present
-	NotNamed  mfpgate.Reason = "not-named"  // at the relay, and in no configuration
+	// MaxStrangers bounds the devices that are recorded without being configured.
+	MaxStrangers = 4096
+	// MaxSightings bounds the sightings of one device.
+	MaxSightings = 24
+	// Present is how long after its last connection a device counts as online: longer than a device's poll usually takes.
+	Present = 5 * time.Minute
 )
 
 // Static is a device that the configuration names, by address, account or both.
 type Static struct {
-	Name    string
-	Address netip.Addr
-	Account string
+	Name       string
+	Address    netip.Addr
+	Account    string
+	Monitoring mfpgate.MonitoringMode // "" is the range's or the default
+	Market     string
+	Endpoint   *mfpgate.Endpoint // where it is asked; nil is the usual ports
+}
+
+// Range is what holds for the devices of a network; "" leaves a setting to a wider range.
+type Range struct {
+	Network    netip.Prefix
+	Monitoring mfpgate.MonitoringMode
+	Market     string
+}
+
+// Policy is what the configuration says of devices. Nobody changes it once it is in force.
+type Policy struct {
+	Monitoring mfpgate.MonitoringMode // "" is proxy
+	Ranges     []Range
+	Static     []Static
+	SiteRegion string // the home of a device of which nothing else is known
+	AskStatic  bool   // configured devices are asked at their addresses even in mode proxy
 }
 
 // Options are what the registry is built from.
@@ -50,321 +60,252 @@ type Options struct {
 // Registry is safe for concurrent use. Run must run for sightings to become durable.
 type Registry struct {
 	Options
+	table atomic.Pointer[table]
 
-	mu        sync.RWMutex
-	byAddress map[netip.Addr]*entry
-	byAccount map[string]*entry
-	strangers int
+	mu         sync.Mutex
+	policy     *Policy
+	devices    map[mfpgate.DeviceID]*device
+	bySighting map[mfpgate.SightingID]*device
+	byKey      map[key]*device
+	byLink     map[link][]*device
+	byAddress  map[netip.Addr][]*device
+	indexed    map[*device]indexed
+	stale      int  // additions since the table was built, which look-ups may miss for a moment
+	wrong      bool // the table says what is not so
 
-	dirty chan struct{} // capacity 1: something waits to be stored
-	queue map[*entry]struct{}
+	dirty   chan struct{} // capacity 1: something waits to be stored
+	queue   map[mfpgate.DeviceID]struct{}
+	watches map[chan mfpgate.DeviceID]struct{}
 }
 
-// entry is one device in memory. Its record is guarded by the registry's lock.
-type entry struct {
-	record record
-	known  bool
-	seen   atomic.Int64 // Unix milliseconds of the last connection
-	since  atomic.Int64 // and of the first after an absence
+// indexed is under what a device stands in the indexes.
+type indexed struct {
+	sightings []mfpgate.SightingID
+	keys      []key
+	links     []link
+	addresses []netip.Addr
 }
 
-// record is what is stored of a device, under "device/" and its id.
-type record struct {
-	Schema  int              `json:"schema"`
-	ID      mfpgate.DeviceID `json:"deviceId"`
-	Name    string           `json:"name"`
-	Address netip.Addr       `json:"address,omitzero"`
-	Account string           `json:"account,omitempty"`
-	Seen    time.Time        `json:"lastSeen,omitzero"`
-	Since   time.Time        `json:"since,omitzero"`
-}
-
-const (
-	prefix = "device/"
-	schema = 1
-	// saveEvery bounds how often the time of a device's last connection is written.
-	saveEvery = 10 * time.Minute
-)
-
-// New loads what is stored, and then puts the configured devices in force.
-func New(ctx context.Context, o Options, static []Static) (*Registry, error) {
-	r := &Registry{Options: o, byAddress: map[netip.Addr]*entry{}, byAccount: map[string]*entry{},
-		dirty: make(chan struct{}, 1), queue: map[*entry]struct{}{}}
-	err := o.Store.View(ctx, func(s store.Snapshot) error {
-		for stored, err := range store.All(s, prefix) {
-			if err != nil {
-				return err
-			}
-			var rec record
-			if err := json.Unmarshal(stored.Value, &rec); err != nil {
-				return fmt.Errorf("record %s: %w", stored.Key, err)
-			}
-			r.index(r.fromRecord(rec))
-			r.strangers++
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load devices: %w", err)
+// New loads what is stored, and then puts the policy in force.
+func New(ctx context.Context, o Options, p *Policy) (*Registry, error) {
+	r := &Registry{Options: o, policy: &Policy{}, devices: map[mfpgate.DeviceID]*device{}, bySighting: map[mfpgate.SightingID]*device{},
+		byKey: map[key]*device{}, byLink: map[link][]*device{}, byAddress: map[netip.Addr][]*device{}, indexed: map[*device]indexed{},
+		dirty: make(chan struct{}, 1), queue: map[mfpgate.DeviceID]struct{}{}, watches: map[chan mfpgate.DeviceID]struct{}{}}
+	if err := r.load(ctx); err != nil {
+		return nil, err
 	}
-	r.Configure(static)
+	r.Configure(p)
 	return r, nil
 }
 
-func (r *Registry) fromRecord(rec record) *entry {
-	e := &entry{record: rec}
-	if !rec.Seen.IsZero() {
-		e.seen.Store(rec.Seen.UnixMilli())
-		e.since.Store(rec.Since.UnixMilli())
-	}
-	return e
-}
-
-func (r *Registry) index(e *entry) {
-	if e.record.Address.IsValid() {
-		r.byAddress[e.record.Address] = e
-	}
-	if e.record.Account != "" {
-		r.byAccount[e.record.Account] = e
-	}
-}
-
-// Configure puts another set of configured devices in force. A device that is configured no more stays as a stranger.
-func (r *Registry) Configure(static []Static) {
+// Configure puts another policy in force. A device that is configured no more keeps its record.
+func (r *Registry) Configure(p *Policy) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range r.entries() {
-		e.known = false
+	defer r.release()
+	r.policy = p
+	before := map[mfpgate.SightingID]*device{}
+	for _, d := range r.devices {
+		for id := range d.sightings {
+			if id.Source() == mfpgate.SourceStatic {
+				before[id] = d
+				delete(d.sightings, id)
+			}
+		}
+		d.static = nil
 	}
-	for _, s := range static {
-		e := r.byAccount[s.Account]
-		if e == nil || s.Account == "" {
-			e = r.byAddress[s.Address]
+	for i := range p.Static {
+		s := &p.Static[i]
+		d := r.configured(s, before[mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name)])
+		d.static = s
+		d.sightings[mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name)] = &sighted{Sighting: mfpgate.Sighting{
+			ID: mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name), At: r.Clock.Now()}}
+		r.reindex(d)
+	}
+	for _, d := range r.devices {
+		if len(d.sightings) == 0 { // the configuration alone told of it
+			r.drop(d)
+			continue
 		}
-		if e == nil {
-			e = &entry{record: record{Schema: schema, ID: mfpgate.DeviceID(mfpgate.NewID(r.Clock, "dev"))}}
-		}
-		before := e.record
-		e.known, e.record.Name = true, s.Name
-		if s.Address.IsValid() {
-			delete(r.byAddress, e.record.Address)
-			e.record.Address = s.Address
-		}
-		if s.Account != "" {
-			delete(r.byAccount, e.record.Account)
-			e.record.Account = s.Account
-		}
-		r.index(e)
-		if e.record != before {
-			r.save(e)
+		r.reindex(d)
+		r.refresh(d, r.Clock.Now())
+	}
+	r.wrong = true
+}
+
+// configured finds the device that an entry names, or makes it. before is the one that had the entry until now.
+func (r *Registry) configured(s *Static, before *device) *device {
+	if d := r.bySighting[accountSighting(s.Account)]; d != nil && s.Account != "" && d.static == nil {
+		return d
+	}
+	free := func(d *device) bool { return d != nil && d.static == nil }
+	if s.Address.IsValid() {
+		holders := slices.Clone(r.byAddress[s.Address])
+		slices.SortStableFunc(holders, func(a, b *device) int { return compareBool(b.answersAt(s.Address), a.answersAt(s.Address)) })
+		for _, d := range holders {
+			if free(d) {
+				return d
+			}
 		}
 	}
-	r.strangers = 0
-	for _, e := range r.entries() {
-		if !e.known {
-			r.strangers++ // also an account: it was met, not configured
+	if free(before) && r.devices[before.id] == before {
+		return before
+	}
+	return r.create()
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// create makes a device without any sighting yet.
+func (r *Registry) create() *device {
+	d := &device{id: mfpgate.DeviceID(mfpgate.NewID(r.Clock, "dev")), sightings: map[mfpgate.SightingID]*sighted{},
+		apart: map[mfpgate.DeviceID]struct{}{}}
+	r.devices[d.id] = d
+	return d
+}
+
+// drop takes a device out of memory and store.
+func (r *Registry) drop(d *device) {
+	d.sightings, d.static = map[mfpgate.SightingID]*sighted{}, nil
+	r.unindex(d)
+	delete(r.devices, d.id)
+	r.changed(d)
+	r.wrong = true
+}
+
+// reindex puts a device under its present words and addresses.
+func (r *Registry) reindex(d *device) {
+	before := r.indexed[d]
+	r.unindex(d)
+	now := indexed{addresses: d.addresses()}
+	for k := range d.words("").keys {
+		if r.byKey[k] == nil {
+			r.byKey[k] = d
+			now.keys = append(now.keys, k)
 		}
+	}
+	for _, a := range now.addresses {
+		r.byAddress[a] = append(r.byAddress[a], d)
+	}
+	for id, s := range d.sightings {
+		r.bySighting[id] = d
+		now.sightings = append(now.sightings, id)
+		for _, l := range linksOf(s.Sighting) {
+			if !slices.Contains(now.links, l) {
+				now.links = append(now.links, l)
+				r.byLink[l] = append(r.byLink[l], d)
+			}
+		}
+	}
+	r.indexed[d] = now
+	r.renew(d)
+	r.stale++
+	for _, a := range before.addresses {
+		r.wrong = r.wrong || !slices.Contains(now.addresses, a)
 	}
 }
 
-// entries returns every device once. The lock is held.
-func (r *Registry) entries() []*entry {
-	all := make([]*entry, 0, len(r.byAddress)+len(r.byAccount))
-	for _, e := range r.byAddress {
-		all = append(all, e)
+// release builds a new table if the present one is wrong, or misses many devices, and unlocks.
+func (r *Registry) release() {
+	if t := r.table.Load(); r.wrong || t == nil || r.stale > len(t.byAddress)/8 {
+		r.rebuild()
 	}
-	for _, e := range r.byAccount {
-		if r.byAddress[e.record.Address] != e {
-			all = append(all, e)
+	r.mu.Unlock()
+}
+
+func (r *Registry) unindex(d *device) {
+	was := r.indexed[d]
+	delete(r.indexed, d)
+	for _, id := range was.sightings {
+		if r.bySighting[id] == d {
+			delete(r.bySighting, id)
 		}
 	}
-	return all
-}
-
-// Identify finds the device of an account or, where account is empty, of a source address, and notes that it was seen.
-// An account that proved its password is known, whether or not devices.static names it.
-func (r *Registry) Identify(address netip.Addr, account string) (id mfpgate.DeviceID, name string, known bool) {
-	now := r.Clock.Now()
-	r.mu.RLock()
-	e := r.find(address, account)
-	if e != nil {
-		id, name, known = e.record.ID, e.record.Name, e.known || account != ""
-	}
-	r.mu.RUnlock()
-	if e == nil {
-		return r.meet(now, address, account)
-	}
-	if r.touch(e, now) {
-		r.mu.Lock()
-		r.save(e)
-		r.mu.Unlock()
-	}
-	return id, name, known
-}
-
-func (r *Registry) find(address netip.Addr, account string) *entry {
-	if account != "" {
-		return r.byAccount[account]
-	}
-	return r.byAddress[address]
-}
-
-// touch notes a connection, and reports whether that is worth storing.
-func (r *Registry) touch(e *entry, now time.Time) bool {
-	last := e.seen.Swap(now.UnixMilli())
-	away := now.UnixMilli() - last
-	if away > Present.Milliseconds() {
-		e.since.Store(now.UnixMilli())
-	}
-	return away > saveEvery.Milliseconds()
-}
-
-// meet records a device that nobody has told of.
-func (r *Registry) meet(now time.Time, address netip.Addr, account string) (mfpgate.DeviceID, string, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.find(address, account); e != nil { // another connection was faster
-		return e.record.ID, e.record.Name, e.known || account != ""
-	}
-	known := account != ""
-	if r.strangers >= MaxStrangers {
-		return "", cmp.Or(account, address.String()), known
-	}
-	r.strangers++
-	rec := record{Schema: schema, ID: mfpgate.DeviceID(mfpgate.NewID(r.Clock, "dev")), Name: account, Account: account}
-	if !known {
-		rec.Name, rec.Address = address.String(), address
-	}
-	e := &entry{record: rec}
-	r.touch(e, now)
-	r.index(e)
-	r.save(e)
-	r.Log.Info().Str(field.Device, string(rec.ID)).Str(field.DeviceName, rec.Name).Str(field.Address, address.String()).
-		Msg(event.DeviceSighted)
-	return rec.ID, rec.Name, known
-}
-
-// List returns every device, by name.
-func (r *Registry) List() []mfpgate.Device {
-	now := r.Clock.Now()
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	entries := r.entries()
-	list := make([]mfpgate.Device, 0, len(entries))
-	for _, e := range entries {
-		d := mfpgate.Device{ID: e.record.ID, Name: e.record.Name, Attachment: mfpgate.AttachmentNetwork,
-			MonitoringMode: mfpgate.MonitoringProxy, Since: time.UnixMilli(e.since.Load()).UTC()}
-		if e.record.Address.IsValid() {
-			d.Address = e.record.Address.String()
+	for _, k := range was.keys {
+		if r.byKey[k] == d {
+			delete(r.byKey, k)
 		}
-		seen := time.UnixMilli(e.seen.Load()).UTC()
-		switch {
-		case !e.known && e.record.Account == "":
-			d.State, d.Reason = mfpgate.DeviceUnknown, NotNamed
-		case e.seen.Load() == 0:
-			d.State, d.Reason, d.Since = mfpgate.DeviceKnown, NeverSeen, time.Time{}
-		case now.Sub(seen) <= Present:
-			d.State = mfpgate.DeviceOnline
-		default:
-			d.State, d.Reason, d.Since = mfpgate.DeviceOffline, Silent, seen
-		}
-		list = append(list, d)
 	}
-	slices.SortFunc(list, func(a, b mfpgate.Device) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
-	})
-	return list
-}
-
-// Collect brings the metrics up to date.
-func (r *Registry) Collect() {
-	counts := map[mfpgate.DeviceState]int{mfpgate.DeviceOnline: 0, mfpgate.DeviceOffline: 0, mfpgate.DeviceKnown: 0, mfpgate.DeviceUnknown: 0}
-	for _, d := range r.List() {
-		counts[d.State]++
+	for _, l := range was.links {
+		takeFrom(r.byLink, l, d)
 	}
-	for state, n := range counts {
-		r.Metrics.Devices.WithLabelValues(string(mfpgate.AttachmentNetwork), string(state)).Set(float64(n))
+	for _, a := range was.addresses {
+		takeFrom(r.byAddress, a, d)
 	}
 }
 
-// save queues a device for the store. The lock is held.
-func (r *Registry) save(e *entry) {
-	r.queue[e] = struct{}{}
+func takeFrom[K comparable](index map[K][]*device, k K, d *device) {
+	left := slices.DeleteFunc(slices.Clone(index[k]), func(o *device) bool { return o == d })
+	if len(left) == 0 {
+		delete(index, k)
+		return
+	}
+	index[k] = left
+}
+
+// changed tells the store and those who watch. The lock is held.
+func (r *Registry) changed(d *device) {
+	r.queue[d.id] = struct{}{}
 	r.wake()
+	r.tell(d.id)
 }
 
-// Run stores what Identify learns until ctx ends, and then once more.
-func (r *Registry) Run(ctx context.Context) error {
-	for {
+func (r *Registry) tell(id mfpgate.DeviceID) {
+	for w := range r.watches {
 		select {
-		case <-ctx.Done():
-			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			return r.flush(final)
-		case <-r.dirty:
-			if err := r.flush(ctx); err != nil && ctx.Err() == nil {
-				// The records stay queued; the store says itself that it takes none.
-				if mfpgate.Wait(ctx, r.Clock, time.Second) == nil {
-					r.mu.Lock()
-					r.wake()
-					r.mu.Unlock()
-				}
-			}
+		case w <- id:
+		default: // it reads all anew after the ids that it has
 		}
 	}
 }
 
-func (r *Registry) wake() {
-	select {
-	case r.dirty <- struct{}{}:
-	default:
-	}
-}
-
-// perUpdate keeps a transaction far below the store's bounds.
-const perUpdate = 32
-
-func (r *Registry) flush(ctx context.Context) error {
-	for {
+// Watch returns a channel of the ids of devices that changed. Ids are lost while its buffer is full: who reads it looks at
+// all devices from time to time. stop ends it.
+func (r *Registry) Watch(buffer int) (ids <-chan mfpgate.DeviceID, stop func()) {
+	w := make(chan mfpgate.DeviceID, buffer)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watches[w] = struct{}{}
+	return w, func() {
 		r.mu.Lock()
-		batch := make(map[*entry]record, perUpdate)
-		for e := range r.queue {
-			rec := e.record
-			if seen := e.seen.Load(); seen != 0 {
-				rec.Seen, rec.Since = time.UnixMilli(seen).UTC(), time.UnixMilli(e.since.Load()).UTC()
-			}
-			batch[e] = rec
-			delete(r.queue, e)
-			if len(batch) == perUpdate {
-				break
-			}
-		}
-		r.mu.Unlock()
-		if len(batch) == 0 {
-			return nil
-		}
-		if err := r.put(ctx, batch); err != nil {
-			r.mu.Lock()
-			for e := range batch {
-				r.queue[e] = struct{}{}
-			}
-			r.mu.Unlock()
-			return err
-		}
+		defer r.mu.Unlock()
+		delete(r.watches, w)
 	}
 }
 
-func (r *Registry) put(ctx context.Context, batch map[*entry]record) error {
-	return r.Store.Update(ctx, func(tx store.Tx) error {
-		for _, rec := range batch {
-			value, err := json.Marshal(rec)
-			if err != nil {
-				return err
-			}
-			if err := tx.Set(prefix+string(rec.ID), value); err != nil {
-				return err
+// monitoring is the mode of a device: its entry's, its network's, the default.
+func (r *Registry) monitoring(d *device) mfpgate.MonitoringMode {
+	of := func(s *Static) string { return string(s.Monitoring) }
+	mode := r.setting(d, of, func(g Range) string { return string(g.Monitoring) })
+	return cmp.Or(mfpgate.MonitoringMode(mode), r.policy.Monitoring, mfpgate.MonitoringProxy)
+}
+
+// market is the region that a device was built for, as far as the configuration says.
+func (r *Registry) market(d *device) string {
+	return r.setting(d, func(s *Static) string { return s.Market }, func(g Range) string { return g.Market })
+}
+
+func (r *Registry) setting(d *device, static func(*Static) string, network func(Range) string) string {
+	if d.static != nil && static(d.static) != "" {
+		return static(d.static)
+	}
+	best, bits := "", -1
+	for _, g := range r.policy.Ranges {
+		if network(g) == "" || g.Network.Bits() <= bits {
+			continue
+		}
+		for _, a := range r.indexed[d].addresses {
+			if g.Network.Contains(a.WithZone("")) {
+				best, bits = network(g), g.Network.Bits()
 			}
 		}
-		return nil
-	})
+	}
+	return best
 }

@@ -21,8 +21,12 @@ import (
 var (
 	start    = time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	copierAt = netip.MustParseAddr("10.1.0.9")
-	static   = []discovery.Static{{Name: "2F copier", Address: copierAt}}
+	static   = policy(discovery.Static{Name: "2F copier", Address: copierAt})
 )
+
+func policy(static ...discovery.Static) *discovery.Policy {
+	return &discovery.Policy{Static: static, SiteRegion: "jp"}
+}
 
 type site struct {
 	t     *testing.T
@@ -37,10 +41,10 @@ func newSite(t *testing.T) *site {
 }
 
 // open builds a registry on what an earlier one stored. Its stop stores everything, as a stop of the daemon does.
-func (s *site) open(static []discovery.Static) (r *discovery.Registry, stop func()) {
+func (s *site) open(p *discovery.Policy) (r *discovery.Registry, stop func()) {
 	s.t.Helper()
 	r, err := discovery.New(context.Background(), discovery.Options{Clock: s.clock, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(),
-		Store: s.store}, static)
+		Store: s.store}, p)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -86,7 +90,7 @@ func TestDevicesKeepTheirIDs(t *testing.T) {
 
 func TestConfigureNamesAndForgets(t *testing.T) {
 	s := newSite(t)
-	r, stop := s.open(nil)
+	r, stop := s.open(policy())
 	defer stop()
 	before, _, known := r.Identify(copierAt, "")
 	if known {
@@ -97,15 +101,15 @@ func TestConfigureNamesAndForgets(t *testing.T) {
 	if after != before || name != "2F copier" || !known {
 		t.Errorf("named: %s %q known %v; the id was %s", after, name, known, before)
 	}
-	r.Configure(nil)
+	r.Configure(policy())
 	if id, _, known := r.Identify(copierAt, ""); id != before || known {
 		t.Errorf("no longer named: %s known %v", id, known)
 	}
 	// A device that is named by account and address is one, and keeps its id when its address changes.
-	r.Configure([]discovery.Static{{Name: "2F copier", Address: copierAt, Account: "mfp-9"}})
+	r.Configure(policy(discovery.Static{Name: "2F copier", Address: copierAt, Account: "mfp-9"}))
 	byAccount, _, _ := r.Identify(netip.MustParseAddr("10.9.9.9"), "mfp-9")
 	moved := netip.MustParseAddr("10.1.0.10")
-	r.Configure([]discovery.Static{{Name: "2F copier", Address: moved, Account: "mfp-9"}})
+	r.Configure(policy(discovery.Static{Name: "2F copier", Address: moved, Account: "mfp-9"}))
 	byAddress, _, _ := r.Identify(moved, "")
 	if byAccount != before || byAddress != before {
 		t.Errorf("by account %s, by its new address %s, want %s", byAccount, byAddress, before)
@@ -131,6 +135,7 @@ func TestStatesAreTrue(t *testing.T) {
 	}
 	check("2F copier known never-seen 00:00:00\n")
 	r.Identify(copierAt, "")
+	r.Sweep()
 	s.clock.Advance(time.Minute)
 	r.Identify(copierAt, "")
 	check("2F copier online  09:00:00\n")
@@ -164,7 +169,52 @@ func TestLookUpDoesNotAllocate(t *testing.T) {
 	s := newSite(t)
 	r, stop := s.open(static)
 	defer stop()
-	if n := testing.AllocsPerRun(1000, func() { r.Identify(copierAt, "") }); n > 0 {
-		t.Errorf("%v allocations a look-up", n)
+	r.Sweep() // the table has all
+	for name, look := range map[string]func(){
+		"Identify": func() { r.Identify(copierAt, "") },
+		"Lookup":   func() { r.Lookup(copierAt, "") },
+	} {
+		if n := testing.AllocsPerRun(1000, look); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
+}
+
+// BenchmarkLookup has its peer beside it: a plain map of the same keys.
+func BenchmarkLookup(b *testing.B) {
+	r, err := discovery.New(b.Context(), discovery.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(),
+		Store: memory.New()}, policy())
+	if err != nil {
+		b.Fatal(err)
+	}
+	plain := map[netip.Addr]*mfpgate.Device{}
+	addresses := make([]netip.Addr, 2000)
+	address := netip.MustParseAddr("10.2.0.0")
+	for i := range addresses {
+		address = address.Next()
+		addresses[i], plain[address] = address, &mfpgate.Device{}
+		r.Identify(address, "")
+	}
+	r.Sweep()
+	b.Run("peer=map", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if plain[addresses[i%len(addresses)]] == nil {
+				b.Fatal("absent")
+			}
+		}
+	})
+	b.Run("lookup", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if _, _, _, ok := r.Lookup(addresses[i%len(addresses)], ""); !ok {
+				b.Fatal("absent")
+			}
+		}
+	})
+	b.Run("identify", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if id, _, _ := r.Identify(addresses[i%len(addresses)], ""); id == "" {
+				b.Fatal("absent")
+			}
+		}
+	})
 }

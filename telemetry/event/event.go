@@ -18,6 +18,12 @@ const (
 	RelayStarved     = "relay.starved" // accept failed for want of descriptors
 	RelayNoise       = "relay.remarked"
 	DeviceSighted    = "discovery.sighted"
+	DeviceJoined     = "discovery.joined"   // two devices turned out to be one
+	DeviceReplaced   = "discovery.replaced" // another device answers where one did
+	DeviceChanged    = "discovery.changed"  // its state
+	DeviceForgotten  = "discovery.forgotten"
+	DeviceScanned    = "discovery.scanned"
+	DiscoveryNoise   = "discovery.remarked"
 	StoreRecovered   = "store.recovered"
 	StoreFilled      = "store.filled"
 	StoreBackedUp    = "store.backed-up"

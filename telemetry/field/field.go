@@ -12,6 +12,7 @@ const (
 	Rule        = "rule"
 	Outcome     = "outcome"
 	Reason      = "reason"
+	State       = "state"
 	Status      = "status"
 	BytesUp     = "bytes_up"   // from the device to its cloud
 	BytesDown   = "bytes_down" // from the cloud to the device

@@ -1,0 +1,106 @@
+package discovery
+
+import (
+	"strings"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+// key is one proof of identity: its kind, a colon, and what the device says, folded.
+type key string
+
+// keysOf returns the proofs in an identity, the strongest first.
+func keysOf(i mfpgate.Identity) (keys []key) {
+	serial := fold(i.Serial)
+	if !telling(serial) {
+		serial = ""
+	}
+	if uuid := fold(i.UUID); telling(strings.ReplaceAll(uuid, "-", "")) {
+		keys = append(keys, key("uuid:"+uuid))
+	}
+	if i.Make != "" && i.Model != "" && serial != "" {
+		keys = append(keys, key("1284:"+fold(i.Make)+"|"+model(i)+"|"+serial))
+	}
+	if i.SysObjectID != "" && serial != "" {
+		keys = append(keys, key("snmp:"+i.SysObjectID+"|"+serial))
+	}
+	if mac := fold(i.MAC); telling(strings.ReplaceAll(mac, ":", "")) {
+		keys = append(keys, key("mac:"+mac))
+	}
+	if _, serial, found := strings.Cut(i.USB, ":"); found && telling(fold(serial)) {
+		keys = append(keys, key("usb:"+fold(i.USB)))
+	}
+	return keys
+}
+
+// model is without the make, which some sources put before it and others do not.
+func model(i mfpgate.Identity) string {
+	return strings.TrimSpace(strings.TrimPrefix(fold(i.Model), fold(i.Make)))
+}
+
+// fold makes two spellings of one word equal.
+func fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+
+// telling reports whether a serial number or an address tells devices apart. Makers ship placeholders: one character over
+// and over, a run of digits, a word.
+func telling(s string) bool {
+	switch s {
+	case "", "unknown", "none", "n/a", "na", "null", "not available", "notavailable", "default", "serial", "serialnumber", "to be filled by o.e.m.":
+		return false
+	}
+	return len(s) >= 3 && strings.Trim(s, s[:1]) != "" && !strings.HasPrefix("0123456789", s) && !strings.HasPrefix("123456789012345", s)
+}
+
+// words are all that the sources of one device say of who it is.
+type words struct {
+	keys    map[key]struct{}
+	serials map[string]struct{}
+}
+
+func (w *words) add(i mfpgate.Identity) {
+	if w.keys == nil {
+		w.keys, w.serials = map[key]struct{}{}, map[string]struct{}{}
+	}
+	for _, k := range keysOf(i) {
+		w.keys[k] = struct{}{}
+	}
+	if s := fold(i.Serial); telling(s) {
+		w.serials[s] = struct{}{}
+	}
+}
+
+// proves reports whether an identity is told by more than where it was met.
+func (w *words) proves() bool { return len(w.keys) > 0 || len(w.serials) > 0 }
+
+// joins reports whether both say one proof.
+func (w *words) joins(o *words) bool { return shared(w.keys, o.keys) }
+
+// differ reports whether two are certainly not one: neither shares a UUID with the other though both have one or, where
+// one has none, neither shares a serial number. Models are spelled too differently to tell, and a device may have several
+// MACs.
+func (w *words) differ(o *words) bool {
+	mine, theirs := w.uuids(), o.uuids()
+	if len(mine) > 0 && len(theirs) > 0 {
+		return !shared(mine, theirs)
+	}
+	return len(w.serials) > 0 && len(o.serials) > 0 && !shared(w.serials, o.serials)
+}
+
+func (w *words) uuids() map[key]struct{} {
+	found := map[key]struct{}{}
+	for k := range w.keys {
+		if strings.HasPrefix(string(k), "uuid:") {
+			found[k] = struct{}{}
+		}
+	}
+	return found
+}
+
+func shared[K comparable](a, b map[K]struct{}) bool {
+	for k := range a {
+		if _, both := b[k]; both {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+package discovery
+
+import (
+	"cmp"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+// table is what look-ups read: never changed once it is in place.
+type table struct {
+	byAddress map[netip.Addr]*found
+	byAccount map[string]*found
+}
+
+// rebuild makes a new table. The lock is held.
+func (r *Registry) rebuild() {
+	t := &table{byAddress: make(map[netip.Addr]*found, len(r.byAddress)), byAccount: map[string]*found{}}
+	for a, holders := range r.byAddress {
+		t.byAddress[a] = holder(a, holders).found
+	}
+	for _, d := range r.devices {
+		for _, name := range d.accounts() {
+			t.byAccount[name] = d.found
+		}
+	}
+	r.table.Store(t)
+	r.stale, r.wrong = 0, false
+}
+
+// holder is the device that an address means where several answer at it: the one that the configuration names there, else
+// the one that was met first.
+func holder(a netip.Addr, all []*device) *device {
+	first := all[0]
+	for _, d := range all {
+		if d.static != nil && d.static.Address == a {
+			return d
+		}
+		if d.id < first.id {
+			first = d
+		}
+	}
+	return first
+}
+
+// renew gives look-ups the device's present name and standing.
+func (r *Registry) renew(d *device) {
+	next := found{id: d.id, name: d.name(), known: d.static != nil}
+	if next.name == "" {
+		for _, a := range d.addresses() {
+			next.name = a.String()
+			break
+		}
+	}
+	if f := d.found; f != nil {
+		if f.name == next.name && f.known == next.known {
+			return
+		}
+		next.touched = f.touched
+		d.found, r.wrong = &next, true
+		return
+	}
+	next.touched = &atomic.Bool{}
+	d.found = &next
+}
+
+// Lookup finds the device of an account or, where account is empty, of a source address, without noting anything. It
+// neither locks nor allocates, and may miss a device that was met within the last second.
+func (r *Registry) Lookup(address netip.Addr, account string) (id mfpgate.DeviceID, name string, known, ok bool) {
+	f := r.table.Load().find(address, account)
+	if f == nil {
+		return "", "", false, false
+	}
+	return f.id, f.name, f.known || account != "", true
+}
+
+func (t *table) find(address netip.Addr, account string) *found {
+	if account != "" {
+		return t.byAccount[account]
+	}
+	return t.byAddress[address]
+}
+
+// Identify finds the device of an account or, where account is empty, of a source address, and notes that it was seen.
+// An account that proved its password is known, whether or not the configuration names it.
+func (r *Registry) Identify(address netip.Addr, account string) (id mfpgate.DeviceID, name string, known bool) {
+	f := r.table.Load().find(address, account)
+	if f == nil {
+		return r.meet(address, account)
+	}
+	if !f.touched.Load() { // else every connection would write to one cache line
+		f.touched.Store(true)
+	}
+	return f.id, f.name, f.known || account != ""
+}
+
+// meet finds or records a device that the table does not have.
+func (r *Registry) meet(address netip.Addr, account string) (mfpgate.DeviceID, string, bool) {
+	r.mu.Lock()
+	defer r.release()
+	id := accountSighting(account)
+	if account == "" {
+		id = mfpgate.NewSightingID(mfpgate.SourceRelay, address.String())
+	}
+	d := r.bySighting[id]
+	if holders := r.byAddress[address]; d == nil && account == "" && len(holders) > 0 {
+		d = holder(address, holders)
+	}
+	if d == nil {
+		if r.full() {
+			return "", cmp.Or(account, address.String()), account != ""
+		}
+		d = r.create()
+		s := mfpgate.Sighting{ID: id, At: r.Clock.Now(), Name: account}
+		if account == "" {
+			s.Answered, s.Endpoints = true, []mfpgate.Endpoint{{Address: netip.AddrPortFrom(address, 0)}}
+		}
+		d.sightings[id] = &sighted{Sighting: s}
+		r.reindex(d)
+		r.changed(d)
+		r.Log.Info().Str(field.Device, string(d.id)).Str(field.DeviceName, d.found.name).Str(field.Address, address.String()).
+			Msg(event.DeviceSighted)
+	}
+	d.found.touched.Store(true)
+	r.refresh(d, r.Clock.Now())
+	return d.id, d.found.name, d.found.known || account != ""
+}
+
+// full reports whether no further device may be recorded that nobody configured.
+func (r *Registry) full() bool { return len(r.devices)-len(r.policy.Static) >= MaxStrangers }
+
+func accountSighting(name string) mfpgate.SightingID {
+	return mfpgate.SightingID(accountPrefix + name)
+}

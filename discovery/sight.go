@@ -1,0 +1,400 @@
+package discovery
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+// Sight takes what a source shows: it finds the device or makes one, and joins devices that turn out to be one. Sightings
+// of more strangers than MaxStrangers are dropped.
+func (r *Registry) Sight(s mfpgate.Sighting) {
+	s = bounded(s)
+	r.mu.Lock()
+	defer r.release()
+	if s.At.IsZero() {
+		s.At = r.Clock.Now()
+	}
+	before := r.bySighting[s.ID]
+	if s.Gone {
+		if before != nil {
+			r.gone(before, s.ID)
+		}
+		return
+	}
+	d := r.owner(before, s)
+	if d == nil {
+		if r.full() {
+			return
+		}
+		d = r.create()
+		r.Log.Info().Str(field.Device, string(d.id)).Str(field.DeviceName, s.Name).Str(field.Text, string(s.ID)).Msg(event.DeviceSighted)
+	}
+	entry := &sighted{Sighting: s}
+	if before != nil {
+		old := before.sightings[s.ID]
+		entry.Pinned = old.Pinned
+		if before == d && same(old.Sighting, s) {
+			old.At = s.At
+			r.refresh(d, r.Clock.Now())
+			return
+		}
+		if before != d {
+			r.detach(before, s.ID)
+		}
+	}
+	d.sightings[s.ID] = entry
+	d.prune()
+	r.reindex(d)
+	d = r.join(d)
+	for _, e := range s.Endpoints {
+		r.settle(e.Address.Addr())
+	}
+	r.refresh(d, r.Clock.Now())
+	r.changed(d)
+}
+
+// same reports whether a sighting says nothing new.
+func same(a, b mfpgate.Sighting) bool {
+	return a.Identity == b.Identity && a.Name == b.Name && a.Location == b.Location && a.Firmware == b.Firmware &&
+		a.Answered == b.Answered && a.Gone == b.Gone && slices.Equal(a.Endpoints, b.Endpoints)
+}
+
+// owner finds the device that a sighting belongs to; nil is a new one. before is the one that had it.
+func (r *Registry) owner(before *device, s mfpgate.Sighting) *device {
+	w := &words{}
+	w.add(s.Identity)
+	if before != nil {
+		old := before.sightings[s.ID]
+		said := &words{}
+		said.add(old.Identity)
+		if old.Pinned || !w.differ(said) && !w.differ(before.words(s.ID)) {
+			return before
+		}
+		r.Log.Warn().Str(field.Device, string(before.id)).Str(field.DeviceName, before.name()).Str(field.Text, string(s.ID)).Msg(event.DeviceReplaced)
+	}
+	for _, k := range keysOf(s.Identity) {
+		if d := r.byKey[k]; d != nil && !d.words(s.ID).differ(w) {
+			return d
+		}
+	}
+	for _, d := range r.linked(s) {
+		if d != before && !d.words(s.ID).differ(w) {
+			return d
+		}
+	}
+	return nil
+}
+
+// linked returns the devices that a sighting may belong to without a word of proof: the one that announces the endpoint that
+// answered, the one whose services have the same name (Bonjour Printing §3.1: all of a printer's do), the one at its address.
+func (r *Registry) linked(s mfpgate.Sighting) (list []*device) {
+	for _, l := range linksOf(s) {
+		for _, d := range r.byLink[l] {
+			if _, _, named := strings.Cut(string(l), "name "); !named || d.sameHost(s) {
+				list = append(list, d)
+			}
+		}
+	}
+	if s.Answered {
+		for _, e := range s.Endpoints {
+			if d := r.alone(e.Address.Addr()); d != nil {
+				list = append(list, d)
+			}
+		}
+	}
+	return list
+}
+
+// link is what two sightings of one device share without being proof.
+type link string
+
+func linksOf(s mfpgate.Sighting) (links []link) {
+	if s.Gone {
+		return nil
+	}
+	for _, e := range s.Endpoints {
+		if e.Address.Port() != 0 {
+			links = append(links, link("at "+e.Address.String()+"/"+e.Path))
+		}
+	}
+	if s.ID.Source() == mfpgate.SourceDNSSD {
+		label, _, _ := strings.Cut(strings.TrimPrefix(string(s.ID), string(mfpgate.SourceDNSSD)+":"), "._")
+		links = append(links, link("name "+strings.ToLower(label)))
+	}
+	return links
+}
+
+// sameHost reports whether no DNS-SD sighting of the device is of another host: a label is unique on one link only.
+func (d *device) sameHost(s mfpgate.Sighting) bool {
+	for _, other := range d.sightings {
+		if other.ID.Source() == mfpgate.SourceDNSSD && len(other.Endpoints) > 0 && len(s.Endpoints) > 0 &&
+			other.Endpoints[0].Host != s.Endpoints[0].Host {
+			return false
+		}
+	}
+	return true
+}
+
+// alone is the device that an address stands for: the only one that answers there or, while none does, the only one that
+// came from there or was configured there.
+func (r *Registry) alone(a netip.Addr) *device {
+	var answering []*device
+	for _, d := range r.byAddress[a] {
+		if d.answersAt(a) {
+			answering = append(answering, d)
+		}
+	}
+	if len(answering) == 0 {
+		answering = r.byAddress[a]
+	}
+	if len(answering) != 1 {
+		return nil
+	}
+	return answering[0]
+}
+
+// answersAt reports whether the device itself answered the gateway at an address.
+func (d *device) answersAt(a netip.Addr) bool {
+	for _, s := range d.sightings {
+		if s.Answered && s.ID.Source() != mfpgate.SourceRelay && slices.ContainsFunc(s.Endpoints, func(e mfpgate.Endpoint) bool { return e.Address.Addr() == a }) {
+			return true
+		}
+	}
+	return false
+}
+
+// join makes one device of those that share a proof, an announced endpoint, or an address that is nobody else's, and
+// returns what d became.
+func (r *Registry) join(d *device) *device {
+	for again := true; again; {
+		again = false
+		var others []*device
+		for k := range d.words("").keys {
+			others = append(others, r.byKey[k])
+		}
+		for _, s := range d.sightings {
+			if !s.Pinned {
+				others = append(others, r.linked(s.Sighting)...)
+			}
+			if s.ID.Source() == mfpgate.SourceRelay || !s.Answered {
+				continue
+			}
+			for _, e := range s.Endpoints {
+				others = append(others, r.neighbours(d, e.Address.Addr())...)
+			}
+		}
+		for _, o := range others {
+			if o == nil || o == d || r.devices[o.id] != o || d.isApart(o) || d.words("").differ(o.words("")) {
+				continue
+			}
+			if o.id < d.id {
+				d, o = o, d // the older id remains
+			}
+			r.absorb(d, o)
+			again = true
+			break
+		}
+	}
+	return d
+}
+
+// neighbours are the devices that may be d because d answers at their address: those of which nothing but the address is
+// known, and one that answers there if it is the only one besides d.
+func (r *Registry) neighbours(d *device, a netip.Addr) (list []*device) {
+	var answering []*device
+	for _, o := range r.byAddress[a] {
+		switch {
+		case o == d:
+		case o.answersAt(a):
+			answering = append(answering, o)
+		case !o.strong():
+			list = append(list, o)
+		}
+	}
+	if len(answering) == 1 {
+		list = append(list, answering[0])
+	}
+	return list
+}
+
+func (d *device) isApart(o *device) bool {
+	_, mine := d.apart[o.id]
+	_, theirs := o.apart[d.id]
+	return mine || theirs
+}
+
+// absorb gives all that is known of b to a, and drops b.
+func (r *Registry) absorb(a, b *device) {
+	for id, s := range b.sightings {
+		a.sightings[id] = s
+	}
+	for id := range b.apart {
+		a.apart[id] = struct{}{}
+	}
+	if a.given == "" {
+		a.given = b.given
+	}
+	if a.static == nil {
+		a.static = b.static
+	}
+	if b.seen.After(a.seen) {
+		a.seen, a.heard = b.seen, b.heard
+	}
+	if b.found != nil && b.found.touched.Load() {
+		a.found.touched.Store(true)
+	}
+	if b.asked.at.After(a.asked.at) {
+		a.asked, a.readings, a.readAt = b.asked, b.readings, b.readAt
+	}
+	r.Log.Info().Str(field.Device, string(a.id)).Str(field.DeviceName, a.name()).Str(field.Text, string(b.id)).Msg(event.DeviceJoined)
+	b.sightings, b.static = map[mfpgate.SightingID]*sighted{}, nil
+	r.unindex(b)
+	delete(r.devices, b.id)
+	r.changed(b)
+	a.prune()
+	r.reindex(a)
+	r.changed(a)
+	r.wrong = true
+}
+
+// detach takes a sighting from a device, and the device from the registry where nothing else tells of it.
+func (r *Registry) detach(d *device, id mfpgate.SightingID) {
+	delete(d.sightings, id)
+	d.suspect = true
+	if len(d.sightings) == 0 && d.static == nil {
+		r.drop(d)
+		return
+	}
+	r.reindex(d)
+	r.refresh(d, r.Clock.Now())
+	r.changed(d)
+}
+
+// gone notes that a source withdrew a sighting. The last one stays, so that the device is known when it comes back.
+func (r *Registry) gone(d *device, id mfpgate.SightingID) {
+	s := *d.sightings[id]
+	s.Gone, s.Endpoints = true, nil
+	d.sightings[id] = &s
+	d.suspect = true
+	d.prune()
+	r.reindex(d)
+	r.refresh(d, r.Clock.Now())
+	r.changed(d)
+}
+
+// Unanswered says that an endpoint at which a device answered does not any more, while the device answers elsewhere: it has
+// left that address, and so has what only the address told of it.
+func (r *Registry) Unanswered(id mfpgate.SightingID) {
+	r.mu.Lock()
+	defer r.release()
+	d := r.bySighting[id]
+	if d == nil || len(d.sightings) == 1 || d.sightings[id].Pinned {
+		return
+	}
+	left := d.sightings[id].Endpoints
+	r.detach(d, id)
+	for _, e := range left {
+		a := e.Address.Addr()
+		relay := mfpgate.NewSightingID(mfpgate.SourceRelay, a.String())
+		if r.bySighting[relay] == d && !d.answersAt(a) && r.Clock.Now().Sub(d.seen) > Present {
+			r.detach(d, relay)
+		}
+		r.settle(a)
+	}
+}
+
+// settle gives what an address alone tells, a connection to the relay and an entry of the configuration, to the device that
+// answers there.
+func (r *Registry) settle(a netip.Addr) {
+	d := r.alone(a)
+	if d == nil || !d.answersAt(a) {
+		return
+	}
+	relay := mfpgate.NewSightingID(mfpgate.SourceRelay, a.String())
+	if o := r.bySighting[relay]; o != nil && o != d && !o.answersAt(a) && !o.sightings[relay].Pinned {
+		s := o.sightings[relay]
+		d.sightings[relay] = s
+		r.detach(o, relay)
+		r.reindex(d)
+	}
+	for _, o := range slices.Clone(r.byAddress[a]) {
+		if o == d || o.static == nil || o.static.Address != a || d.static != nil {
+			continue
+		}
+		entry := mfpgate.NewSightingID(mfpgate.SourceStatic, o.static.Name)
+		d.static, o.static = o.static, nil
+		d.sightings[entry] = o.sightings[entry]
+		r.detach(o, entry)
+		r.reindex(d)
+		r.Log.Warn().Str(field.Device, string(d.id)).Str(field.DeviceName, d.name()).Str(field.Address, a.String()).Msg(event.DeviceReplaced)
+	}
+}
+
+// prune forgets what is withdrawn while the same kind of source still shows the device, and bounds the rest.
+func (d *device) prune() {
+	live := map[mfpgate.Source]bool{}
+	for _, s := range d.sightings {
+		live[s.ID.Source()] = live[s.ID.Source()] || !s.Gone
+	}
+	for id, s := range d.sightings {
+		if s.Gone && live[id.Source()] && !s.Pinned {
+			delete(d.sightings, id)
+		}
+	}
+	for len(d.sightings) > MaxSightings {
+		var oldest *sighted
+		for _, s := range d.sightings {
+			if !s.Pinned && s.ID.Source() != mfpgate.SourceStatic && (oldest == nil || s.At.Before(oldest.At)) {
+				oldest = s
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		delete(d.sightings, oldest.ID)
+	}
+}
+
+// What a sighting may hold; the rest is cut off.
+const (
+	maxWord      = 256 // bytes
+	maxEndpoints = 8
+)
+
+func bounded(s mfpgate.Sighting) mfpgate.Sighting {
+	for _, p := range []*string{&s.Identity.UUID, &s.Identity.Make, &s.Identity.Model, &s.Identity.Serial, &s.Identity.SysObjectID,
+		&s.Identity.MAC, &s.Identity.USB, &s.Name, &s.Location, &s.Firmware} {
+		*p = clip(*p)
+	}
+	if len(s.Endpoints) > maxEndpoints {
+		s.Endpoints = s.Endpoints[:maxEndpoints]
+	}
+	s.Endpoints = slices.Clone(s.Endpoints)
+	for i := range s.Endpoints {
+		s.Endpoints[i].Host, s.Endpoints[i].Path = clip(s.Endpoints[i].Host), clip(s.Endpoints[i].Path)
+	}
+	s.At = s.At.Round(0).UTC().Truncate(time.Millisecond)
+	return s
+}
+
+// clip keeps whole characters of at most maxWord bytes, without control characters: the word goes to logs, pages and sheets.
+func clip(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c == utf8.RuneError {
+			return -1
+		}
+		return c
+	}, s)
+	for len(s) > maxWord {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
