@@ -111,12 +111,10 @@ func (c *contracts) run(ctx context.Context) error {
 }
 
 func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
-	call, err := client.New(client.Options{URL: cloud.URL.String(), Gateway: cloud.GatewayID, Token: cloud.Token, Clock: c.daemon.Clock,
-		UserAgent: "mfpgate/" + c.daemon.Build.Version})
+	call, err := c.daemon.call(cloud)
 	if err != nil {
 		return err
 	}
-	defer call.Close()
 	known := ""
 	if kept := c.of(cloud); kept != nil {
 		known = kept.ETag

@@ -20,6 +20,7 @@ import (
 	"github.com/mfpgate/mfpgate/config"
 	"github.com/mfpgate/mfpgate/daemon/portal"
 	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/discovery/report"
 	"github.com/mfpgate/mfpgate/proxy"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/badger"
@@ -63,6 +64,11 @@ type Daemon struct {
 	registry  *discovery.Registry
 	relay     *proxy.Relay
 	contracts *contracts
+	clouds    clouds
+	sources   *sources
+	reporter  *report.Reporter
+	upload    *upload
+	inventory *inventory
 	health    *health
 	history   *history
 	portal    *portal.Portal      // nil: off
@@ -107,6 +113,13 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.upload, err = newJournal(d); err != nil {
+		return nil, err
+	}
+	d.sources = newSources(d)
+	d.inventory = &inventory{daemon: d, refused: map[mfpgate.DeviceID]time.Time{}}
+	d.reporter = report.New(report.Options{Clock: o.Clock, Store: d.local, Telemetry: d.upload.telemetry, Alerts: d.upload.alerts,
+		Heartbeat: d.sources.heartbeat, Failed: func(err error) { d.log.Warn().Err(err).Msg(event.DiscoveryNoise) }})
 	limit, err := raiseDescriptorLimit()
 	if err != nil {
 		return nil, err
@@ -135,6 +148,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	inside, rooms := errgroup.WithContext(rooms)
 	inside.Go(func() error { return d.relay.Run(rooms) })
 	inside.Go(func() error { return d.registry.Run(rooms) })
+	inside.Go(func() error { return d.reporter.Run(rooms) })
 
 	jobs, endJobs := context.WithCancel(rooms)
 	defer endJobs()
@@ -148,6 +162,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.Go(func() error { return d.health.run(jobs) })
 	work.Go(func() error { return d.maintain(jobs) })
 	work.Go(func() error { return d.contracts.run(jobs) })
+	work.Go(func() error { return d.sources.run(jobs) })
+	work.Go(func() error { return d.upload.run(jobs) })
+	work.Go(func() error { return d.inventory.run(jobs) })
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)
@@ -171,6 +188,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	err = errors.Join(err, doors.Wait())
 	endRooms()
 	err = errors.Join(err, inside.Wait(), d.db.Close())
+	d.clouds.close()
 	d.log.Info().AnErr(field.Error, err).Msg(event.DaemonStopped)
 	return err
 }

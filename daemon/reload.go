@@ -53,6 +53,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	d.registry.Configure(devicePolicy(next))
 	d.relay.Apply(policy)
 	d.contracts.wake()
+	d.sources.reload()
 	return changes.Keys(), nil
 }
 

@@ -28,7 +28,7 @@ type Target struct {
 // maxTried bounds the ways that have not answered yet.
 const maxTried = 6
 
-// Target says how a device can be asked; ok is false for one of which nothing tells a way. It takes the suspicion with it.
+// Target says how a device can be asked; ok is false for one of which nothing tells a way.
 func (r *Registry) Target(id mfpgate.DeviceID) (t Target, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,7 +37,6 @@ func (r *Registry) Target(id mfpgate.DeviceID) (t Target, ok bool) {
 		return Target{}, false
 	}
 	t = Target{ID: id, Name: d.found.name, Mode: r.monitoring(d), Suspect: d.suspect}
-	d.suspect = false
 	answered := map[mfpgate.Endpoint]bool{}
 	addresses := map[netip.Addr]bool{}
 	snmp := map[netip.Addr]bool{}
@@ -173,4 +172,21 @@ func (r *Registry) Readings() map[mfpgate.DeviceID]mfpgate.Reading {
 		all[id] = reading
 	}
 	return all
+}
+
+// Doubtful reports whether what a device said of itself, or where, is to be asked again.
+func (r *Registry) Doubtful(id mfpgate.DeviceID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.devices[id]
+	return d != nil && d.suspect
+}
+
+// Asking ends the doubt about a device: whoever calls it asks.
+func (r *Registry) Asking(id mfpgate.DeviceID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.devices[id]; d != nil {
+		d.suspect = false
+	}
 }

@@ -49,6 +49,9 @@ func (r *Registry) Sight(s mfpgate.Sighting) {
 			r.detach(before, s.ID)
 		}
 	}
+	if !s.Answered {
+		d.suspect = true // it may be where it was not
+	}
 	d.sightings[s.ID] = entry
 	d.prune()
 	r.reindex(d)
@@ -250,6 +253,7 @@ func (r *Registry) absorb(a, b *device) {
 	if b.found != nil && b.found.touched.Load() {
 		a.found.touched.Store(true)
 	}
+	a.suspect = a.suspect || b.suspect
 	if b.asked.at.After(a.asked.at) {
 		a.asked, a.readings, a.readAt = b.asked, b.readings, b.readAt
 	}

@@ -38,7 +38,13 @@ type Metrics struct {
 	RelayQueueWait      Observer
 	RelayQueueTurns     Counter // turns given from the queue
 
-	Devices *GaugeVec // attachment, state
+	Devices          *GaugeVec   // attachment, state
+	DiscoveryQueries *CounterVec // protocol: dns-sd, snmp, ipp
+	DiscoveryPolls   *CounterVec // outcome: answered, or a reason
+
+	ReportsSent    *CounterVec // queue: telemetry, alerts
+	ReportsWaiting *GaugeVec   // queue
+	ReportsDropped *GaugeVec   // queue
 
 	StoreFreeBytes Gauge
 	StoreRecovered Counter
@@ -73,6 +79,13 @@ func NewMetrics() *Metrics {
 	m.RelayQueueTurns = m.counter("mfpgate_relay_queue_turns_total", "Slots given to a device that had waited in the queue.")
 
 	m.Devices = m.gaugeVec("mfpgate_devices", "Devices that the gateway knows.", "attachment", "state")
+
+	m.DiscoveryQueries = m.counterVec("mfpgate_discovery_queries_total", "Questions sent to find devices and to ask them.", "protocol")
+	m.DiscoveryPolls = m.counterVec("mfpgate_discovery_polls_total", "Devices asked how they are, by outcome.", "outcome")
+
+	m.ReportsSent = m.counterVec("mfpgate_reports_sent_total", "Reports that the cloud has taken, by queue.", "queue")
+	m.ReportsWaiting = m.gaugeVec("mfpgate_reports_waiting", "Reports that wait on disk for the cloud, by queue.", "queue")
+	m.ReportsDropped = m.gaugeVec("mfpgate_reports_dropped", "Reports that were dropped since the state directory was made, because too many waited, by queue.", "queue")
 
 	m.StoreFreeBytes = m.gauge("mfpgate_store_free_bytes", "Free bytes on the file system of the store.")
 	m.StoreRecovered = m.counter("mfpgate_store_recovered_total", "Times that a damaged store was set aside at start.")

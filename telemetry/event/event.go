@@ -35,4 +35,7 @@ const (
 	CloudServed      = "cloud.served"
 	CloudRefused     = "cloud.refused"
 	CloudUnreachable = "cloud.unreached"
+
+	CloudRefusedDevice = "cloud.refused-device" // the region does not take what it is told of a device
+	CloudRefusedReport = "cloud.refused-report" // a reading or an alert was left out
 )

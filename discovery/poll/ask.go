@@ -1,0 +1,235 @@
+package poll
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/discovery/ipp"
+	"github.com/mfpgate/mfpgate/discovery/snmp"
+)
+
+// secondTry is how long after a failure that may pass the device is asked again.
+const secondTry = time.Second
+
+// ask is one turn of a device.
+func (p *Poller) ask(ctx context.Context, j *job) {
+	t, ok := p.Devices.Target(j.id)
+	if !ok {
+		return
+	}
+	now, every := p.Clock.Now(), p.Intervals()
+	parts := mfpgate.PartStatus
+	if now.Sub(j.supplies) >= every.Supplies {
+		parts |= mfpgate.PartSupplies
+	}
+	if t.Mode == mfpgate.MonitoringPolling && now.Sub(j.counters) >= every.Counters {
+		parts |= mfpgate.PartCounters
+	}
+	var failure error
+	p.Devices.Asking(j.id)
+	if t.Suspect || now.Sub(j.who) >= identifyEvery || t.Ways[0].Sighting == "" {
+		if failure = p.identify(ctx, t); failure == nil {
+			j.who = now
+		}
+		if t, ok = p.Devices.Target(j.id); !ok {
+			return // it turned out to be another device, which has a turn of its own
+		}
+	}
+	device, reading, err := p.read(ctx, t, parts)
+	if err != nil && worthASecondTry(err) && mfpgate.Wait(ctx, p.Clock, secondTry) == nil {
+		device, reading, err = p.read(ctx, t, parts)
+	}
+	if err != nil && t.Ways[0].Sighting != "" && ctx.Err() == nil {
+		// It used to answer, and does not: it may be somewhere else.
+		if p.identify(ctx, t) == nil {
+			if t, ok = p.Devices.Target(j.id); !ok {
+				return
+			}
+			device, reading, err = p.read(ctx, t, parts)
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		p.count("answered")
+		if parts.Has(mfpgate.PartSupplies) {
+			j.supplies = now
+		}
+		if parts.Has(mfpgate.PartCounters) {
+			j.counters = now
+		}
+		p.Took(ctx, device, reading)
+		return
+	}
+	if errors.Is(err, errNoWay) && failure != nil {
+		err = failure
+	}
+	why := reason(err)
+	p.count(string(why))
+	if device, ok := p.Devices.Failed(t.ID, why); ok {
+		p.Took(ctx, device, mfpgate.Reading{})
+	}
+}
+
+func (p *Poller) count(outcome string) {
+	p.Metrics.DiscoveryPolls.WithLabelValues(outcome).Inc()
+}
+
+var errNoWay = errors.New("nothing has answered yet")
+
+// read asks the ways that have answered before, each for the parts that the ones before it did not have.
+func (p *Poller) read(ctx context.Context, t discovery.Target, parts mfpgate.Parts) (device mfpgate.Device, all mfpgate.Reading, err error) {
+	err = errNoWay
+	answered := false
+	for _, w := range t.Ways {
+		missing := parts &^ having(all)
+		if w.Sighting == "" || answered && missing == 0 {
+			continue
+		}
+		var reading mfpgate.Reading
+		var failure error
+		if w.Endpoint.Protocol != mfpgate.ProtocolSNMP {
+			reading, failure = p.IPP.Read(ctx, w.Endpoint, missing)
+		} else if p.SNMP != nil {
+			reading, failure = p.SNMP.Read(ctx, w.Endpoint.Address.Addr(), missing)
+		} else {
+			continue
+		}
+		if failure != nil {
+			if errors.Is(err, errNoWay) {
+				err = failure // by the way that is asked first
+			}
+			continue
+		}
+		reading.At = p.Clock.Now()
+		d, ok := p.Devices.Answered(w.Sighting, reading)
+		if !ok {
+			continue
+		}
+		device, answered = d, true
+		all = join(all, reading)
+	}
+	if answered {
+		return device, all, nil
+	}
+	return device, all, err
+}
+
+func having(r mfpgate.Reading) (parts mfpgate.Parts) {
+	if r.Status != nil {
+		parts |= mfpgate.PartStatus
+	}
+	if r.Supplies != nil {
+		parts |= mfpgate.PartSupplies
+	}
+	if r.Counters != nil {
+		parts |= mfpgate.PartCounters
+	}
+	return parts
+}
+
+// join fills in what the first way did not say.
+func join(a, b mfpgate.Reading) mfpgate.Reading {
+	if a.Status == nil {
+		a.Status = b.Status
+	}
+	if a.Supplies == nil {
+		a.Supplies = b.Supplies
+	}
+	if a.Counters == nil {
+		a.Counters = b.Counters
+	}
+	if a.Firmware == "" {
+		a.Firmware = b.Firmware
+	}
+	a.At = b.At
+	return a
+}
+
+// identify asks who answers in every way, old and new. It returns the failure of the first way, nil if any answered. A way
+// that does not answer any more, while another does, is a place that the device has left.
+func (p *Poller) identify(ctx context.Context, t discovery.Target) error {
+	var first error
+	var silent []mfpgate.SightingID
+	answered := false
+	for _, w := range t.Ways {
+		s, err := p.who(ctx, w)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			if w.Sighting != "" {
+				silent = append(silent, w.Sighting)
+			}
+			continue
+		}
+		answered = true
+		p.Devices.Sight(s)
+	}
+	if !answered {
+		return first
+	}
+	for _, id := range silent {
+		p.Devices.Unanswered(id)
+	}
+	return nil
+}
+
+func (p *Poller) who(ctx context.Context, w discovery.Way) (mfpgate.Sighting, error) {
+	switch {
+	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP && p.SNMP == nil:
+		return mfpgate.Sighting{}, errNoWay
+	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP:
+		return p.SNMP.Identify(ctx, w.Endpoint.Address.Addr())
+	case w.Endpoint.Address.Port() == 0:
+		return p.IPP.Find(ctx, w.Endpoint.Address.Addr())
+	}
+	return p.IPP.Identify(ctx, w.Endpoint)
+}
+
+// worthASecondTry leaves out what stays so for longer than a moment.
+func worthASecondTry(err error) bool {
+	switch reason(err) {
+	case discovery.NoAnswer, discovery.SNMPSilent, discovery.Refused, discovery.NoRoute:
+		return true
+	}
+	return false
+}
+
+// reason gives a failure its one word.
+func reason(err error) mfpgate.Reason {
+	for _, c := range []struct {
+		is  error
+		why mfpgate.Reason
+	}{
+		{syscall.EHOSTUNREACH, discovery.NoRoute},
+		{syscall.ENETUNREACH, discovery.NoRoute},
+		{syscall.EHOSTDOWN, discovery.NoRoute},
+		{syscall.ECONNREFUSED, discovery.Refused},
+		{snmp.ErrSilent, discovery.SNMPSilent},
+		{snmp.ErrCredentials, discovery.NotAuthorized},
+		{snmp.ErrNotPrinter, discovery.NotAPrinter},
+		{ipp.ErrAuth, discovery.NotAuthorized},
+		{ipp.ErrTLS, discovery.TLSFailed},
+		{ipp.ErrBusy, discovery.Busy},
+		{ipp.ErrNotIPP, discovery.NotAPrinter},
+		{ipp.ErrNotPrinter, discovery.NotAPrinter},
+		{os.ErrDeadlineExceeded, discovery.NoAnswer},
+		{context.DeadlineExceeded, discovery.NoAnswer},
+		{syscall.ETIMEDOUT, discovery.NoAnswer},
+	} {
+		if errors.Is(err, c.is) {
+			return c.why
+		}
+	}
+	return discovery.BadAnswer
+}
