@@ -70,6 +70,9 @@ func New(o Options) (*Server, error) {
 	s.registerTelemetry(humaAPI)
 	s.registerPackages(humaAPI)
 	s.registerMFPs(humaAPI)
+	if err := s.registerPages(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
