@@ -23,6 +23,7 @@ type Contract struct {
 	FetchCron        string         `json:"fetchCron" maxLength:"128"`
 	TimeZone         string         `json:"timeZone" doc:"IANA name"`
 	Services         []string       `json:"services" maxItems:"64"`
+	Polling          *Polling       `json:"polling,omitempty" doc:"Missing: the gateway's own intervals"`
 }
 
 // CapacityRule lowers the limit in a recurring time band of local time.
@@ -71,6 +72,9 @@ func (c Contract) Check() error {
 		if r.MaxConcurrent < 0 {
 			errs = append(errs, fmt.Errorf("capacityCalendar[%d].maxConcurrent %d: must be 0 or more", i, r.MaxConcurrent))
 		}
+	}
+	if c.Polling != nil {
+		errs = append(errs, c.Polling.check()...)
 	}
 	return errors.Join(errs...)
 }

@@ -13,6 +13,7 @@ type Device struct {
 	Make           string     `json:"make,omitempty" maxLength:"256"`
 	Model          string     `json:"model" maxLength:"256"`
 	Serial         string     `json:"serial" maxLength:"256"`
+	UUID           string     `json:"uuid,omitempty" maxLength:"64" doc:"printer-uuid (PWG 5100.13), with or without urn:uuid:"`
 	Attachment     string     `json:"attachment,omitempty" enum:"network,usb"`
 	State          string     `json:"state,omitempty" maxLength:"64"`
 	Reason         string     `json:"reason,omitempty" maxLength:"64"`

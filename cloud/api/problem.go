@@ -8,6 +8,14 @@ import (
 // ProblemType is the base of every problem type; what follows is the reason, one stable word with dashes.
 const ProblemType = "https://mfpgate.dev/problems/"
 
+// Reasons that a gateway acts upon.
+const (
+	// DeviceTaken (409) refuses a device that another gateway of the region tells of. Detail names that gateway.
+	DeviceTaken = "device-taken"
+	// StreamEnded (409) refuses items of a stream after another one of the same gateway has begun.
+	StreamEnded = "stream-ended"
+)
+
 // Problem is an RFC 9457 problem document, and the error that a client returns for it.
 type Problem struct {
 	Type     string         `json:"type" format:"uri-reference" doc:"What went wrong, in one stable word after the base"`

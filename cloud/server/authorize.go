@@ -1,9 +1,12 @@
 package server
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -18,6 +21,8 @@ type role string
 const (
 	roleGateway role = "gateway"
 	roleDevice  role = "device"
+	// roleOperator is a person of the region, who may read what gateways tell and delete a device.
+	roleOperator role = "operator"
 )
 
 // principal is who called, as its token proves.
@@ -28,7 +33,7 @@ type principal struct {
 
 // authorize lets a call through if its operation names the caller's role and the path is the caller's own.
 func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
-	who, p := s.authenticate(ctx.Header("Authorization"))
+	who, p := s.authenticate(ctx.Header("Authorization"), ctx.RemoteAddr())
 	if p == nil {
 		callOf(ctx.Context()).who = who
 		p = permit(ctx, who)
@@ -41,8 +46,11 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-func (s *Server) authenticate(header string) (principal, *problem) {
+func (s *Server) authenticate(header, remote string) (principal, *problem) {
 	scheme, text, _ := strings.Cut(header, " ")
+	if strings.EqualFold(scheme, "Basic") {
+		return s.operator(text, remote)
+	}
 	if !strings.EqualFold(scheme, "Bearer") || text == "" {
 		return principal{}, refuse(http.StatusUnauthorized, ReasonNoToken,
 			"send the token as `Authorization: Bearer TOKEN`").with("WWW-Authenticate", `Bearer realm="`+s.Region+`"`)
@@ -61,6 +69,36 @@ func (s *Server) authenticate(header string) (principal, *problem) {
 	default:
 		return principal{}, internal(err)
 	}
+}
+
+// operator checks credentials of RFC 7617. They go over TLS or loopback only, as everything here does.
+func (s *Server) operator(credentials, remote string) (principal, *problem) {
+	source := sourceOf(remote)
+	if wait := s.wrong.wait(source); wait > 0 {
+		seconds := int64(wait/time.Second) + 1
+		return principal{}, refuse(http.StatusTooManyRequests, ReasonThrottled, "too many wrong passwords came from this address; wait").
+			with("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	pair, err := base64.StdEncoding.DecodeString(strings.TrimSpace(credentials))
+	name, password, ok := strings.Cut(string(pair), ":")
+	if err == nil && ok {
+		err = s.Folder.CheckOperator(name, mfpgate.Secret(password))
+	} else {
+		err = provision.ErrOperator
+	}
+	switch {
+	case err == nil:
+		return principal{roleOperator, name}, nil
+	case errors.Is(err, provision.ErrOperator):
+		s.wrong.failed(source)
+		return principal{}, askOperator(refuse(http.StatusUnauthorized, ReasonBadToken, "the operator's name or password is wrong"), s.Region)
+	default:
+		return principal{}, internal(err)
+	}
+}
+
+func askOperator(p *problem, region string) *problem {
+	return p.with("WWW-Authenticate", `Basic realm="mfpcloud `+region+`", charset="UTF-8"`)
 }
 
 func permit(ctx huma.Context, who principal) *problem {

@@ -81,6 +81,8 @@ func (s *Server) canonical(next http.Handler) http.Handler {
 			e = e.Str(field.Gateway, c.who.id)
 		case roleDevice:
 			e = e.Str(field.Device, c.who.id)
+		case roleOperator:
+			e = e.Str(field.User, c.who.id)
 		}
 		if c.reason != "" {
 			e = e.Str(field.Reason, string(c.reason)).Str(field.Text, c.detail)

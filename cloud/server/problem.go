@@ -22,6 +22,8 @@ const (
 	ReasonNotYours         mfpgate.Reason = "not-yours"
 	ReasonNoResource       mfpgate.Reason = "unknown-resource"
 	ReasonNoDevice         mfpgate.Reason = "unknown-device"
+	ReasonNoGateway        mfpgate.Reason = "unknown-gateway"
+	ReasonNoReading        mfpgate.Reason = "unknown-reading"
 	ReasonNoPackage        mfpgate.Reason = "unknown-package"
 	ReasonNoContract       mfpgate.Reason = "unknown-contract"
 	ReasonMethod           mfpgate.Reason = "method-not-allowed"
@@ -35,6 +37,9 @@ const (
 	ReasonRange            mfpgate.Reason = "range-not-satisfiable"
 	ReasonDigest           mfpgate.Reason = "digest-mismatch"
 	ReasonNotCheckedIn     mfpgate.Reason = "not-checked-in"
+	ReasonDeviceTaken      mfpgate.Reason = api.DeviceTaken
+	ReasonStreamEnded      mfpgate.Reason = api.StreamEnded
+	ReasonThrottled        mfpgate.Reason = "rate-limited"
 	ReasonEnding           mfpgate.Reason = "shutting-down"
 	ReasonFull             mfpgate.Reason = "storage-full"
 	ReasonGone             mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready

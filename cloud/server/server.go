@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"sync"
 	"time"
@@ -37,6 +38,8 @@ type Server struct {
 	mux     *http.ServeMux
 	ending  chan struct{}
 	end     func()
+	gates   gates
+	wrong   throttle
 }
 
 // New builds the region's API.
@@ -48,7 +51,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, factory: factory, mux: http.NewServeMux(), ending: make(chan struct{})}
+	s := &Server{Options: o, factory: factory, mux: http.NewServeMux(), ending: make(chan struct{}),
+		gates: gates{seed: maphash.MakeSeed()}, wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
 	s.end = sync.OnceFunc(func() { close(s.ending) })
 
 	config := huma.DefaultConfig("mfpgate reference region", "1.0.0")
@@ -56,14 +60,19 @@ func New(o Options) (*Server, error) {
 	config.AllowAdditionalPropertiesByDefault = true                      // readers ignore fields that they do not know
 	config.Transformers = []huma.Transformer{toProblem}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		string(roleGateway): {Type: "http", Scheme: "bearer", Description: "The token that `mfpcloud gateway add` printed"},
-		string(roleDevice):  {Type: "http", Scheme: "bearer", Description: "The device's factory token"},
+		string(roleGateway):  {Type: "http", Scheme: "bearer", Description: "The token that `mfpcloud gateway add` printed"},
+		string(roleDevice):   {Type: "http", Scheme: "bearer", Description: "The device's factory token"},
+		string(roleOperator): {Type: "http", Scheme: "basic", Description: "The account that `mfpcloud operator add` made"},
 	}
 	humaAPI := humago.New(s.mux, config)
 	humaAPI.UseMiddleware(s.authorize)
 	s.registerGateways(humaAPI)
+	s.registerTelemetry(humaAPI)
 	s.registerPackages(humaAPI)
 	s.registerMFPs(humaAPI)
+	if err := s.registerPages(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -138,7 +138,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		status                   int
 		reason                   string
 	}{
-		{"a method that a resource has not", http.MethodDelete, path, "", 405, "method-not-allowed"},
+		{"a method that a resource has not", http.MethodPatch, path, "", 405, "method-not-allowed"},
 		{"a body that is no JSON", http.MethodPut, path, "{", 400, "invalid-request"},
 		{"a value outside its enumeration", http.MethodPut, path, wrongMode, 422, "invalid-request"},
 		{"a body beyond the bound", http.MethodPut, path, `{"name":"` + strings.Repeat("x", 65<<10) + `"}`, 413, "too-large"},
@@ -157,7 +157,7 @@ func TestErrorsAreProblems(t *testing.T) {
 			}
 		})
 	}
-	if got := gw.do(t, http.MethodDelete, path, nil).header.Get("Allow"); !strings.Contains(got, "PUT") {
+	if got := gw.do(t, http.MethodPatch, path, nil).header.Get("Allow"); !strings.Contains(got, "PUT") {
 		t.Errorf("Allow: got %q, want PUT in it", got)
 	}
 }

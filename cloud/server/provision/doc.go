@@ -1,4 +1,4 @@
-// Package provision is what a region's operator puts in by hand: gateways and their contracts, packages, the factory key of
+// Package provision is what a region's operator puts in by hand: gateways and their contracts, operators' accounts, packages, the factory key of
 // the devices and the server's certificate. Each is a file below one folder, so that a sub-command changes it while the
 // server runs or before it does, and the server sees it at its next request.
 //

@@ -18,6 +18,7 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/memory"
 	"github.com/mfpgate/mfpgate/telemetry"
 )
@@ -38,6 +39,12 @@ type Region struct {
 // Start runs a region.
 func Start(t testing.TB) *Region {
 	t.Helper()
+	return StartOn(t, memory.New())
+}
+
+// StartOn runs a region on a store of the test's own.
+func StartOn(t testing.TB, facts store.Store) *Region {
+	t.Helper()
 	clock := mfpgate.SystemClock{}
 	r := &Region{Dir: t.TempDir()}
 	var level telemetry.Level
@@ -46,7 +53,7 @@ func Start(t testing.TB) *Region {
 	r.Folder, err = provision.Open(r.Dir, clock)
 	Must(t, err)
 	s, err := server.New(server.Options{
-		Region: "jp", Folder: r.Folder, Store: memory.New(), Clock: clock, Log: log, PollInterval: time.Second, PushInterval: PushInterval,
+		Region: "jp", Folder: r.Folder, Store: facts, Clock: clock, Log: log, PollInterval: time.Second, PushInterval: PushInterval,
 	})
 	Must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,6 +91,14 @@ func (r *Region) Gateway(t testing.TB, id string) mfpgate.Secret {
 	token, err := r.Folder.AddGateway(id)
 	Must(t, err)
 	return token
+}
+
+// Operator adds an operator and returns the password.
+func (r *Region) Operator(t testing.TB, name string) mfpgate.Secret {
+	t.Helper()
+	password, err := r.Folder.AddOperator(name)
+	Must(t, err)
+	return password
 }
 
 // Device returns a device's factory token.
