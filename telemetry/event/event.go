@@ -18,6 +18,9 @@ const (
 	RelayStarved     = "relay.starved" // accept failed for want of descriptors
 	RelayNoise       = "relay.remarked"
 	DeviceSighted    = "discovery.sighted"
+	LinkJoined       = "discovery.joined" // an interface is asked on
+	LinkLeft         = "discovery.left"
+	LinkHindered     = "discovery.hindered" // an interface cannot be asked on, or listened to, for now
 	StoreRecovered   = "store.recovered"
 	StoreFilled      = "store.filled"
 	StoreBackedUp    = "store.backed-up"
