@@ -91,17 +91,16 @@ func (r *Reporter) Took(ctx context.Context, device mfpgate.Device, reading mfpg
 	}
 }
 
-// Run compares and writes until ctx ends, and what waits then once more.
+// Run compares and writes until ctx ends, and what waits then.
 func (r *Reporter) Run(ctx context.Context) error {
 	for {
+		// A stop must not cut a transaction: what it held would be lost.
+		r.drain(context.WithoutCancel(ctx))
 		select {
 		case <-ctx.Done():
-			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			r.drain(final)
+			r.drain(context.WithoutCancel(ctx))
 			return nil
 		case <-r.wake:
-			r.drain(ctx)
 		}
 	}
 }
@@ -116,7 +115,7 @@ func (r *Reporter) drain(ctx context.Context) {
 		if n == 0 {
 			return
 		}
-		if err := r.write(ctx, batch); err != nil && ctx.Err() == nil {
+		if err := r.write(ctx, batch); err != nil {
 			r.Failed(err)
 		}
 		for range n {

@@ -24,6 +24,9 @@ const (
 	DeviceForgotten  = "discovery.forgotten"
 	DeviceScanned    = "discovery.scanned"
 	DiscoveryNoise   = "discovery.remarked"
+	LinkJoined       = "discovery.joined" // an interface is asked on
+	LinkLeft         = "discovery.left"
+	LinkHindered     = "discovery.hindered" // an interface cannot be asked on, or listened to, for now
 	StoreRecovered   = "store.recovered"
 	StoreFilled      = "store.filled"
 	StoreBackedUp    = "store.backed-up"

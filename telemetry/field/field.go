@@ -30,6 +30,7 @@ const (
 	Signal      = "signal"
 	User        = "user"
 	Gateway     = "gateway"
+	Interface   = "interface"
 	Region      = "region"
 	Request     = "request" // the id that X-Request-Id and a problem's traceId carry
 	Error       = "error"

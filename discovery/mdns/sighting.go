@@ -1,0 +1,238 @@
+package mdns
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/maphash"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+const (
+	// signOfLife is how often an unchanged instance is sighted at most.
+	signOfLife = 3 * time.Minute
+	// patience is how many questions for what an instance lacks are asked before it is sighted without that.
+	patience     = 3
+	maxEndpoints = 64 // of one instance: a host has few, but may be on several links
+)
+
+// shown is what was sighted last of an instance.
+type shown struct {
+	id   mfpgate.SightingID // in the writing that it was sighted in first
+	at   time.Duration
+	hash uint64 // of the sighting
+}
+
+// show tells of all instances that something was heard of.
+func (q *Querier) show() {
+	if len(q.changed) == 0 {
+		return
+	}
+	changed := slices.Sorted(maps.Keys(q.changed))
+	clear(q.changed)
+	for _, key := range changed {
+		q.showOne(key)
+	}
+}
+
+func (q *Querier) showOne(key string) {
+	before := q.shown[key]
+	sighting, complete := q.sighting(key)
+	switch {
+	case sighting.ID == "" && before == nil:
+		return
+	case sighting.ID == "":
+		delete(q.shown, key)
+		q.Sighted(mfpgate.Sighting{ID: before.id, At: q.Clock.Now(), Gone: true})
+		return
+	case before == nil && !complete:
+		return
+	}
+	hash := q.hash(sighting)
+	switch {
+	case before == nil:
+		before = &shown{id: sighting.ID}
+		q.shown[key] = before
+	case before.hash == hash && q.now < before.at+signOfLife:
+		return
+	}
+	before.hash, before.at = hash, q.now
+	sighting.ID = before.id
+	sighting.At = q.Clock.Now()
+	q.Sighted(sighting)
+}
+
+// sighting puts together what all links know of an instance; without an ID if none has it. It is complete if it says who
+// and where the device is, or if asking for the rest was in vain.
+func (q *Querier) sighting(key string) (s mfpgate.Sighting, complete bool) {
+	for _, index := range slices.Sorted(maps.Keys(q.links)) {
+		l := q.links[index]
+		in := l.instances[key]
+		if in == nil {
+			continue
+		}
+		srv := in.srv.current()
+		if srv == nil {
+			continue // not resolved, or withdrawn
+		}
+		service := q.services[in.service]
+		if s.ID == "" {
+			s.Name = labelText(in.name)
+			s.ID = mfpgate.NewSightingID(mfpgate.SourceDNSSD, s.Name+"."+service.plain)
+		}
+		path := ""
+		txt := in.txt.current()
+		if txt != nil {
+			values := textValues(txt.data)
+			path = pathOf(service.protocol, values)
+			s.Identity = merge(s.Identity, identityOf(values))
+			s.Location = cmp.Or(s.Location, plainText(values["note"]))
+		}
+		before := len(s.Endpoints)
+		if in.host != nil && srv.port != 0 { // port 0 reserves the name (Bonjour Printing 1.2.1 §4.2, "flagship")
+			s.Endpoints = in.host.endpoints(s.Endpoints, mfpgate.Endpoint{Protocol: service.protocol, Path: path,
+				Host: hostText(in.host.name)}, srv.port)
+		}
+		complete = complete || in.given(len(s.Endpoints) > before, srv.port)
+	}
+	slices.SortFunc(s.Endpoints, func(a, b mfpgate.Endpoint) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Path, b.Path))
+	})
+	s.Endpoints = slices.Compact(s.Endpoints)
+	if len(s.Endpoints) > maxEndpoints {
+		s.Endpoints = s.Endpoints[:maxEndpoints]
+	}
+	return s, complete
+}
+
+// given says whether the instance has all it will have. It has an SRV record.
+func (in *instance) given(located bool, port uint16) bool {
+	told := len(in.txt.records) > 0 || in.txt.tried >= patience || in.txt.absent > 0
+	found := located || port == 0 || in.host == nil || in.host.a.tried >= patience && in.host.aaaa.tried >= patience
+	return told && found
+}
+
+// unanswered looks again at the instances that a set's records would complete.
+func (l *link) unanswered(s *set) {
+	if s.at != nil {
+		l.touch(s.at)
+		return
+	}
+	l.q.changed[s.in.key] = struct{}{}
+}
+
+// endpoints adds one endpoint for each address.
+func (h *host) endpoints(to []mfpgate.Endpoint, e mfpgate.Endpoint, port uint16) []mfpgate.Endpoint {
+	for _, s := range []*set{&h.a, &h.aaaa} {
+		for i := range s.records {
+			a, ok := netip.AddrFromSlice([]byte(s.records[i].data))
+			if !ok {
+				continue
+			}
+			if a.Is6() && a.IsLinkLocalUnicast() {
+				a = a.WithZone(s.link.ifi.Name)
+			}
+			e.Address = netip.AddrPortFrom(a, port)
+			to = append(to, e)
+		}
+	}
+	return to
+}
+
+// usable says whether an address can be another device's. A daemon that shares a USB printer announces loopback.
+func usable(a netip.Addr) bool {
+	return !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() && !a.Is4In6()
+}
+
+func hostText(name string) string { return strings.TrimSuffix(plainText(unescape(name)), ".") }
+
+// pathOf is the resource of a service: rp of printing (Bonjour Printing 1.2.1 §9.2.3), rs of scanning.
+func pathOf(p mfpgate.Protocol, values map[string]string) string {
+	path := ""
+	switch p {
+	case mfpgate.ProtocolIPP, mfpgate.ProtocolIPPS, mfpgate.ProtocolLPD:
+		path = values["rp"]
+	case mfpgate.ProtocolESCL, mfpgate.ProtocolESCLS:
+		path = values["rs"]
+	}
+	return strings.TrimLeft(plainText(path), "/")
+}
+
+func identityOf(values map[string]string) mfpgate.Identity {
+	id := mfpgate.Identity{UUID: uuidOf(values["uuid"]), Make: plainText(values["usb_mfg"]), Model: plainText(values["usb_mdl"])}
+	if id.Make != "" && id.Model != "" {
+		return id
+	}
+	product := strings.TrimSuffix(strings.TrimPrefix(plainText(values["product"]), "("), ")")
+	name := cmp.Or(plainText(values["ty"]), product)
+	maker, model := splitModel(name, id.Make)
+	id.Make, id.Model = cmp.Or(id.Make, maker), cmp.Or(id.Model, model)
+	return id
+}
+
+// splitModel takes the maker from the start of a product's name: the one given, else the first word, or two where makers
+// have two.
+func splitModel(name, maker string) (string, string) {
+	if maker == "" {
+		words := strings.Fields(name)
+		if len(words) < 2 {
+			return "", name
+		}
+		maker = words[0]
+		for _, two := range []string{"Konica Minolta", "Fuji Xerox", "Oki Data", "Seiko Epson", "Toshiba Tec"} {
+			if strings.EqualFold(words[0]+" "+words[1], two) && len(words) > 2 {
+				maker = words[0] + " " + words[1]
+			}
+		}
+	}
+	if len(name) > len(maker) && strings.EqualFold(name[:len(maker)], maker) && name[len(maker)] == ' ' {
+		return maker, strings.TrimSpace(name[len(maker):])
+	}
+	return maker, name
+}
+
+// uuidOf is a UUID without its prefix, in lower case. What is none, or is the same in many devices, is nothing: it would make
+// one device of two.
+func uuidOf(value string) string {
+	value = strings.ToLower(plainText(value))
+	value = strings.TrimPrefix(value, "urn:uuid:")
+	if len(value) < 32 || len(value) > 36 || strings.Trim(value, "0-") == "" || strings.Trim(value, "f-") == "" {
+		return ""
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef-", r) }) {
+		return ""
+	}
+	return value
+}
+
+func merge(a, b mfpgate.Identity) mfpgate.Identity {
+	a.UUID, a.Make, a.Model = cmp.Or(a.UUID, b.UUID), cmp.Or(a.Make, b.Make), cmp.Or(a.Model, b.Model)
+	return a
+}
+
+// hash is of all that a sighting says, but for its time.
+func (q *Querier) hash(s mfpgate.Sighting) uint64 {
+	var h maphash.Hash
+	h.SetSeed(q.seed)
+	text := func(s string) {
+		_, _ = h.WriteString(s)
+		_ = h.WriteByte(0)
+	}
+	for _, t := range []string{s.Identity.UUID, s.Identity.Make, s.Identity.Model, s.Name, s.Location} {
+		text(t)
+	}
+	for _, e := range s.Endpoints {
+		text(string(e.Protocol))
+		a := e.Address.Addr().As16()
+		_, _ = h.Write(binary.BigEndian.AppendUint16(a[:], e.Address.Port()))
+		text(e.Address.Addr().Zone())
+		text(e.Host)
+		text(e.Path)
+	}
+	return h.Sum64()
+}
