@@ -26,8 +26,10 @@ func (o origin) legacy(port uint16) bool { return o.peer.Port() != port }
 
 // query takes one message. Foreign bytes come in here.
 func (r *responder) query(packet []byte, from origin) {
+	if len(packet) < 12 || packet[2]&0x80 != 0 {
+		return // most of what arrives is responses, our own too
+	}
 	var m dns.Msg
-	// A message whose end is malformed has still its questions; those that are not queries are others' business.
 	if err := m.Unpack(packet); err != nil || m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) > maxQuestions {
 		return
 	}
@@ -283,45 +285,41 @@ func (r *responder) send(packets []*dns.Msg, one func(*dns.Msg)) {
 	}
 }
 
-// pack distributes units over messages of at most limit bytes; a unit that is larger alone is sent alone, without extras if
-// they do not fit.
+// pack distributes units over messages of at most limit bytes. Extras that do not fit a message with their answers are
+// left out, and the answers of a unit that is too large (an announcement) part.
 func pack(units []unit, limit int) (packets []*dns.Msg) {
-	const header = 12
 	var m *dns.Msg
-	room := 0
+	put := func(u unit) bool {
+		answers, extras := len(m.Answer), len(m.Extra)
+		m.Answer, m.Extra = append(m.Answer, u.answers...), append(m.Extra, u.extras...)
+		if m.Len() <= limit {
+			return true
+		}
+		m.Answer, m.Extra = m.Answer[:answers], m.Extra[:extras]
+		return false
+	}
 	flush := func() {
 		m = &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true}
 		packets = append(packets, m)
-		room = limit - header
 	}
-	for _, u := range units {
-		answers, extras := length(u.answers), length(u.extras)
-		if answers+extras > limit-header {
-			u.extras, extras = nil, 0
+	place := func(u unit) bool {
+		if m != nil && put(u) {
+			return true
 		}
-		if answers > limit-header && len(u.answers) > 1 { // an announcement: its records may part
-			for _, rr := range u.answers {
-				if m == nil || dns.Len(rr) > room {
-					flush()
-				}
-				m.Answer = append(m.Answer, rr)
-				room -= dns.Len(rr)
-			}
-			continue
-		}
-		if m == nil || answers+extras > room {
+		if m == nil || len(m.Answer) > 0 {
 			flush()
 		}
-		m.Answer, m.Extra = append(m.Answer, u.answers...), append(m.Extra, u.extras...)
-		room -= answers + extras
+		return put(u)
+	}
+	for _, u := range units {
+		if place(u) || len(u.extras) > 0 && place(unit{answers: u.answers}) {
+			continue
+		}
+		for _, rr := range u.answers {
+			if !place(unit{answers: []dns.RR{rr}}) {
+				m.Answer = append(m.Answer, rr) // a record is sent, however large (RFC 6762 §17)
+			}
+		}
 	}
 	return packets
-}
-
-// length bounds what records take, without compression.
-func length(all []dns.RR) (n int) {
-	for _, rr := range all {
-		n += dns.Len(rr)
-	}
-	return n
 }

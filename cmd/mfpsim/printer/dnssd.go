@@ -61,6 +61,7 @@ type responder struct {
 	printers map[*Printer][]string // its keys in byName
 	byName   map[string]*Printer   // instances and hosts, in canonical form
 	pending  map[netip.AddrPort]*pending
+	queue    []*Printer // to announce; drain runs while it is not empty
 }
 
 // pending is a query whose known answers come in several messages (RFC 6762 §7.2).
@@ -138,13 +139,37 @@ func (r *responder) remove(p *Printer) {
 
 // announce sends a printer's records now and a second later (RFC 6762 §8.3).
 func (r *responder) announce(p *Printer) {
-	send := func() {
+	r.enqueue(p)
+	r.site.agenda.in(time.Second, func() { r.enqueue(p) })
+}
+
+// enqueue sends a printer's records at the pace of all that is sent.
+func (r *responder) enqueue(p *Printer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = append(r.queue, p)
+	if len(r.queue) == 1 {
+		r.site.agenda.in(0, r.drain)
+	}
+}
+
+func (r *responder) drain() {
+	r.mu.Lock()
+	n := min(burst, len(r.queue))
+	now := slices.Clone(r.queue[:n])
+	r.mu.Unlock()
+	for _, p := range now {
 		if v := p.view(); v.power == on {
 			r.multicast([]unit{v.all()}, 0)
 		}
 	}
-	r.site.agenda.in(0, send)
-	r.site.agenda.in(time.Second, send)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queue = r.queue[n:]; len(r.queue) > 0 {
+		r.site.agenda.in(rest, r.drain)
+	} else {
+		r.queue = nil
+	}
 }
 
 // goodbye withdraws the instances that a printer had; what else is known of them means nothing without (RFC 6762 §10.1).

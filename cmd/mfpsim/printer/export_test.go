@@ -26,6 +26,13 @@ func AnswerDNS(s *Site, packet []byte) []*dns.Msg {
 	return nil
 }
 
+// Idle says that nothing is on the agenda.
+func Idle(s *Site) bool {
+	s.agenda.mu.Lock()
+	defer s.agenda.mu.Unlock()
+	return len(s.agenda.items) == 0
+}
+
 // Escape and Label make DNS names.
 var (
 	Escape = escape

@@ -47,6 +47,7 @@ func openMDNS(port uint16, interfaces []net.Interface, v6 bool) (s *mdnsSocket, 
 		return nil, err
 	}
 	conn := packets.(*net.UDPConn)
+	_ = conn.SetReadBuffer(1 << 20) // as much of it as the kernel allows: known answers of thousands come at once
 	s = &mdnsSocket{conn: conn, group: &net.UDPAddr{IP: group, Port: int(port)}}
 	for _, i := range interfaces {
 		s.on = append(s.on, i.Index)

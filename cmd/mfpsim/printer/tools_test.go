@@ -53,13 +53,13 @@ func TestSNMPWalkWalksAll(t *testing.T) {
 	// Time passes between the walks.
 	without := func(text string) (kept []string) {
 		for line := range strings.Lines(text) {
-			if !strings.Contains(line, "Timeticks") && !strings.Contains(line, "No more variables") {
+			if !strings.Contains(line, "Timeticks") && !strings.Contains(line, "No more variables") && line != "End of MIB\n" {
 				kept = append(kept, line)
 			}
 		}
 		return kept
 	}
-	if got, want := strings.Join(without(walks["1"]), ""), strings.Join(without(walks["2c"]), ""); got != want || len(without(walks["1"])) < 100 {
+	if got, want := strings.Join(without(walks["1"]), ""), strings.Join(without(walks["2c"]), ""); got != want || len(without(walks["1"])) < 90 {
 		t.Errorf("v1 walk:\n%s\nv2c walk:\n%s", got, want)
 	}
 	for _, want := range []string{
