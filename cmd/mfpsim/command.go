@@ -90,16 +90,31 @@ func fleetCommand(started *bool) *cobra.Command {
 // run is the life of all devices.
 func (s *surroundings) run(ctx context.Context, stdout io.Writer, all []mfp.Options) error {
 	notify := mfp.Printer(stdout, s.json)
-	g, ctx := errgroup.WithContext(ctx)
+	network, err := s.network(len(all))
+	if err != nil {
+		return err
+	}
+	var devices []*mfp.Device
 	for _, o := range all {
 		if err := s.complete(&o); err != nil {
 			return err
 		}
-		o.Notify = notify
+		listening, err := network.join(&o, notify)
+		if err != nil {
+			return err
+		}
 		d, err := mfp.New(o)
 		if err != nil {
 			return err
 		}
+		if err := listening(d.Firmware()); err != nil {
+			return err
+		}
+		devices = append(devices, d)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return network.run(ctx) })
+	for _, d := range devices {
 		g.Go(func() error { return d.Run(ctx) })
 	}
 	return g.Wait()

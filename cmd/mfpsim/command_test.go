@@ -68,6 +68,8 @@ func TestExitCodes(t *testing.T) {
 		{"an id that is none", "run --id a.b --cloud https://127.0.0.1:1 --factory-key KEY", 1, "must be 1 to 64 letters"},
 		{"a source address that is none", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --bind x", 1, "bind"},
 		{"too large a fleet", "fleet --count 10001 --cloud https://127.0.0.1:1 --factory-key KEY", 1, "1 to 10000"},
+		{"a printer without an address", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --print", 1, "needs --bind"},
+		{"activity of no printer", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --activity 5", 1, "need --print"},
 		{"trust in a file without certificates", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --ca KEY", 1, "no certificate"},
 	} {
 		var out bytes.Buffer

@@ -24,6 +24,7 @@ type surroundings struct {
 	model, firmware                                string
 	poll                                           time.Duration
 	json                                           bool
+	printing                                       *printing
 }
 
 func surroundingsFlags(c *cobra.Command) *surroundings {
@@ -40,6 +41,7 @@ func surroundingsFlags(c *cobra.Command) *surroundings {
 	f.StringVar(&s.firmware, "firmware", "1.0", "version that a new device runs")
 	f.DurationVar(&s.poll, "poll", 5*time.Second, "between check-ins; 0: what the cloud says")
 	f.BoolVar(&s.json, "json", false, "one JSON object per event")
+	s.printing = printingFlags(c)
 	must(c.MarkFlagRequired("cloud"))
 	c.MarkFlagsOneRequired("factory-key", "token-file")
 	c.MarkFlagsMutuallyExclusive("factory-key", "token-file")

@@ -26,6 +26,13 @@ const (
 	model    = "SIM-100"
 )
 
+// The devices answer as printers, each at its own address. The real ports would need root.
+const (
+	ippPort     = 16310
+	snmpPort    = 10161
+	jobsPerHour = 60
+)
+
 // region is one country's cloud, and how many of the devices are its own.
 type region struct {
 	name, listen, firstDevice string
@@ -92,6 +99,7 @@ func run(ctx context.Context, out io.Writer) error {
 	s.say.line("portal   https://%s  (user admin, password %s; the certificate is the gateway's own)", portal, password)
 	s.say.line("metrics  http://%s/metrics", metrics)
 	s.say.line("status   bin/mfpgate status --socket %s", filepath.Join(stateDir, "gateway", "control.sock"))
+	s.say.line("printers ipp://127.0.1.1:%d/ipp/print to 127.0.1.8, SNMP on port %d, community public", ippPort, snmpPort)
 	s.say.line("eight MFPs share a capacity of five; Ctrl-C ends everything")
 	for _, r := range regions {
 		if err := os.MkdirAll(s.dir("devices-"+r.name), 0o700); err != nil {
@@ -99,7 +107,8 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 		err := s.start("devices "+r.name, s.say.devices(), "mfpsim", "fleet", "--cloud", "https://"+r.listen, "--ca", filepath.Join(s.dir(r.name), "cert.pem"),
 			"--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--count", fmt.Sprint(r.devices), "--first", r.firstDevice,
-			"--proxy", "http://"+relay, "--model", model, "--state", s.dir("devices-"+r.name), "--poll", "5s", "--prefix", r.name+"-mfp-")
+			"--proxy", "http://"+relay, "--model", model, "--state", s.dir("devices-"+r.name), "--poll", "5s", "--prefix", r.name+"-mfp-",
+			"--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour))
 		if err != nil {
 			return err
 		}

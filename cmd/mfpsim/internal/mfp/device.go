@@ -45,6 +45,8 @@ type Device struct {
 	http  *http.Client
 	nudge chan struct{} // the push channel's word that there is work
 
+	booted string // the firmware at the start
+
 	// The rest belongs to the goroutine of work.
 	state    state
 	interval time.Duration
@@ -58,13 +60,16 @@ func New(o Options) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state of %s: %w", o.Name, err)
 	}
-	d := &Device{o: o, state: s, interval: cmp.Or(o.Poll, time.Second), nudge: make(chan struct{}, 1)}
+	d := &Device{o: o, booted: s.Firmware, state: s, interval: cmp.Or(o.Poll, time.Second), nudge: make(chan struct{}, 1)}
 	d.http = &http.Client{
 		Transport:     d.transport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return d, nil
 }
+
+// Firmware is what it runs when it starts. Later changes are told as Installed.
+func (d *Device) Firmware() string { return d.booted }
 
 // Run is the device's life until ctx ends. It returns nil then.
 func (d *Device) Run(ctx context.Context) error {

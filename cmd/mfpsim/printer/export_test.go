@@ -1,0 +1,48 @@
+package printer
+
+import (
+	"net/netip"
+
+	"github.com/gosnmp/gosnmp"
+	"github.com/miekg/dns"
+)
+
+// AnswerSNMP is the agent without its socket.
+func AnswerSNMP(s *Site, p *Printer, packet []byte) []byte {
+	return s.answerSNMP(&gosnmp.GoSNMP{}, p.view(), packet)
+}
+
+// AnswerDNS is the responder without its sockets and delays.
+func AnswerDNS(s *Site, packet []byte) []*dns.Msg {
+	var m dns.Msg
+	if m.Unpack(packet) != nil || len(m.Question) > maxQuestions {
+		return nil
+	}
+	r := s.mdns
+	if p := r.gather(&m, netip.AddrPort{}); p != nil {
+		units, _ := r.answers(p.questions, p.known)
+		return pack(units, r.o.PacketSize)
+	}
+	return nil
+}
+
+// Idle says that nothing is on the agenda.
+func Idle(s *Site) bool {
+	s.agenda.mu.Lock()
+	defer s.agenda.mu.Unlock()
+	return len(s.agenda.items) == 0
+}
+
+// Escape and Label make DNS names.
+var (
+	Escape = escape
+	Label  = label
+)
+
+// Conditions has every reason that the tests walk through.
+func Conditions() (all []string) {
+	for keyword := range conditions {
+		all = append(all, keyword)
+	}
+	return all
+}
