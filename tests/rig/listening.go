@@ -28,7 +28,7 @@ func listening(t testing.TB, pid int) (addresses []string) {
 			sockets[strings.Trim(to, "socket:[]")] = true
 		}
 	}
-	table, err := os.ReadFile("/proc/net/tcp")
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", pid)) // of its own network, where that is another one
 	if err != nil {
 		t.Fatal(err)
 	}

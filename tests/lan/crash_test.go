@@ -1,0 +1,54 @@
+package lan_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/mfpgate/mfpgate/tests/need"
+)
+
+// killed in the environment makes the test's binary the one that dies.
+const killed = "LAN_TEST_KILLED"
+
+// TestDies is what TestNothingIsLeftOfADeadTest kills.
+func TestDies(t *testing.T) {
+	if os.Getenv(killed) == "" {
+		t.Skip("it is TestNothingIsLeftOfADeadTest's child")
+	}
+	fmt.Println("hosts:", strings.Join(busy(t), " "))
+	<-t.Context().Done() // the parent kills it
+}
+
+func TestNothingIsLeftOfADeadTest(t *testing.T) {
+	t.Parallel() // it waits for the network most of the time
+	need.Root(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDies$", "-test.timeout=60s")
+	cmd.Env = append(os.Environ(), killed+"=1", "TMPDIR="+t.TempDir()) // what it leaves in files goes with this test
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var hosts []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if list, ok := strings.CutPrefix(lines.Text(), "hosts: "); ok {
+			hosts = strings.Fields(list)
+			break
+		}
+		t.Log(lines.Text())
+	}
+	if len(hosts) != 3 {
+		t.Errorf("the child has made %q", hosts)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	gone(t, hosts)
+}
