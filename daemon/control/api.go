@@ -42,9 +42,7 @@ func Handler(g Gateway, version string) http.Handler {
 	get(api, "status", "The gateway in one look", func(ctx context.Context, _ *struct{}) (*struct{ Body Status }, error) {
 		return &struct{ Body Status }{g.Status(ctx)}, nil
 	})
-	get(api, "devices", "Every device that the gateway knows", func(ctx context.Context, _ *struct{}) (*list[mfpgate.Device], error) {
-		return listOf(g.Devices(ctx)), nil
-	})
+	devices(api, g)
 	get(api, "slots", "Devices that are served or wait", func(ctx context.Context, _ *struct{}) (*list[Slot], error) {
 		return listOf(g.Slots(ctx)), nil
 	})

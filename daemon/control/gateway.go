@@ -15,6 +15,20 @@ type Gateway interface {
 	Tunnels(context.Context) []Tunnel
 	Refusals(context.Context) []Refusal
 	History(context.Context) []Sample
+	// Readings are the devices' last readings, merged by part; a device that was never read has none.
+	Readings(context.Context) map[mfpgate.DeviceID]mfpgate.Reading
+	// Device is everything about one device, or ErrNoDevice. The portal asks it for every row that it shows.
+	Device(ctx context.Context, id mfpgate.DeviceID) (DeviceDetail, error)
+	// PinDevices says that others are keep too; it is durable when the call returns. ErrNoDevice, ErrDevice.
+	PinDevices(ctx context.Context, keep mfpgate.DeviceID, others []mfpgate.DeviceID) error
+	// SplitDevice says that a sighting of id is another device's, and returns that one. ErrNoDevice, ErrDevice.
+	SplitDevice(ctx context.Context, id mfpgate.DeviceID, sighting mfpgate.SightingID) (mfpgate.DeviceID, error)
+	// RenameDevice gives a device a name, or with "" its own name back. ErrNoDevice, ErrDevice.
+	RenameDevice(ctx context.Context, id mfpgate.DeviceID, name string) error
+	// ForgetDevice forgets a device until it is seen again. ErrNoDevice; ErrDevice for one that the configuration names.
+	ForgetDevice(ctx context.Context, id mfpgate.DeviceID) error
+	// ScanDevices has every source asked now, and answers at once with what is under way.
+	ScanDevices(ctx context.Context) (Scan, error)
 	// AddUser makes a portal account or gives it a new password; it is durable when the call returns. ErrUser says
 	// that the name or the password cannot be taken.
 	AddUser(ctx context.Context, name string, password mfpgate.Secret) error

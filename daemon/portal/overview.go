@@ -17,7 +17,7 @@ import (
 
 // What the page shows of long lists; the API has them whole.
 const (
-	maxDevices  = 500
+	maxDevices  = 50
 	maxTunnels  = 200
 	maxQueue    = 200
 	maxRefusals = 50
@@ -25,11 +25,10 @@ const (
 
 // overviewPage is what overview.html shows; live.html is its part that follows the gateway.
 type overviewPage struct {
-	User     string
+	frame
 	Paused   bool
 	Status   control.Status
 	State    look
-	AsOf     moment
 	Started  moment
 	LoadedAt moment
 	Wrong    []problem
@@ -42,6 +41,8 @@ type overviewPage struct {
 	Chart    chart
 	Queue    []queueRow
 	Devices  []deviceRow
+	Known    string // how many devices there are
+	States   []stateCount
 	Open     []tunnelRow
 	Refused  []refusalRow
 	More     struct{ Queue, Devices, Open int } // how many are not shown
@@ -60,10 +61,17 @@ type queueRow struct {
 }
 
 type deviceRow struct {
-	Name, Kind, Address string
-	State               look
-	Now                 string
-	Since               moment
+	Href, Name, Kind, Address string
+	State                     look
+	Now                       string
+	Since                     moment
+}
+
+// stateCount leads to the devices in one state.
+type stateCount struct {
+	State look
+	Count string
+	Href  string
 }
 
 type tunnelRow struct {
@@ -78,7 +86,7 @@ type refusalRow struct {
 
 func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 	page := p.look(r.Context())
-	page.User, page.Paused = p.user(r), r.URL.Query().Get("live") == "off"
+	page.User, page.Here, page.Paused = p.user(r), "overview", r.URL.Query().Get("live") == "off"
 	p.render(w, http.StatusOK, "overview.html", page)
 }
 
@@ -89,13 +97,11 @@ func (p *Portal) live(w http.ResponseWriter, r *http.Request) {
 // look asks the gateway once for everything.
 func (p *Portal) look(ctx context.Context) overviewPage {
 	status, now := p.Gateway.Status(ctx), p.Clock.Now()
-	zone, err := time.LoadLocation(status.Site.TimeZone)
-	if err != nil {
-		zone = time.UTC
-	}
-	v := overviewPage{Status: status, State: stateOf(status), AsOf: at(now, now, zone), Started: at(status.StartedAt, now, zone),
+	zone := zoneOf(status.Site)
+	v := overviewPage{Status: status, State: stateOf(status), Started: at(status.StartedAt, now, zone),
 		LoadedAt: at(status.Config.LoadedAt, now, zone), Chart: newChart(p.Gateway.History(ctx), now, zone),
 		Tunnels: count(status.Relay.Tunnels), Limit: count(status.Relay.ConnectionsLimit)}
+	v.AsOf = at(now, now, zone)
 	v.Serving, v.Waiting = servingWords(status.Relay)
 	if status.Relay.Capacity > 0 {
 		v.UsedFrom = min(100*float64(status.Relay.Served)/float64(status.Relay.Capacity), 100)
@@ -112,11 +118,13 @@ func (p *Portal) look(ctx context.Context) overviewPage {
 	}
 	load := p.Gateway.Slots(ctx)
 	v.Queue = queueRows(load, now)
-	v.Devices = deviceRows(p.Gateway.Devices(ctx), load, now, zone)
+	devices := p.Gateway.Devices(ctx)
+	v.Known, v.States = count(len(devices)), statesOf(devices)
+	v.Devices = deviceRows(worthALook(devices, load), load, now, zone)
 	v.Open = tunnelRows(p.Gateway.Tunnels(ctx))
 	v.Refused = refusalRows(p.Gateway.Refusals(ctx), now, zone)
 	v.Queue, v.More.Queue = cut(v.Queue, maxQueue)
-	v.Devices, v.More.Devices = cut(v.Devices, maxDevices)
+	v.More.Devices = len(devices) - len(v.Devices)
 	v.Open, v.More.Open = cut(v.Open, maxTunnels)
 	v.Refused, _ = cut(v.Refused, maxRefusals)
 	return v
@@ -167,6 +175,42 @@ func queueRows(load []control.Slot, now time.Time) []queueRow {
 	return rows
 }
 
+// worthALook are all devices of a small site and, of a large one, those that the overview is about: at the relay now, then
+// what needs somebody. The others are on the devices' own page, which can search; this one is sent every few seconds.
+func worthALook(devices []mfpgate.Device, load []control.Slot) []mfpgate.Device {
+	if len(devices) <= maxDevices {
+		return devices
+	}
+	here := map[mfpgate.DeviceID]bool{}
+	for _, s := range load {
+		here[s.Device] = true
+	}
+	rank := func(d mfpgate.Device) int {
+		if here[d.ID] {
+			return -2
+		}
+		return urgency(d)
+	}
+	slices.SortStableFunc(devices, func(a, b mfpgate.Device) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), compareText(deviceName(a), deviceName(b)))
+	})
+	return devices[:maxDevices]
+}
+
+func statesOf(devices []mfpgate.Device) []stateCount {
+	n := map[mfpgate.DeviceState]int{}
+	for _, d := range devices {
+		n[d.State]++
+	}
+	var list []stateCount
+	for _, s := range deviceStates {
+		if n[s] > 0 {
+			list = append(list, stateCount{lookOf(mfpgate.Device{State: s}), count(n[s]), query{State: string(s), Sort: "name", Page: 1}.address("/devices")})
+		}
+	}
+	return list
+}
+
 func deviceRows(devices []mfpgate.Device, load []control.Slot, now time.Time, zone *time.Location) []deviceRow {
 	slot := map[mfpgate.DeviceID]control.Slot{}
 	for _, s := range load {
@@ -174,10 +218,7 @@ func deviceRows(devices []mfpgate.Device, load []control.Slot, now time.Time, zo
 	}
 	rows := make([]deviceRow, 0, len(devices))
 	for _, d := range devices {
-		row := deviceRow{Name: d.Name, Kind: strings.TrimSpace(d.Make + " " + d.Model), Address: d.Address, State: lookOf(d), Since: at(d.Since, now, zone)}
-		if row.Name == "" {
-			row.Name = cmp.Or(d.Address, string(d.ID))
-		}
+		row := deviceRow{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Address: d.Address, State: lookOf(d), Since: at(d.Since, now, zone)}
 		if s, ok := slot[d.ID]; ok {
 			row.Now = slotWords(s)
 		}

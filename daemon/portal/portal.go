@@ -98,6 +98,14 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.S
 func (p *Portal) routes() http.Handler {
 	inside := http.NewServeMux()
 	inside.HandleFunc("GET /{$}", p.active(p.overview, p.toLogin))
+	inside.HandleFunc("GET /devices", p.active(p.devices, p.toLogin))
+	inside.HandleFunc("GET /devices.csv", p.active(p.devicesCSV, p.toLogin))
+	inside.HandleFunc("POST /devices/scan", p.active(p.scan, p.toLogin))
+	inside.HandleFunc("GET /devices/{id}", p.active(p.device, p.toLogin))
+	inside.HandleFunc("POST /devices/{id}/name", p.change("rename", p.rename))
+	inside.HandleFunc("POST /devices/{id}/pin", p.change("pin", p.pin))
+	inside.HandleFunc("POST /devices/{id}/split", p.change("split", p.split))
+	inside.HandleFunc("POST /devices/{id}/forget", p.change("forget", p.forget))
 	inside.HandleFunc("GET /live", p.passive(p.live, p.liveRefused))
 	inside.HandleFunc("GET /login", p.loginForm)
 	inside.HandleFunc("POST /login", p.login)
@@ -152,6 +160,10 @@ func (p *Portal) passive(serve, refuse http.HandlerFunc) http.HandlerFunc {
 func (p *Portal) user(r *http.Request) string { return p.manager.GetString(r.Context(), userKey) }
 
 func (p *Portal) toLogin(w http.ResponseWriter, r *http.Request) {
+	if isPart(r) { // a redirect would put the login into the page
+		p.liveRefused(w, r)
+		return
+	}
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 

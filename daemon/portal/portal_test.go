@@ -123,17 +123,26 @@ func TestPagesAreAsReviewed(t *testing.T) {
 	golden(t, "overview-busy.html", text(t, busy.ask(http.MethodGet, "/", "")))
 	golden(t, "overview-idle.html", text(t, idle.ask(http.MethodGet, "/?live=off", "")))
 	golden(t, "live-idle.html", text(t, idle.ask(http.MethodGet, "/live", "")))
+	fleet := newDoor(t, portaltest.Fleet(12))
+	fleet.enter()
+	golden(t, "devices.html", text(t, fleet.ask(http.MethodGet, "/devices", "")))
+	golden(t, "devices-list.html", text(t, fleet.ask(http.MethodGet, "/devices?q=copier&sort=state&down=1", "", "HX-Request", "true")))
+	golden(t, "device.html", text(t, fleet.ask(http.MethodGet, "/devices/dev_1", "")))
+	golden(t, "device-hostile.html", text(t, fleet.ask(http.MethodGet, "/devices/dev_3", "")))
+	golden(t, "devices-none.html", text(t, idle.ask(http.MethodGet, "/devices", "")))
 	golden(t, "message.html", text(t, idle.ask(http.MethodGet, "/nowhere", "")))
 }
 
 func TestNamesFromOutsideAreText(t *testing.T) {
-	d := newDoor(t, portaltest.Busy())
+	d := newDoor(t, portaltest.Fleet(8))
 	g := d.gateway
 	g.StatusIs.Site.Name, g.StatusIs.Site.Location, g.StatusIs.Config.File = portaltest.Hostile, portaltest.Hostile, portaltest.Hostile
 	g.StatusIs.Off, g.StatusIs.Relay.Listen = []string{portaltest.Hostile}, []string{portaltest.Hostile}
 	g.Users[portaltest.Hostile] = "correct horse battery"
 	pages := []*http.Response{d.login(portaltest.Hostile, "wrong"), d.login(portaltest.Hostile, "correct horse battery"), d.ask(http.MethodGet, "/", "")}
 	pages = append(pages, d.ask(http.MethodGet, "/live", ""), d.ask(http.MethodGet, "/"+url.PathEscape(portaltest.Hostile), ""))
+	pages = append(pages, d.ask(http.MethodGet, "/devices?q="+url.QueryEscape(portaltest.Hostile), ""), d.ask(http.MethodGet, "/devices", ""))
+	pages = append(pages, d.ask(http.MethodGet, "/devices/dev_3?other="+url.QueryEscape(portaltest.Hostile), ""))
 	for _, resp := range pages {
 		page := text(t, resp)
 		if strings.Contains(page, "<script>") || strings.Contains(page, `"broken"`) {
@@ -143,7 +152,7 @@ func TestNamesFromOutsideAreText(t *testing.T) {
 }
 
 func TestEveryAnswerIsGuarded(t *testing.T) {
-	d := newDoor(t, portaltest.Idle())
+	d, fleet := newDoor(t, portaltest.Idle()), portaltest.Fleet(12)
 	want := map[string]string{
 		"Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
 		"X-Content-Type-Options":  "nosniff",
@@ -165,13 +174,16 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	}
 	check(d.ask(http.MethodGet, "/assets/portal.css", ""), "an asset", "public, max-age=31536000, immutable")
 	d.enter()
-	for _, path := range []string{"/", "/live", "/api/v1/status"} {
+	for _, path := range []string{"/", "/live", "/api/v1/status", "/devices", "/devices.csv"} {
 		check(d.ask(http.MethodGet, path, ""), path, "no-store")
 	}
-	page := text(t, d.ask(http.MethodGet, "/", ""))
-	for _, inline := range []string{"<style", " style=", " onclick", "<script>", "javascript:"} {
-		if strings.Contains(page, inline) {
-			t.Errorf("the overview has %s, which its own policy forbids", inline)
+	d.gateway.DevicesAre, d.gateway.DetailsAre, d.gateway.ReadingsAre = fleet.DevicesAre, fleet.DetailsAre, fleet.ReadingsAre
+	for _, path := range []string{"/", "/devices", "/devices/dev_1"} {
+		page := text(t, d.ask(http.MethodGet, path, ""))
+		for _, inline := range []string{"<style", " style=", " onclick", "<script>", "javascript:"} {
+			if strings.Contains(page, inline) {
+				t.Errorf("%s has %s, which its own policy forbids", path, inline)
+			}
 		}
 	}
 }
@@ -184,6 +196,11 @@ func TestNothingWithoutALogin(t *testing.T) {
 	}{
 		{"the overview sends to the login", "GET", "/", 303, "Location", "/login"},
 		{"the refresh sends the page to the login", "GET", "/live", 401, "Hx-Redirect", "/login"},
+		{"the devices send to the login", "GET", "/devices", 303, "Location", "/login"},
+		{"a device sends to the login", "GET", "/devices/dev_1", 303, "Location", "/login"},
+		{"the export sends to the login", "GET", "/devices.csv", 303, "Location", "/login"},
+		{"nobody renames a device", "POST", "/devices/dev_1/name", 303, "Location", "/login"},
+		{"nobody starts a scan", "POST", "/devices/scan", 303, "Location", "/login"},
 		{"the API answers a problem", "GET", "/api/v1/devices", 401, "Content-Type", "application/problem+json"},
 		{"the API changes nothing", "PUT", "/api/v1/users/eve", 401, "Content-Type", "application/problem+json"},
 		{"only what is meant to be served is", "GET", "/assets/htmx.LICENSE", 404, "Content-Type", "text/html; charset=utf-8"},

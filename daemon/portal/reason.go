@@ -2,7 +2,7 @@ package portal
 
 import (
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/proxy"
 	"github.com/mfpgate/mfpgate/proxy/destination"
 	"github.com/mfpgate/mfpgate/proxy/slots"
@@ -81,21 +81,18 @@ func whyRefused(r mfpgate.Reason) string {
 type look struct{ Sign, Word, Class, Hint string }
 
 func lookOf(d mfpgate.Device) look {
+	why := control.DeviceReason(d.Reason)
 	switch d.State {
 	case mfpgate.DeviceOnline:
-		return look{"●", "Online", "good", ""}
+		return look{"●", "Online", "good", why}
 	case mfpgate.DeviceOffline:
-		l := look{"○", "Offline", "bad", string(d.Reason)}
-		if d.Reason == discovery.Silent {
-			l.Hint = "not heard of lately"
-		}
-		return l
+		return look{"○", "Offline", "bad", why}
 	case mfpgate.DeviceKnown:
-		return look{"◌", "Not seen yet", "quiet", "only the configuration names it"}
+		return look{"◌", "Not seen yet", "quiet", why}
 	case mfpgate.DeviceUnknown:
-		return look{"?", "Unknown", "warn", "no configuration names it"}
+		return look{"?", "Unknown", "warn", why}
 	}
-	return look{"·", string(d.State), "quiet", string(d.Reason)}
+	return look{"·", string(d.State), "quiet", why}
 }
 
 // titles name the degradations of package daemon, which imports this one; one that is not in this table shows its reason.

@@ -33,6 +33,7 @@ const (
 	StoreNoise       = "store.remarked"
 	PortalLoggedIn   = "portal.logged-in"
 	PortalRefused    = "portal.refused"
+	PortalChanged    = "portal.changed"   // a user changed a device
 	PortalCertified  = "portal.certified" // an own certificate was made, or could not be
 	ControlRefused   = "control.refused"
 	CloudServed      = "cloud.served"

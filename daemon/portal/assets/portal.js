@@ -1,4 +1,4 @@
-// Says when the page no longer follows the gateway, and keeps an error's page out of the overview.
+// Says when the page no longer follows the gateway, and keeps an error's page out of this one.
 (() => {
   "use strict";
   const stale = document.getElementById("stale");
@@ -16,5 +16,11 @@
       e.preventDefault();
     }
   });
-  document.addEventListener("htmx:after:swap", () => { stale.hidden = true; });
+  document.addEventListener("htmx:after:swap", () => {
+    stale.hidden = true;
+    const found = document.getElementById("found"); // a search is kept in the address, for Reload and for links
+    if (found) {
+      history.replaceState(null, "", found.dataset.address);
+    }
+  });
 })();

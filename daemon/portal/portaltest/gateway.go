@@ -4,6 +4,7 @@ package portaltest
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -21,15 +22,17 @@ type Gateway struct {
 	TunnelsAre  []control.Tunnel
 	RefusalsAre []control.Refusal
 	HistoryIs   []control.Sample
+	DetailsAre  map[mfpgate.DeviceID]control.DeviceDetail // of devices that have more than what DevicesAre says
+	ReadingsAre map[mfpgate.DeviceID]mfpgate.Reading
+	ChangeFails error // of every change of a device
 	Users       map[string]mfpgate.Secret
 	CheckFails  error
+
+	mu *sync.Mutex // guards the devices, which pages change
 }
 
 // Status implements control.Gateway.
 func (g *Gateway) Status(context.Context) control.Status { return g.StatusIs }
-
-// Devices implements control.Gateway.
-func (g *Gateway) Devices(context.Context) []mfpgate.Device { return g.DevicesAre }
 
 // Slots implements control.Gateway.
 func (g *Gateway) Slots(context.Context) []control.Slot { return g.SlotsAre }
@@ -63,7 +66,8 @@ func Idle() *Gateway {
 		Site:   control.Site{Name: "osaka-branch", Region: "jp", Location: "Osaka 3F", TimeZone: "Asia/Tokyo"},
 		Relay:  control.Relay{Listen: []string{"[::]:3128"}, Capacity: 50, ConnectionsLimit: 19_000},
 		Config: control.Config{File: "/etc/mfpgate/mfpgate.yaml", LoadedAt: ago(5 * time.Second)}},
-		Users: map[string]mfpgate.Secret{"mori": "correct horse battery"}}
+		DetailsAre: map[mfpgate.DeviceID]control.DeviceDetail{}, ReadingsAre: map[mfpgate.DeviceID]mfpgate.Reading{},
+		Users: map[string]mfpgate.Secret{"mori": "correct horse battery"}, mu: &sync.Mutex{}}
 }
 
 // Hostile is a name that would be a script if a page did not show it as text.

@@ -1,0 +1,28 @@
+package control
+
+import "github.com/mfpgate/mfpgate"
+
+// deviceReasons say why a device is in its state, and what to do where that is not plain.
+var deviceReasons = map[mfpgate.Reason]string{
+	"never-seen":     "only the configuration names it",
+	"not-named":      "no configuration names it",
+	"silent":         "not heard of lately",
+	"no-route":       "no route leads to its address; check the gateway's network and the address",
+	"refused":        "its address refuses the connection; the service may be switched off at the device",
+	"no-answer":      "its address does not answer; it may be switched off, asleep or unplugged",
+	"snmp-silent":    "it answers, but not over SNMP; check that SNMP is on there, and devices.snmp",
+	"tls-failed":     "no TLS connection to it can be made; check its certificate and its TLS versions",
+	"not-a-printer":  "what answers at its address is no printer; the address may be another machine's now",
+	"busy":           "it answers that it is busy; it is asked again",
+	"not-authorized": "it wants an account or a community that it was not given; check devices.snmp and its access list",
+	"withdrawn":      "it said goodbye, or was unplugged",
+	"powered-off":    "it is switched off",
+}
+
+// DeviceReason says a device's reason in words; one that is newer than the table is itself, and none is "".
+func DeviceReason(r mfpgate.Reason) string {
+	if text, ok := deviceReasons[r]; ok {
+		return text
+	}
+	return string(r)
+}
