@@ -4,11 +4,11 @@ import "time"
 
 // Reading is what a device said of itself at one time. A part that was not asked for, or not answered, is nil.
 type Reading struct {
-	At       time.Time `json:"at"`
-	Status   *Status   `json:"status,omitempty"`
-	Supplies []Supply  `json:"supplies,omitempty"`
-	Counters []Counter `json:"counters,omitempty"`
-	Firmware string    `json:"firmware,omitempty"`
+	At       time.Time      `json:"at"`
+	Status   *PrinterStatus `json:"status,omitempty"`
+	Supplies []Supply       `json:"supplies,omitempty"`
+	Counters []Counter      `json:"counters,omitempty"`
+	Firmware string         `json:"firmware,omitempty"`
 }
 
 // Parts says which parts of a reading are asked for.
@@ -35,8 +35,8 @@ const (
 	PrinterUnknown    PrinterState = "unknown" // it answers, and does not say
 )
 
-// Status is a device's state and what keeps it from its work.
-type Status struct {
+// PrinterStatus is a device's state and what keeps it from its work.
+type PrinterStatus struct {
 	State PrinterState `json:"state"`
 	// Reasons are keywords of printer-state-reasons (RFC 8011 §5.4.12) with their suffix -error, -warning or -report,
 	// sorted, each once; without "none".

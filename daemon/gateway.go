@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/daemon/control"
@@ -48,45 +47,6 @@ func (g gateway) Status(context.Context) control.Status {
 }
 
 func (g gateway) Devices(context.Context) []mfpgate.Device { return g.registry.List() }
-
-func (g gateway) Readings(context.Context) map[mfpgate.DeviceID]mfpgate.Reading { return nil }
-
-func (g gateway) Device(_ context.Context, id mfpgate.DeviceID) (control.DeviceDetail, error) {
-	for _, d := range g.registry.List() {
-		if d.ID == id {
-			return control.DeviceDetail{Device: d}, nil
-		}
-	}
-	return control.DeviceDetail{}, fmt.Errorf("%w: %s", control.ErrNoDevice, id)
-}
-
-func (g gateway) PinDevices(ctx context.Context, keep mfpgate.DeviceID, _ []mfpgate.DeviceID) error {
-	return g.unchangeable(ctx, keep)
-}
-
-func (g gateway) SplitDevice(ctx context.Context, id mfpgate.DeviceID, _ mfpgate.SightingID) (mfpgate.DeviceID, error) {
-	return "", g.unchangeable(ctx, id)
-}
-
-func (g gateway) RenameDevice(ctx context.Context, id mfpgate.DeviceID, _ string) error {
-	return g.unchangeable(ctx, id)
-}
-
-func (g gateway) ForgetDevice(ctx context.Context, id mfpgate.DeviceID) error {
-	return g.unchangeable(ctx, id)
-}
-
-func (g gateway) ScanDevices(context.Context) (control.Scan, error) {
-	return control.Scan{Text: "No source of devices is on; set devices.dns_sd or devices.snmp."}, nil
-}
-
-// unchangeable is why no device can be changed: this registry takes devices from the configuration and the relay alone.
-func (g gateway) unchangeable(ctx context.Context, id mfpgate.DeviceID) error {
-	if _, err := g.Device(ctx, id); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: change devices.static instead", control.ErrDevice)
-}
 
 func (g gateway) Slots(context.Context) []control.Slot {
 	names := map[string]string{}

@@ -107,7 +107,11 @@ func snmpOptions(d *Daemon, of config.SNMP) snmp.Options {
 func (s *sources) browse(ctx context.Context) error {
 	d := s.daemon
 	q, err := mdns.New(mdns.Options{Clock: d.Clock, Log: d.log, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Sighted: d.registry.Sight, Sent: d.metrics.DiscoveryQueries.WithLabelValues("dns-sd").Inc})
+		Sighted: d.registry.Sight, Count: func(e mdns.Event, n int) {
+			if e == mdns.QuerySent {
+				d.metrics.DiscoveryQueries.WithLabelValues("dns-sd").Add(float64(n))
+			}
+		}})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,11 @@ func newJournal(d *Daemon) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, queue := range []string{"telemetry", "alerts"} { // a series that begins at 0 can be compared with its past
+		d.metrics.ReportsSent.WithLabelValues(queue)
+		d.metrics.ReportsWaiting.WithLabelValues(queue)
+		d.metrics.ReportsDropped.WithLabelValues(queue)
+	}
 	return &upload{
 		daemon:    d,
 		telemetry: j.Queue("telemetry", journal.QueueOptions{MaxRows: telemetryRows, MaxBytes: telemetryBytes, Overflow: journal.DropOldest}),

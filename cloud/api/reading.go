@@ -56,7 +56,7 @@ var severities = []string{string(mfpgate.AlertError), string(mfpgate.AlertWarnin
 func (r Reading) Root() mfpgate.Reading {
 	out := mfpgate.Reading{At: r.At, Firmware: r.Firmware}
 	if r.Status != nil {
-		out.Status = &mfpgate.Status{
+		out.Status = &mfpgate.PrinterStatus{
 			State: mfpgate.PrinterState(r.Status.State), Reasons: slices.Clone(r.Status.Reasons), Message: r.Status.Message,
 		}
 	}

@@ -16,7 +16,7 @@ var deviceReasons = map[mfpgate.Reason]string{
 	"busy":           "it answers that it is busy; it is asked again",
 	"not-authorized": "it wants an account or a community that it was not given; check devices.snmp and its access list",
 	"withdrawn":      "it said goodbye, or was unplugged",
-	"powered-off":    "it is switched off",
+	"bad-answer":     "it answers what its protocol does not allow, or far too much; a newer firmware may help",
 }
 
 // DeviceReason says a device's reason in words; one that is newer than the table is itself, and none is "".

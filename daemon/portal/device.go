@@ -167,7 +167,7 @@ func modeSentence(m mfpgate.MonitoringMode) string {
 	return string(m)
 }
 
-func printerOf(s *mfpgate.Status, read moment) *printer {
+func printerOf(s *mfpgate.PrinterStatus, read moment) *printer {
 	if s == nil {
 		return nil
 	}

@@ -103,5 +103,6 @@ var titles = map[mfpgate.Reason]string{
 	"relay-silent":     "The relay does not answer",
 	"backup-failed":    "The last backup failed",
 	"cloud-away":       "The cloud cannot be reached",
+	"dns-sd-failed":    "Devices are not found by DNS-SD",
 	"listen-overruled": "The relay listens elsewhere than configured",
 }

@@ -32,7 +32,7 @@ func readingNames(parts mfpgate.Parts) []string {
 func (a attributes) reading(parts mfpgate.Parts) mfpgate.Reading {
 	var r mfpgate.Reading
 	if parts.Has(mfpgate.PartStatus) {
-		r.Status = &mfpgate.Status{State: a.state(), Reasons: a.reasons(), Message: a.message()}
+		r.Status = &mfpgate.PrinterStatus{State: a.state(), Reasons: a.reasons(), Message: a.message()}
 	}
 	if parts.Has(mfpgate.PartSupplies) {
 		r.Supplies = a.supplies()

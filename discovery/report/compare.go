@@ -29,6 +29,7 @@ func (r *Reporter) compare(before *reported, a answer) (d difference) {
 	d.after = &reported{Schema: schema, Open: map[string]mfpgate.AlertSeverity{}}
 	if before != nil {
 		d.after.At, d.after.Reading, d.after.Open = before.At, before.Reading, maps.Clone(before.Open)
+		d.after.Recent = before.Recent
 		if d.after.Open == nil {
 			d.after.Open = map[string]mfpgate.AlertSeverity{}
 		}
@@ -36,6 +37,9 @@ func (r *Reporter) compare(before *reported, a answer) (d difference) {
 	r.conditions(&d, a)
 	r.resets(&d, a)
 	r.parts(&d, before, a)
+	for _, alert := range d.alerts {
+		d.after.Recent = append([]mfpgate.Alert{alert}, d.after.Recent[:min(len(d.after.Recent), recent-1)]...)
+	}
 	d.any = d.reading != nil || len(d.alerts) > 0
 	return d
 }

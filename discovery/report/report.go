@@ -56,7 +56,11 @@ type reported struct {
 	At      time.Time                        `json:"at"` // of the last report
 	Reading mfpgate.Reading                  `json:"reading"`
 	Open    map[string]mfpgate.AlertSeverity `json:"open,omitempty"`
+	Recent  []mfpgate.Alert                  `json:"recent,omitempty"` // the newest first
 }
+
+// recent is how many alerts of a device are kept to be shown.
+const recent = 16
 
 const (
 	prefix = "reported/"
@@ -204,6 +208,16 @@ func (r *Reporter) reported(ctx context.Context, id mfpgate.DeviceID) (*reported
 	}
 	r.last[id] = &record
 	return &record, nil
+}
+
+// Recent returns the latest alerts of a device, the newest first, whether or not the cloud has taken them.
+func (r *Reporter) Recent(ctx context.Context, id mfpgate.DeviceID) ([]mfpgate.Alert, error) {
+	var record reported
+	err := r.Store.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, prefix+string(id), &record) })
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("alerts of %s: %w", id, err)
+	}
+	return record.Recent, nil
 }
 
 // Forget drops what was reported of a device that is gone.

@@ -133,7 +133,7 @@ type answer struct {
 
 func (d *desk) online(change func(*mfpgate.Reading)) answer {
 	a := answer{mfpgate.Device{ID: "dev_1", State: mfpgate.DeviceOnline, MonitoringMode: mfpgate.MonitoringPolling},
-		mfpgate.Reading{At: d.clock.Now(), Status: &mfpgate.Status{State: mfpgate.PrinterIdle}}}
+		mfpgate.Reading{At: d.clock.Now(), Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterIdle}}}
 	if change != nil {
 		change(&a.reading)
 	}

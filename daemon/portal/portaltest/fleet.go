@@ -28,7 +28,7 @@ func Fleet(n int) *Gateway {
 	g.ReadingsAre["dev_2"] = mfpgate.Reading{At: ago(time.Minute), Supplies: []mfpgate.Supply{
 		toner("1", "black", 100, 100), toner("2", "cyan", 62, 100), toner("3", "magenta", 31, 100), toner("4", "yellow", 77, 100),
 		{Index: "5", Name: "Waste Toner Bottle", Type: "wasteToner", Receives: true, Unit: "percent", Level: 93, Max: 100}}}
-	g.ReadingsAre["dev_3"] = mfpgate.Reading{At: ago(time.Minute), Status: &mfpgate.Status{State: mfpgate.PrinterStopped, Reasons: []string{Hostile}, Message: Hostile},
+	g.ReadingsAre["dev_3"] = mfpgate.Reading{At: ago(time.Minute), Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterStopped, Reasons: []string{Hostile}, Message: Hostile},
 		Supplies: []mfpgate.Supply{{Index: "1", Name: Hostile, Type: Hostile, Color: Hostile, Unit: Hostile, Level: 4, Max: 10}},
 		Counters: []mfpgate.Counter{{Name: Hostile, Value: 1}}, Firmware: Hostile}
 	hostile := g.DetailsAre["dev_3"]
@@ -86,7 +86,7 @@ func (g *Gateway) copier() {
 			{ID: "alt_1", Device: "dev_1", At: ago(26*time.Hour + 3*time.Minute), Code: "media-jam", Severity: mfpgate.AlertError, Text: "Paper jam (A)"},
 		}}
 	g.ReadingsAre["dev_1"] = mfpgate.Reading{At: ago(8 * time.Second), Firmware: "1.02.3",
-		Status: &mfpgate.Status{State: mfpgate.PrinterProcessing, Reasons: []string{"media-low-report", "toner-low-warning"}, Message: "Printing…"},
+		Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterProcessing, Reasons: []string{"media-low-report", "toner-low-warning"}, Message: "Printing…"},
 		Supplies: []mfpgate.Supply{toner("1", "black", 740, 1000), toner("2", "cyan", 4, 100), toner("3", "magenta", 57, 100), toner("4", "yellow", 88, 100),
 			{Index: "5", Name: "Waste Toner Bottle", Type: "wasteToner", Receives: true, Unit: "percent", Level: 41, Max: 100},
 			{Index: "6", Name: "Drum Unit", Type: "opc", Color: "black", Unit: "impressions", Level: 81_000, Max: 120_000},
