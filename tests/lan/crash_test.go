@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/mfpgate/mfpgate/tests/lan"
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
@@ -22,6 +23,38 @@ func TestDies(t *testing.T) {
 	}
 	fmt.Println("hosts:", strings.Join(busy(t), " "))
 	<-t.Context().Done() // the parent kills it
+}
+
+// A child with Pdeathsig dies with the thread that started it, and the network's threads are some that were others' before.
+func TestOtherChildrenLive(t *testing.T) {
+	need.Root(t)
+	var children []*exec.Cmd
+	for range 8 {
+		started := make(chan error)
+		go func() { // ends with its one value
+			cmd := exec.CommandContext(t.Context(), "sleep", "infinity")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			children = append(children, cmd)
+			started <- cmd.Start()
+		}()
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("network", func(t *testing.T) {
+		l := lan.New(t, 2)
+		for range 8 {
+			_, _ = l.Gateway().DialContext(t.Context(), "udp", "10.77.0.2:9")
+		}
+	})
+	for _, c := range children {
+		var status syscall.WaitStatus
+		if pid, err := syscall.Wait4(c.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
+			t.Errorf("child %d: %v, ended by %v", c.Process.Pid, err, status.Signal())
+		}
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
 }
 
 func TestNothingIsLeftOfADeadTest(t *testing.T) {

@@ -2,6 +2,7 @@ package lan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -48,7 +49,9 @@ func (h *Host) close(t testing.TB) {
 		rig.Wait(t, p.name+" has ended", p.done)
 	}
 	_ = h.net.Close()
-	h.place.leave()
+	if err := h.place.leave(); err != nil {
+		t.Errorf("%s: %v", h.Name, err)
+	}
 }
 
 // Output runs a program on the host to its end and returns what it wrote to standard output. A status other than 0 is the
@@ -105,12 +108,15 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (conn n
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, fmt.Errorf("dial from %s: %w", h.Name, err)
 	}
-	<-onThread(func() { // Go makes the socket of a literal address on the calling goroutine
-		if err = unix.Setns(int(h.net.Fd()), unix.CLONE_NEWNET); err == nil {
-			conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+	visit := &place{takeThread()} // for the host's own thread has other things to do
+	err = visit.do(func() error {
+		if err := unix.Setns(int(h.net.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
 		}
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address) // makes the socket of a literal address on this goroutine
+		return err
 	})
-	return conn, err
+	return conn, errors.Join(err, visit.leave())
 }
 
 // Client returns an HTTP client on the host, one connection for each request.

@@ -29,7 +29,6 @@ func New(t testing.TB, hosts int) *LAN {
 	need.Root(t)
 	l := &LAN{ip: need.Program(t, "ip")}
 	dir := t.TempDir() // removed after the cleanup below
-	t.Cleanup(l.close)
 	var err error
 	l.wire, err = newPlace(unix.CLONE_NEWNET, func() error {
 		// The first program that a Go process starts is preceded by a child that tries the kernel's abilities. It runs here:
@@ -42,6 +41,11 @@ func New(t testing.TB, hosts int) *LAN {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := l.wire.leave(); err != nil {
+			t.Error(err)
+		}
+	})
 	for i := range hosts {
 		h, err := l.host(t, i, dir)
 		if err != nil {
@@ -78,6 +82,10 @@ func (l *LAN) host(t testing.TB, i int, dir string) (*Host, error) {
 		return furnish(h.Name)
 	})
 	if err != nil {
+		if h.first != nil {
+			_ = h.first.Process.Kill()
+			_ = h.first.Wait()
+		}
 		return nil, err
 	}
 	t.Cleanup(func() { h.close(t) }) // before the network's
@@ -107,10 +115,4 @@ func (l *LAN) configure(lines ...string) error {
 		return fmt.Errorf("ip %q: %w: %s", lines, err, out)
 	}
 	return nil
-}
-
-func (l *LAN) close() {
-	if l.wire != nil {
-		l.wire.leave()
-	}
 }

@@ -139,6 +139,8 @@ func TestAgentAnswers(t *testing.T) {
 	if n := strings.Count(walk, "\n"); n < 12 || !strings.Contains(walk, ".1.3.6.1.2.1.43.12.1.1.4.1.1 = ") {
 		t.Errorf("a walk finds %d objects, or not the colorant:\n%s", n, walk)
 	}
+	macs := l.Gateway().Output(t, "env", "SNMP_PERSISTENT_DIR="+persistent, "MIBS=", "snmpbulkwalk", "-v2c", "-c", lan.SNMPCommunity, "-Oqv", "10.77.0.2", ".1.3.6.1.2.1.2.2.1.6")
+	contains(t, "ifPhysAddress", strings.ReplaceAll(strings.ToLower(macs), " ", ":"), l.Host(1).MAC.String())
 	a.Stop(t)
 	a.Restart(t)
 	ask(v2c, "10.77.0.2", serial)

@@ -1,59 +1,101 @@
 package lan
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// onThread runs f on a thread that is not used again, and returns a channel that is closed at its end. It is never the main
-// thread, which would show the world of f in /proc/self to all others.
-func onThread(f func()) <-chan struct{} {
-	done := make(chan struct{})
-	var start func()
-	start = func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		if unix.Gettid() != unix.Getpid() {
-			defer close(done)
-			f()
-			return
-		}
-		go start() // while this one keeps the main thread; ends with done
-		<-done
-		runtime.UnlockOSThread()
+// threads are those that no place has now. None ever ends: with a thread its children with Pdeathsig die, and among them may
+// be some that the test had started there before the thread was ours.
+var threads struct {
+	sync.Mutex
+	idle []chan func()
+}
+
+// takeThread returns where to send what shall run on one thread that nobody else uses.
+func takeThread() chan func() {
+	threads.Lock()
+	defer threads.Unlock()
+	if last := len(threads.idle) - 1; last >= 0 {
+		calls := threads.idle[last]
+		threads.idle = threads.idle[:last]
+		return calls
 	}
-	go start() // whoever holds done waits for it
-	return done
+	calls := make(chan func())
+	go func() { // for as long as the process lives
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			serve(calls)
+		}
+		// The main thread would show a place in /proc/self to all others. Keep it until another thread is found.
+		found := make(chan struct{})
+		go func() { // for as long as the process lives
+			runtime.LockOSThread()
+			close(found)
+			serve(calls)
+		}()
+		<-found
+		runtime.UnlockOSThread()
+	}()
+	return calls
+}
+
+func serve(calls <-chan func()) {
+	// A thread that shares its root and working folder with others cannot change mount namespaces.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		panic(err) // it takes no privilege
+	}
+	for f := range calls {
+		f()
+	}
+}
+
+// giveThread takes back a thread that is at home again.
+func giveThread(calls chan func()) {
+	threads.Lock()
+	defer threads.Unlock()
+	threads.idle = append(threads.idle, calls)
+}
+
+// goHome brings the calling thread back into the process's own namespaces.
+func goHome() error {
+	for _, ns := range []string{"net", "mnt", "uts", "ipc", "pid"} {
+		f, err := os.Open("/proc/self/ns/" + ns) // the main thread's
+		if err != nil {
+			return err
+		}
+		err = unix.Setns(int(f.Fd()), 0)
+		_ = f.Close()
+		if err != nil {
+			return fmt.Errorf("return to the process's %s namespace: %w", ns, err)
+		}
+	}
+	return nil
 }
 
 // place is a thread in namespaces of its own. What it starts lives there.
-type place struct {
-	calls chan func()
-	done  <-chan struct{}
-}
+type place struct{ calls chan func() }
 
 // newPlace makes the namespaces of flags, then runs prepare there.
 func newPlace(flags int, prepare func() error) (*place, error) {
-	p := &place{calls: make(chan func())}
-	ready := make(chan error, 1)
-	p.done = onThread(func() {
-		if err := unix.Unshare(flags | unix.CLONE_FS); err != nil {
-			ready <- fmt.Errorf("make namespaces: %w", err)
-			return
+	p := &place{calls: takeThread()}
+	err := p.do(func() error {
+		if err := unix.Unshare(flags); err != nil {
+			return fmt.Errorf("make namespaces: %w", err)
 		}
-		err := prepare()
-		if ready <- err; err != nil {
-			return
-		}
-		for f := range p.calls {
-			f()
-		}
+		return prepare()
 	})
-	return p, <-ready
+	if err != nil {
+		return nil, errors.Join(err, p.leave())
+	}
+	return p, nil
 }
 
 // do runs f on the place's thread, one at a time. Files that f opens and programs that it starts are the place's.
@@ -67,14 +109,17 @@ func (p *place) do(f func() error) (err error) {
 	return err
 }
 
-// leave ends the thread.
-func (p *place) leave() {
-	close(p.calls)
-	<-p.done
+// leave lets go of the namespaces.
+func (p *place) leave() error {
+	if err := p.do(goHome); err != nil {
+		return err // and nobody uses the thread again
+	}
+	giveThread(p.calls)
+	return nil
 }
 
 // firstProcess starts what is process 1 of the process namespace that the calling thread has made. When it dies, all others
-// die. It dies with the thread at the latest.
+// die. It dies with the test at the latest.
 func firstProcess() (*exec.Cmd, error) {
 	first := exec.Command("sleep", "infinity")
 	first.Dir = "/"
