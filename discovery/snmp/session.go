@@ -178,6 +178,9 @@ func (s *session) exchange(request func() (*gosnmp.SnmpPacket, error)) (*gosnmp.
 	if err == nil && answer.PDUType != gosnmp.GetResponse {
 		err = fmt.Errorf("%w: a PDU of type %#x", errMalformed, byte(answer.PDUType))
 	}
+	if err == nil && answer.Error == gosnmp.AuthorizationError { // known, and allowed nothing at this level (RFC 3413 §3.2)
+		err = ErrCredentials
+	}
 	if err == nil {
 		s.fresh = true
 		return answer, nil
@@ -189,7 +192,7 @@ func (s *session) exchange(request func() (*gosnmp.SnmpPacket, error)) (*gosnmp.
 		err = s.ctx.Err()
 	case errors.Is(err, gosnmp.ErrMaxRetriesExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		err = ErrSilent
-	case isNetwork(err), errors.Is(err, errMalformed):
+	case isNetwork(err), errors.Is(err, errMalformed), errors.Is(err, ErrCredentials):
 	case usm != nil && usm.AuthoritativeEngineID != "":
 		// The agent told its engine, and then nothing that the user's keys make sense of: an unknown user, a wrong
 		// password, a level that it does not allow.

@@ -37,8 +37,9 @@ const (
 // ErrNotPrinter is returned for an agent that answers and shows no sign of a printer.
 var ErrNotPrinter = errors.New("not a printer")
 
-// ErrCredentials is returned when the agent speaks version 3 and refuses every user that is configured, and no community
-// helps. An agent that is asked with a wrong community does not say so: it is silent.
+// ErrCredentials is returned when the agent refuses every user that is configured, and no community helps: it does not know
+// the user, or the user's password or way of hashing is another, or the user may not read. An agent that is asked with a
+// wrong community, or a wrong privacy password, usually does not say so: it is silent.
 var ErrCredentials = errors.New("the agent refuses the configured users")
 
 // ErrSilent is returned when nothing came back in time. errors.Is(err, os.ErrDeadlineExceeded) holds, too.
