@@ -2,7 +2,6 @@ package ipp_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,7 +79,7 @@ func eve(t *testing.T, dir string) *exec.Cmd {
 			t.Fatal(err)
 		}
 	}
-	return start(t, "Listening on port", need.Program(t, "ippeveprinter"), "-vvv", "-n", "mfp1.local", "-p", "8631",
+	return start(t, "printer-uuid=", need.Program(t, "ippeveprinter"), "-v", "-n", "mfp1.local", "-p", "8631",
 		"-d", filepath.Join(dir, "spool"), "-K", filepath.Join(dir, "tls"),
 		"-M", "HP", "-m", "LaserJet MFP E52645", "-l", "Floor 1", "-s", "30,25", "-2",
 		"-f", "application/pdf,image/pwg-raster", "-r", "off", "Copier 2F")
@@ -117,9 +116,9 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func get(t *testing.T, ctx context.Context, url string) string {
+func get(t *testing.T, url string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
