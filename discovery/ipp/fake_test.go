@@ -2,6 +2,7 @@ package ipp_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery/ipp"
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // uuidA is a printer's.
@@ -130,9 +132,7 @@ func serve(t testing.TB, address string, handler http.Handler, secure bool) mfpg
 		address = "127.0.0.1:0"
 	}
 	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Skipf("cannot listen at %s: %v", address, err)
-	}
+	need.That(t, err == nil, fmt.Sprintf("cannot listen at %s (%v); run as root, with IPv6 on the loopback device", address, err))
 	s := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}, TLS: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12}}
 	protocol := mfpgate.ProtocolIPP
 	if secure {
@@ -145,7 +145,7 @@ func serve(t testing.TB, address string, handler http.Handler, secure bool) mfpg
 	return mfpgate.Endpoint{Protocol: protocol, Address: netip.MustParseAddrPort(listener.Addr().String()), Path: "ipp/print"}
 }
 
-// raw answers each connection with bytes once the request's header has come, and closes it if done.
+// raw hands each connection over once the request's first bytes have come, and closes it afterwards.
 func raw(t testing.TB, answer func(net.Conn)) mfpgate.Endpoint {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -169,7 +169,7 @@ func raw(t testing.TB, answer func(net.Conn)) mfpgate.Endpoint {
 	return mfpgate.Endpoint{Protocol: mfpgate.ProtocolIPP, Address: netip.MustParseAddrPort(listener.Addr().String()), Path: "ipp/print"}
 }
 
-// ask returns a client by the machine's clock and the number of requests that it has sent.
+// newClient returns a client by the machine's clock and the number of requests that it has sent.
 func newClient(t testing.TB) (*ipp.Client, *atomic.Int64) {
 	t.Helper()
 	var sent atomic.Int64

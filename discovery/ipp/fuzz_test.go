@@ -23,7 +23,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	f.Add(nested(20))
+	f.Add(nested(8))
 	f.Add(many(100))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, r, err := ipp.DecodeForTest(body, everything)

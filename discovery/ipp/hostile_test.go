@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,9 +32,11 @@ func message(rest ...byte) []byte {
 	return append(head, rest...)
 }
 
-// nested opens collections within one another, never to close them.
+// nested is one attribute of collections within one another.
 func nested(levels int) []byte {
-	return message(append([]byte{4, 0x34, 0, 1, 'a', 0, 0}, bytes.Repeat([]byte{0x4a, 0, 0, 0, 1, 'm', 0x34, 0, 0, 0, 0}, levels)...)...)
+	open := bytes.Repeat([]byte{0x4a, 0, 0, 0, 1, 'm', 0x34, 0, 0, 0, 0}, levels-1)
+	closed := bytes.Repeat([]byte{0x37, 0, 0, 0, 0}, levels)
+	return message(slices.Concat([]byte{4, 0x34, 0, 1, 'a', 0, 0}, open, closed, []byte{3})...)
 }
 
 // many is one attribute of many values.
@@ -59,7 +62,9 @@ func TestHostileAnswers(t *testing.T) {
 		{"a message that ends early", body(message(4, 0x21, 0, 1)), ipp.ErrNotIPP},
 		{"a body cut off", ok + "Content-Length: 500\r\n\r\n\x02\x00\x00\x00", ipp.ErrNotIPP},
 		{"a length of 10 MB", ok + "Content-Length: 10485760\r\n\r\n", ipp.ErrTooLarge},
-		{"collections 100,000 deep", body(nested(90_000)), ipp.ErrNotIPP},
+		{"collections 50,000 deep", body(nested(50_000)), ipp.ErrNotIPP},
+		{"collections 9 deep", body(nested(9)), ipp.ErrNotIPP},
+		{"collections 8 deep, and no printer", body(nested(8)), ipp.ErrNotPrinter},
 		{"a hundred thousand values", body(many(100_000)), ipp.ErrNotIPP},
 		{"an integer of one byte", body(message(4, 0x23, 0, 13, 'p', 'r', 'i', 'n', 't', 'e', 'r', '-', 's', 't', 'a', 't', 'e', 0, 1, 3, 3)), ipp.ErrNotIPP},
 		{"a header without end", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: 1\r\n", 10_000), ipp.ErrNotIPP},
@@ -117,7 +122,7 @@ func TestTimeout(t *testing.T) {
 		"never answers":             "",
 		"stops within the header":   "HTTP/1.1 200 OK\r\nContent-",
 		"trickles within the body":  "HTTP/1.1 200 OK\r\nContent-Type: application/ipp\r\nContent-Length: 900\r\n\r\n\x02",
-		"continues without an end":  "HTTP/1.1 100 Continue\r\n\r\n",
+		"continues, and no more":    "HTTP/1.1 100 Continue\r\n\r\n",
 		"holds a chunk's remainder": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\x02\r\n",
 	} {
 		t.Run(rule, func(t *testing.T) {
