@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -128,14 +129,24 @@ func enum(name string, value int) goipp.Attribute {
 // serve runs a handler at address (127.0.0.1:0 if empty) and returns where.
 func serve(t testing.TB, address string, handler http.Handler, secure bool) mfpgate.Endpoint {
 	t.Helper()
+	if secure {
+		return serveTLS(t, address, handler, &tls.Config{MinVersion: tls.VersionTLS12})
+	}
+	return serveTLS(t, address, handler, nil)
+}
+
+// serveTLS is serve behind TLS, unless config is nil, with httptest's certificate, which nobody trusts.
+func serveTLS(t testing.TB, address string, handler http.Handler, config *tls.Config) mfpgate.Endpoint {
+	t.Helper()
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
 	listener, err := net.Listen("tcp", address)
 	need.That(t, err == nil, fmt.Sprintf("cannot listen at %s (%v); run as root, with IPv6 on the loopback device", address, err))
-	s := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}, TLS: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12}}
+	s := &httptest.Server{Listener: listener, TLS: config}
+	s.Config = &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)} // handshakes that are meant to fail
 	protocol := mfpgate.ProtocolIPP
-	if secure {
+	if config != nil {
 		protocol = mfpgate.ProtocolIPPS
 		s.StartTLS()
 	} else {

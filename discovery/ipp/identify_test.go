@@ -1,7 +1,9 @@
 package ipp_test
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -125,6 +127,40 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("%s, %v; want %s", s.ID, err, want)
 		}
 	})
+	t.Run("a zone is in the id and not on the wire", func(t *testing.T) {
+		p := &printer{t: t, attrs: attrs}
+		endpoint := serve(t, "[::1]:0", p, false)
+		port := endpoint.Address.Port()
+		endpoint.Address = netip.AddrPortFrom(endpoint.Address.Addr().WithZone("lo"), port)
+		s, err := client.Identify(t.Context(), endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []string{string(s.ID), p.head.Host, p.request.Operation[2].Values.String()}
+		want := []string{fmt.Sprintf("ipp:ipp://[::1%%25lo]:%d/ipp/print", port), fmt.Sprintf("[::1]:%d", port), fmt.Sprintf("ipp://[::1]:%d/ipp/print", port)}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("a host that is no name is not used", func(t *testing.T) {
+		p := &printer{t: t, attrs: attrs}
+		endpoint := serve(t, "", p, false)
+		endpoint.Host = "copier\r\nX-Evil: 1"
+		if _, err := client.Identify(t.Context(), endpoint); err != nil || p.head.Host != endpoint.Address.String() {
+			t.Errorf("%v, host %q", err, p.head.Host)
+		}
+	})
+	for _, suite := range []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256} {
+		t.Run("TLS with "+tls.CipherSuiteName(suite), func(t *testing.T) {
+			config := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10, CipherSuites: []uint16{suite}}
+			if suite == tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 {
+				config.MaxVersion = tls.VersionTLS12
+			}
+			if _, err := client.Identify(t.Context(), serveTLS(t, "", &printer{t: t, attrs: attrs}, config)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	t.Run("TLS with the printer's own certificate, of another name", func(t *testing.T) {
 		endpoint := serve(t, "", &printer{t: t, attrs: attrs}, true)
 		endpoint.Host = "copier.local"
@@ -145,6 +181,7 @@ func TestEndpoints(t *testing.T) {
 			{Protocol: mfpgate.ProtocolLPD, Address: netip.MustParseAddrPort("127.0.0.1:515")},
 			{Protocol: mfpgate.ProtocolIPP, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 0)},
 			{Protocol: mfpgate.ProtocolIPP},
+			{Protocol: mfpgate.ProtocolIPP, Address: netip.MustParseAddrPort("127.0.0.1:631"), Path: strings.Repeat("a", 500)},
 		} {
 			if _, err := client.Identify(t.Context(), e); err == nil {
 				t.Errorf("%+v was asked", e)
