@@ -44,8 +44,7 @@ func TestInside(t *testing.T) {
 	}
 	site(t, dir)
 	printer := eve(t, dir)
-	client := ipp.New(ipp.Options{Clock: mfpgate.SystemClock{}})
-	t.Cleanup(client.Close)
+	client, sent := newClient(t)
 	v4, v6 := netip.MustParseAddrPort("10.77.0.2:8631"), netip.MustParseAddrPort("[fd77::2]:8631")
 	endpoint := mfpgate.Endpoint{Protocol: mfpgate.ProtocolIPP, Address: v4, Host: "mfp1.local", Path: "ipp/print"}
 
@@ -112,6 +111,12 @@ func TestInside(t *testing.T) {
 		t.Errorf("another path: %v", err)
 	}
 	endpoint.Path = "ipp/print"
+
+	earlier := sent.Load()
+	_, err := client.Find(t.Context(), netip.MustParseAddr("10.78.0.1"))
+	if asked := sent.Load() - earlier; !errors.Is(err, syscall.EHOSTUNREACH) || asked != 1 {
+		t.Errorf("an address without a route: %v after %d requests", err, asked)
+	}
 
 	if err := printer.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -61,6 +61,7 @@ func site(t *testing.T, dir string) {
 		"ip addr add 10.77.0.2/24 dev mfp0",
 		"ip addr add fd77::2/64 dev mfp0 nodad",
 		"ip route add 224.0.0.0/4 dev mfp0",
+		"ip route add unreachable 10.78.0.0/16",
 	} {
 		words := strings.Fields(line)
 		if out, err := exec.Command(need.Program(t, words[0]), words[1:]...).CombinedOutput(); err != nil {
