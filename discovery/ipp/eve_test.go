@@ -1,40 +1,33 @@
 package ipp_test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery/ipp"
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
-// insideEnv says that this process is the one in the namespaces.
+// insideEnv says that this process is the one in the namespaces, and where it may write.
 const insideEnv = "MFPGATE_TEST_INSIDE"
 
-// TestRealPrinter runs TestInside in namespaces of its own, as process 1, so that what it starts ends with it: CUPS's printer needs
-// Avahi on a system bus, and a host name with addresses of both families, and must not meet those of this machine.
+// TestRealPrinter runs TestInside in namespaces of its own, as process 1, so that what it starts ends with it: CUPS's
+// printer needs Avahi on a system bus and a host name with addresses of both families, and must not meet those of this
+// machine.
 func TestRealPrinter(t *testing.T) {
 	need.Root(t)
 	for _, program := range []string{"ippeveprinter", "avahi-daemon", "dbus-daemon", "ip", "mount"} {
 		need.Program(t, program)
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestInside$", "-test.v", "-test.timeout=60s")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestInside$", "-test.v", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), insideEnv+"="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	out, err := cmd.CombinedOutput()
@@ -51,46 +44,85 @@ func TestInside(t *testing.T) {
 	}
 	site(t, dir)
 	printer := eve(t, dir)
-	client := ipp.New(ipp.Options{Clock: mfpgate.SystemClock{}})
-	t.Cleanup(client.Close)
-	ctx := t.Context()
-	v4 := mfpgate.Endpoint{Protocol: mfpgate.ProtocolIPP, Address: netip.MustParseAddrPort("10.77.0.2:8631"), Host: "mfp1.local", Path: "ipp/print"}
+	client, sent := newClient(t)
+	v4, v6 := netip.MustParseAddrPort("10.77.0.2:8631"), netip.MustParseAddrPort("[fd77::2]:8631")
+	endpoint := mfpgate.Endpoint{Protocol: mfpgate.ProtocolIPP, Address: v4, Host: "mfp1.local", Path: "ipp/print"}
 
-	for rule, e := range map[string]mfpgate.Endpoint{
-		"IPv4":             v4,
-		"IPv6 and TLS":     {Protocol: mfpgate.ProtocolIPPS, Address: netip.MustParseAddrPort("[fd77::2]:8631"), Host: "mfp1.local", Path: "ipp/print"},
-		"address for name": {Protocol: mfpgate.ProtocolIPP, Address: netip.MustParseAddrPort("[fd77::2]:8631"), Path: "ipp/print"},
+	for rule, e := range map[mfpgate.SightingID]mfpgate.Endpoint{
+		"ipp:ipp://mfp1.local:8631/ipp/print":  endpoint,
+		"ipp:ipp://[fd77::2]:8631/ipp/print":   {Protocol: mfpgate.ProtocolIPP, Address: v6, Path: "ipp/print"},
+		"ipp:ipps://mfp1.local:8631/ipp/print": {Protocol: mfpgate.ProtocolIPPS, Address: v6, Host: "mfp1.local", Path: "/ipp/print"},
 	} {
-		s, err := client.Identify(ctx, e)
+		got, err := client.Identify(t.Context(), e)
 		if err != nil {
 			t.Fatalf("%s: %v", rule, err)
 		}
-		t.Logf("%s: %+v", rule, s)
+		if len(got.Identity.UUID) != 36 || got.At.IsZero() {
+			t.Errorf("%s: uuid %q at %s", rule, got.Identity.UUID, got.At)
+		}
+		want := mfpgate.Sighting{
+			ID: rule, At: got.At, Name: "Copier 2F", Location: "Floor 1", Answered: true,
+			Identity:  mfpgate.Identity{UUID: got.Identity.UUID, Make: "HP", Model: "LaserJet MFP E52645"},
+			Endpoints: []mfpgate.Endpoint{e},
+		}
+		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", rule, diff)
+		}
 	}
 
-	r, err := client.Read(ctx, v4, mfpgate.PartStatus|mfpgate.PartSupplies|mfpgate.PartCounters)
-	if err != nil {
-		t.Fatal(err)
+	read := func() mfpgate.Reading {
+		t.Helper()
+		r, err := client.Read(t.Context(), endpoint, mfpgate.PartStatus|mfpgate.PartSupplies|mfpgate.PartCounters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
 	}
-	t.Logf("%+v %+v", r, r.Status)
-	page := get(t, ctx, "http://10.77.0.2:8631/supplies")
-	t.Log(page)
+	before := read()
+	if diff := cmp.Diff(&mfpgate.Status{State: mfpgate.PrinterIdle, Message: "Idle."}, before.Status); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	want := []mfpgate.Supply{
+		{Index: "1", Name: "Ink Waste Tank", Type: "wasteInk", Receives: true, Unit: "percent", Level: 25, Max: 100},
+		{Index: "2", Name: "Black Ink", Type: "ink", Color: "black", Unit: "percent", Level: 75, Max: 100},
+		{Index: "3", Name: "Cyan Ink", Type: "ink", Color: "cyan", Unit: "percent", Level: 50, Max: 100},
+		{Index: "4", Name: "Magenta Ink", Type: "ink", Color: "magenta", Unit: "percent", Level: 33, Max: 100},
+		{Index: "5", Name: "Yellow Ink", Type: "ink", Color: "yellow", Unit: "percent", Level: 67, Max: 100},
+	}
+	if diff := cmp.Diff(want, before.Supplies); diff != "" {
+		t.Errorf("supplies (-want +got):\n%s", diff)
+	}
+
+	get(t, "http://10.77.0.2:8631/supplies?supply0=25&supply1=7&supply2=50&supply3=33&supply4=67")
+	want[1].Level = 7
+	for i := range want { // its page says toner from then on
+		want[i].Type = map[string]string{"wasteInk": "wasteToner", "ink": "toner"}[want[i].Type]
+	}
+	after := read()
+	if diff := cmp.Diff(want, after.Supplies); diff != "" {
+		t.Errorf("supplies after a change (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"toner-low-report"}, after.Status.Reasons); diff != "" {
+		t.Errorf("reasons after a change (-want +got):\n%s", diff)
+	}
+
+	endpoint.Path = "ipp/other"
+	if _, err := client.Identify(t.Context(), endpoint); !errors.Is(err, ipp.ErrNotPrinter) {
+		t.Errorf("another path: %v", err)
+	}
+	endpoint.Path = "ipp/print"
+
+	earlier := sent.Load()
+	_, err := client.Find(t.Context(), netip.MustParseAddr("10.78.0.1"))
+	if asked := sent.Load() - earlier; !errors.Is(err, syscall.EHOSTUNREACH) || asked != 1 {
+		t.Errorf("an address without a route: %v after %d requests", err, asked)
+	}
+
 	if err := printer.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	printer.Wait()
-	if _, err := client.Read(ctx, v4, mfpgate.PartStatus); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Fatalf("a printer that is off: %v", err)
+	_ = printer.Wait() // it was killed
+	if _, err := client.Read(t.Context(), endpoint, mfpgate.PartStatus); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a printer that was stopped: %v", err)
 	}
 }
-
-var _ = fmt.Sprint
-var _ = regexp.MustCompile
-var _ context.Context
-var _ = io.EOF
-var _ = http.MethodGet
-var _ = strings.TrimSpace
-var _ net.Conn
-var _ = filepath.Join
-var _ = bufio.NewScanner
-var _ = time.Second

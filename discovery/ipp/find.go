@@ -25,8 +25,8 @@ func doors() []door {
 func paths() []string { return []string{"ipp/print", "ipp/printer", "ipp", ""} }
 
 // Find looks for a printer at an address of which nothing else is known, at the usual ports and paths, and identifies the
-// first that answers as one. It takes at most twice Options.Timeout and a dozen requests; an address without a host costs
-// one. A device that wants a login or is busy is one that was found: its error is ErrAuth or ErrBusy. Otherwise the
+// first that answers as one. It takes at most twice Options.Timeout and tries at most a dozen paths; a device that answers
+// nothing costs two connection attempts, an address that no route or neighbour leads to one. A device that wants a login or is busy is one that was found: its error is ErrAuth or ErrBusy. Otherwise the
 // error is the one that says most: what an answer was before that there was none.
 func (c *Client) Find(ctx context.Context, address netip.Addr) (mfpgate.Sighting, error) {
 	ctx, cancel := c.within(ctx, 2*c.timeout)

@@ -2,7 +2,6 @@ package ipp_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +61,7 @@ func site(t *testing.T, dir string) {
 		"ip addr add 10.77.0.2/24 dev mfp0",
 		"ip addr add fd77::2/64 dev mfp0 nodad",
 		"ip route add 224.0.0.0/4 dev mfp0",
+		"ip route add unreachable 10.78.0.0/16",
 	} {
 		words := strings.Fields(line)
 		if out, err := exec.Command(need.Program(t, words[0]), words[1:]...).CombinedOutput(); err != nil {
@@ -80,7 +80,7 @@ func eve(t *testing.T, dir string) *exec.Cmd {
 			t.Fatal(err)
 		}
 	}
-	return start(t, "Listening on port", need.Program(t, "ippeveprinter"), "-vvv", "-n", "mfp1.local", "-p", "8631",
+	return start(t, "printer-uuid=", need.Program(t, "ippeveprinter"), "-v", "-n", "mfp1.local", "-p", "8631",
 		"-d", filepath.Join(dir, "spool"), "-K", filepath.Join(dir, "tls"),
 		"-M", "HP", "-m", "LaserJet MFP E52645", "-l", "Floor 1", "-s", "30,25", "-2",
 		"-f", "application/pdf,image/pwg-raster", "-r", "off", "Copier 2F")
@@ -117,9 +117,9 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func get(t *testing.T, ctx context.Context, url string) string {
+func get(t *testing.T, url string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

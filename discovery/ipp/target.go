@@ -10,6 +10,9 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
+// maxURI bounds a printer's URI in bytes: it is a sighting's name, which stores keep as a key. Real ones have some fifty.
+const maxURI = 400
+
 // target is an endpoint and its names on the wire.
 type target struct {
 	endpoint mfpgate.Endpoint
@@ -40,8 +43,13 @@ func newTarget(e mfpgate.Endpoint) (target, error) {
 	path := resource(e.Path)
 	port := ":" + strconv.Itoa(int(address.Port()))
 	uri := func(host string) string { return string(e.Protocol) + "://" + host + port + path.RequestURI() }
+	t := target{endpoint: e, uri: uri(named), asked: uri(asked), host: asked + port}
+	if len(t.uri) > maxURI {
+		return target{}, fmt.Errorf("endpoint %s: its URI has %d bytes, more than %d", address, len(t.uri), maxURI)
+	}
 	path.Scheme, path.Host = scheme, address.String()
-	return target{endpoint: e, uri: uri(named), asked: uri(asked), dial: path, host: asked + port}, nil
+	t.dial = path
+	return t, nil
 }
 
 // literal is an address as a URI has it, its zone escaped (RFC 6874 §2).
@@ -67,7 +75,7 @@ func hostName(s string) bool {
 
 // resource is an endpoint's path as a URL. Printers announce it escaped or not; what does not parse is taken literally.
 func resource(path string) url.URL {
-	path = "/" + strings.TrimLeft(path[:min(len(path), 1023)], "/")
+	path = "/" + strings.TrimLeft(path, "/")
 	if u, err := url.Parse(path); err == nil {
 		return url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
 	}
