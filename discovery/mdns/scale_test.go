@@ -71,7 +71,7 @@ func cpu() time.Duration {
 // TestThousandsAreWatchedWithinBounds: what 2,000 devices cost once they are known, in virtual time.
 func TestThousandsAreWatchedWithinBounds(t *testing.T) {
 	bubble(t, func(t *testing.T, s *sim) {
-		const devices, hours = 2000, 3
+		const devices, hours = 2000, 2
 		s.families = mdns.IPv4 | mdns.IPv6
 		off := s.crowd(devices)
 		var before, after runtime.MemStats
