@@ -180,7 +180,7 @@ func TestAnothersQuestionIsOurs(t *testing.T) { // RFC 6762 §7.3
 		want  int // queries of ours at the 1 s and 3 s places
 	}{
 		{"a question asked just now is not asked again", nil, 1},
-		{"one with answers that we do not know is", []string{"_ipp._tcp.local. 4500 IN PTR Stranger._ipp._tcp.local."}, 2},
+		{"one with answers that we do not know is, and once more each time", []string{"_ipp._tcp.local. 4500 IN PTR Stranger._ipp._tcp.local."}, 4},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {
 			bubble(t, func(t *testing.T, s *sim) {
@@ -195,6 +195,25 @@ func TestAnothersQuestionIsOurs(t *testing.T) { // RFC 6762 §7.3
 			})
 		})
 	}
+}
+
+func TestHintsAreTakenAtGrowingIntervals(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sim) {
+		m := &dns.Msg{Question: []dns.Question{{Name: ipp, Qtype: dns.TypePTR, Qclass: dns.ClassINET}},
+			Answer: parse(t, "_ipp._tcp.local. 4500 IN PTR Lie._ipp._tcp.local.")}
+		data, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.run()
+		for range 3600 {
+			s.inject(mdns.Packet{Data: data, From: netip.MustParseAddrPort("10.1.0.77:5353"), Interface: eth0.Index, TTL: 255, Multicast: true})
+			s.pass(time.Second)
+		}
+		if got := len(s.queries); got < 18 || got > 26 { // 12 or 13 of the series, and as many again
+			t.Errorf("%d queries in an hour of false hints", got)
+		}
+	})
 }
 
 func TestWhatOneLinkShowsIsBounded(t *testing.T) {

@@ -23,6 +23,7 @@ type link struct {
 	queue     queue
 
 	series  series
+	hint    hint
 	heard   []overheard // by service
 	gatherd time.Duration
 	tokens  float64
@@ -37,6 +38,26 @@ type series struct {
 	at       time.Duration
 	interval time.Duration // before at; 0: none was asked yet
 	unicast  bool          // the first question may be answered to us alone (RFC 6762 §5.4)
+}
+
+// hint is an instance that another querier knows and this one does not. What another says it knows is no answer (RFC 6762
+// §7.1), but a reason to ask. Without that, a querier on the same host that asks in step with us could keep devices from us:
+// avahi takes both for one, and does not answer us for 0.7 s what the other knew.
+type hint struct {
+	at    time.Duration // when to ask; 0: no hint
+	next  time.Duration // before that no hint is taken
+	pause time.Duration // doubles, as the series' interval does: a hint may be a lie
+}
+
+// hinted plans a question for after the responders have forgotten what the other knew.
+func (l *link) hinted() {
+	h := &l.hint
+	if h.at > 0 || l.q.now < h.next {
+		return
+	}
+	h.at = l.q.now + time.Second + l.jitter()
+	h.pause = min(max(2*time.Second, 2*h.pause), maxInterval)
+	h.next = l.q.now + h.pause
 }
 
 // overheard is when another querier asked for a service, and whether that has spared us a question already.
@@ -72,6 +93,7 @@ func newLink(q *Querier, i net.Interface) *link {
 // start begins the series.
 func (l *link) start(unicast bool) {
 	l.series = series{at: l.q.now + l.jitter(), unicast: unicast}
+	l.hint = hint{}
 }
 
 // jitter is what RFC 6762 §5.2 puts before a first question: 20 to 120 ms.
@@ -97,10 +119,14 @@ func (l *link) tick() time.Duration {
 }
 
 func (l *link) next() time.Duration {
-	if len(l.queue) > 0 && l.queue[0].due < l.series.at {
-		return l.queue[0].due
+	next := l.series.at
+	if l.hint.at > 0 {
+		next = min(next, l.hint.at)
 	}
-	return l.series.at
+	if len(l.queue) > 0 {
+		next = min(next, l.queue[0].due)
+	}
+	return next
 }
 
 // work ends what has expired and asks for what is due.
@@ -109,6 +135,10 @@ func (l *link) work() {
 	l.refill()
 	ask := newQuestions(l)
 	if l.series.at <= now {
+		ask.series = true
+		ask.all()
+	}
+	if l.hint.at > 0 && l.hint.at <= now {
 		ask.all()
 	}
 	// Refreshes that are nearly due come along: at most 1 % of the longest time that the link's records have.

@@ -31,7 +31,6 @@ func newQuestions(l *link) *questions {
 }
 
 func (a *questions) all() {
-	a.series = true
 	for i := range a.services {
 		a.services[i] = true
 	}
@@ -106,6 +105,9 @@ func (a *questions) askServices() bool {
 				l.send(f, m)
 			}
 		}
+	}
+	if l.hint.at <= l.q.now {
+		l.hint.at = 0
 	}
 	if a.series {
 		l.series.interval = min(max(time.Second, 2*l.series.interval), maxInterval)
@@ -250,11 +252,8 @@ func (l *link) send(f Family, m *dns.Msg) {
 // overhear notes what another querier of the link asks by multicast. It counts only if the answers that the other knows are
 // known here, too: else we would miss some (RFC 6762 §7.3). Those of a truncated query are not all there.
 func (l *link) overhear(m *dns.Msg) {
-	if m.Truncated {
-		return
-	}
 	for _, q := range m.Question {
-		if q.Qclass != dns.ClassINET || !l.knowsAnswers(q, m.Answer) {
+		if q.Qclass != dns.ClassINET || !l.knowsAnswers(q, m.Answer) || m.Truncated {
 			continue
 		}
 		if service := l.q.serviceOf(q.Name); service >= 0 && q.Qtype == dns.TypePTR {
@@ -272,8 +271,14 @@ func (l *link) knowsAnswers(q dns.Question, answers []dns.RR) bool {
 			continue
 		}
 		ptr, ok := rr.(*dns.PTR)
-		if !ok || l.instances[lower(ptr.Ptr)] == nil {
+		if !ok {
 			return false // other types: rare enough to ask ourselves
+		}
+		if l.instances[lower(ptr.Ptr)] == nil {
+			if l.q.serviceOf(h.Name) >= 0 {
+				l.hinted()
+			}
+			return false
 		}
 	}
 	return true

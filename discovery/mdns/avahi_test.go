@@ -1,0 +1,237 @@
+package mdns_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/discovery/mdns"
+	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/tests/need"
+)
+
+// lan is network namespaces on one bridge. Each is a host with an eth0.
+type lan struct {
+	t      *testing.T
+	prefix string
+}
+
+func newLAN(t *testing.T) *lan {
+	t.Helper()
+	need.Root(t)
+	for _, p := range []string{"avahi-daemon", "avahi-publish", "avahi-browse", "dbus-daemon", "ip", "nsenter", "unshare"} {
+		need.Program(t, p)
+	}
+	n := &lan{t: t, prefix: fmt.Sprintf("mdns%d-", os.Getpid())}
+	n.add("sw")
+	n.ip("-n", n.prefix+"sw", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+	n.ip("-n", n.prefix+"sw", "link", "set", "br0", "up")
+	return n
+}
+
+func (n *lan) ip(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(need.Program(n.t, "ip"), args...).CombinedOutput(); err != nil {
+		n.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+func (n *lan) add(host string) {
+	n.t.Helper()
+	n.ip("netns", "add", n.prefix+host)
+	n.t.Cleanup(func() { n.ip("netns", "del", n.prefix+host) })
+	n.ip("netns", "exec", n.prefix+host, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
+}
+
+// host plugs a host in. It has a link-local IPv6 address, and others as given.
+func (n *lan) host(name string, addresses ...string) {
+	n.t.Helper()
+	n.add(name)
+	at := n.prefix + name
+	n.ip("link", "add", "p-"+name, "netns", n.prefix+"sw", "type", "veth", "peer", "name", "eth0", "netns", at)
+	n.ip("-n", n.prefix+"sw", "link", "set", "p-"+name, "master", "br0", "up")
+	n.ip("-n", at, "link", "set", "lo", "up")
+	for _, a := range addresses {
+		n.ip("-n", at, "addr", "add", a, "dev", "eth0")
+	}
+	n.ip("-n", at, "link", "set", "eth0", "up")
+}
+
+// start runs a command until the test or stop ends it, and returns once it has written a line that contains ready.
+func (n *lan) start(ready, name string, args ...string) (pid int, stop func()) {
+	n.t.Helper()
+	cmd := exec.Command(need.Program(n.t, name), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r, w, err := os.Pipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	_ = w.Close()
+	ended := false
+	end := func(sig syscall.Signal) {
+		if !ended {
+			ended = true
+			_ = syscall.Kill(-cmd.Process.Pid, sig)
+			_ = cmd.Wait()
+		}
+	}
+	n.t.Cleanup(func() { end(syscall.SIGKILL); _ = r.Close() })
+	_ = r.SetReadDeadline(time.Now().Add(deadline))
+	said := ""
+	for lines := bufio.NewScanner(r); ; {
+		if !lines.Scan() {
+			n.t.Fatalf("%s %s: not %q: %v: %s", name, strings.Join(args, " "), ready, lines.Err(), said)
+		}
+		if said += lines.Text() + "\n"; strings.Contains(lines.Text(), ready) {
+			return cmd.Process.Pid, func() { end(syscall.SIGTERM) }
+		}
+	}
+}
+
+// avahi starts avahi on a host, and returns how to start commands beside it.
+func (n *lan) avahi(host string) (run func(ready string, args ...string) (stop func())) {
+	n.t.Helper()
+	pid, _ := n.start("ready", "ip", "netns", "exec", n.prefix+host, "unshare", "--mount", "--uts", "--propagation", "private",
+		"sh", "testdata/host.sh", host, "testdata/dbus.conf")
+	return func(ready string, args ...string) func() {
+		n.t.Helper()
+		_, stop := n.start(ready, "nsenter", append([]string{"-t", strconv.Itoa(pid), "-m", "-n", "-u"}, args...)...)
+		return stop
+	}
+}
+
+// sighting is what the querier on a host said, and when after its start.
+type sighting struct {
+	mfpgate.Sighting
+	after time.Duration
+}
+
+// querier runs one on a host, as a user without rights: with the system's sockets and interfaces.
+func (n *lan) querier(host string) <-chan sighting {
+	n.t.Helper()
+	ns, err := os.Open("/run/netns/" + n.prefix + host)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	sightings := make(chan sighting, 1000)
+	began := time.Now()
+	q, err := mdns.New(mdns.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(),
+		Sighted: func(x mfpgate.Sighting) { sightings <- sighting{x, time.Since(began)} }})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		// Of this thread alone, as the system call has it.
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			done <- errno
+			return
+		}
+		done <- q.Run(ctx)
+	}()
+	n.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			n.t.Error(err)
+		}
+		_ = ns.Close()
+	})
+	return sightings
+}
+
+// await collects sightings until all wanted were there, each with the given words of its endpoints.
+func (n *lan) await(from <-chan sighting, within time.Duration, want map[string]func(mfpgate.Sighting) bool) {
+	n.t.Helper()
+	end := time.After(deadline)
+	var had []string
+	for len(want) > 0 {
+		select {
+		case x := <-from:
+			had = append(had, fmt.Sprintf("\n%v %+v", x.after, x.Sighting))
+			if ok := want[x.Name]; ok != nil && ok(x.Sighting) {
+				delete(want, x.Name)
+				if within > 0 && x.after > within {
+					n.t.Errorf("%s after %v, want %v", x.Name, x.after, within)
+				}
+			}
+		case <-end:
+			n.t.Fatalf("still want %d sightings; had %s", len(want), had)
+		}
+	}
+}
+
+func has(ok func(netip.Addr) bool) func(mfpgate.Sighting) bool {
+	return func(x mfpgate.Sighting) bool {
+		return slices.ContainsFunc(x.Endpoints, func(e mfpgate.Endpoint) bool {
+			return e.Address.Port() == 631 && e.Path == "ipp/print" && ok(e.Address.Addr())
+		})
+	}
+}
+
+// beforeFourth is before the fourth query, which comes after 7 s: what is found till then is found by the third.
+const beforeFourth = 6 * time.Second
+
+func TestBesideAvahi(t *testing.T) {
+	n := newLAN(t)
+	n.host("gw", "10.77.0.1/24")
+	n.host("h2", "10.77.0.2/24")
+	n.host("h3") // IPv6 alone
+	first := n.querier("gw")
+	publish := func(name string) []string {
+		return []string{"avahi-publish", "-s", name, "_ipp._tcp", "631", "rp=ipp/print", "ty=Rigworks Composite 100"}
+	}
+	stop := n.avahi("h2")("Established", publish("Copier 2F")...)
+	n.avahi("h3")("Established under name 'Copier 2F #2'", publish("Copier 2F")...) // renamed, as the name is taken
+	gw := n.avahi("gw")
+	gw("Established", publish("Beside us")...)
+	gw("Copier", "avahi-browse", "-rp", "_ipp._tcp") // avahi hears, too
+
+	want := func() map[string]func(mfpgate.Sighting) bool {
+		return map[string]func(mfpgate.Sighting) bool{
+			"Copier 2F":    has(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.77.0.2") }),
+			"Copier 2F #2": has(func(a netip.Addr) bool { return a.IsLinkLocalUnicast() && a.Zone() == "eth0" }),
+			"Beside us":    has(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.77.0.1") }),
+		}
+	}
+	n.await(first, 0, want()) // it was there before avahi and its devices
+	second := n.querier("gw")
+	n.await(second, beforeFourth, want()) // and this one came after them
+	began := time.Now()
+	stop()
+	for _, from := range []<-chan sighting{first, second} {
+		for x := range from {
+			if x.Gone {
+				if want := "dns-sd:Copier 2F._ipp._tcp.local"; string(x.ID) != want {
+					t.Errorf("%s is gone, want %s", x.ID, want)
+				}
+				break
+			}
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("gone after %v", took)
+	}
+}
