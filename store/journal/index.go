@@ -10,7 +10,7 @@ import (
 // index knows what is due, in memory. follow tells it of every change in the order of commits; a call may know of a newer one
 // before, and tells it by advance, which gives way to follow. It may lag behind the store: a call begins by reading its row.
 type index struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // put, drop, remove and order are called with it
 	entries map[string]*entry
 	lanes   map[string]*lane
 	ready   pile[*lane]   // those that do not run, the first due at the top
@@ -63,13 +63,7 @@ func earlier(a, b *entry) bool {
 	return a.id < b.id
 }
 
-// set makes the entry of a row that is to be called.
-func (x *index) set(r *row, now time.Time) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.put(r, now)
-}
-
+// put makes the entry of a row that is to be called.
 func (x *index) put(r *row, now time.Time) {
 	name := "object " + r.Object
 	if r.Object == "" {
@@ -114,28 +108,11 @@ func (x *index) advance(e *entry, from version, r *row, now time.Time) {
 
 // drop forgets an id, and ends its call if one runs.
 func (x *index) drop(id string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	if e := x.entries[id]; e != nil {
 		if e.cancel != nil {
 			e.cancel()
 		}
 		x.remove(e)
-	}
-}
-
-// keep drops all ids that are not among those given.
-func (x *index) keep(ids map[string]bool) {
-	x.mu.Lock()
-	var gone []string
-	for id := range x.entries {
-		if !ids[id] {
-			gone = append(gone, id)
-		}
-	}
-	x.mu.Unlock()
-	for _, id := range gone {
-		x.drop(id)
 	}
 }
 
@@ -207,13 +184,13 @@ func (x *index) hold(e *entry, from version, until time.Time) {
 	}
 }
 
-// rewind makes no delay longer than it was meant, after the clock was set back to now.
+// rewind does for the index what row.due does for a row, after the clock was set back to now.
 func (x *index) rewind(now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, e := range x.entries {
-		if limit := now.Add(e.wait); e.wait > 0 && e.due.After(limit) {
-			e.due = limit
+		if e.wait > 0 && e.due.Sub(now) > e.wait {
+			e.due = now
 		}
 	}
 	heap.Init(&x.ready)

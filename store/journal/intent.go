@@ -51,7 +51,7 @@ type row struct {
 	Schema int    `json:"schema"`
 	Gen    uint64 `json:"gen"`  // a new one at each change by a caller
 	Rank   int64  `json:"rank"` // place among those of one object
-	// Wait is the delay that led to Due after a failure. A wall clock set back does not make it longer.
+	// Wait is the delay that led to Due after a failure.
 	Wait time.Duration `json:"wait,omitempty"`
 	Intent
 }
@@ -72,10 +72,11 @@ func getRow(g store.Getter, id string) (*row, error) {
 
 func setRow(tx store.Tx, r *row) error { return store.SetJSON(tx, intentPrefix+r.ID, r) }
 
-// due is when the next call is, by a clock that shows now.
+// due is when the next call is, by a clock that shows now. A delay that is longer than it was meant shows that the clock was set
+// back, by nobody knows how much: the next try is now.
 func (r *row) due(now time.Time) time.Time {
-	if limit := now.Add(r.Wait); r.Wait > 0 && r.Due.After(limit) {
-		return limit
+	if r.Wait > 0 && r.Due.Sub(now) > r.Wait {
+		return now
 	}
 	return r.Due
 }

@@ -93,38 +93,51 @@ func (j *Journal) follow(ctx context.Context, x *index) error {
 		if err != nil {
 			return err
 		}
-		now := j.Clock.Now().Round(0)
-		all := map[string]bool{}
-		for _, c := range batch.Changes {
-			id := strings.TrimPrefix(c.Key, intentPrefix)
-			if c.Deleted {
-				delete(told, id)
-				x.drop(id)
-				continue
+		for _, e := range j.index(x, batch) {
+			if !told[e.ID] {
+				told[e.ID] = true
+				j.Observe(e)
 			}
-			r, err := decodeRow(c.Key, c.Value)
-			if err == nil && !r.Dead && j.handler(r.Kind) != nil {
-				all[id] = true
-				j.stampAfter(r.Gen)
-				x.set(r, now)
-				continue
-			}
-			x.drop(id)
-			switch {
-			case told[id]:
-			case err != nil:
-				told[id] = true
-				j.Observe(Event{What: Unreadable, ID: id, Err: err})
-			case !r.Dead:
-				told[id] = true
-				j.Observe(Event{What: Unhandled, ID: id, Kind: r.Kind, Object: r.Object})
-			}
-		}
-		if batch.Reset {
-			x.keep(all)
 		}
 	}
 	return store.ErrClosed // unless ctx ended, which Run looks at first
+}
+
+// index takes a batch over at once, so that what is due first of it is called first, and returns what cannot be called.
+func (j *Journal) index(x *index, batch store.Batch) (cannot []Event) {
+	now := j.Clock.Now().Round(0)
+	there := map[string]bool{}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range batch.Changes {
+		id := strings.TrimPrefix(c.Key, intentPrefix)
+		if c.Deleted {
+			x.drop(id)
+			continue
+		}
+		r, err := decodeRow(c.Key, c.Value)
+		switch {
+		case err != nil:
+			cannot = append(cannot, Event{What: Unreadable, ID: id, Err: err})
+		case r.Dead:
+		case j.handler(r.Kind) == nil:
+			cannot = append(cannot, Event{What: Unhandled, ID: id, Kind: r.Kind, Object: r.Object})
+		default:
+			there[id] = true
+			j.stampAfter(r.Gen)
+			x.put(r, now)
+			continue
+		}
+		x.drop(id)
+	}
+	if batch.Reset {
+		for id := range x.entries {
+			if !there[id] {
+				x.drop(id)
+			}
+		}
+	}
+	return cannot
 }
 
 // execute makes one call and stores what came of it.
