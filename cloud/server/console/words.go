@@ -26,7 +26,7 @@ func at(t, now time.Time) moment {
 	} else if since < -time.Minute {
 		m.Ago = "in the future"
 	} else {
-		m.Ago = "now"
+		m.Ago = "just now"
 	}
 	return m
 }
@@ -34,7 +34,7 @@ func at(t, now time.Time) moment {
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return "now"
+		return "just now"
 	case d < time.Hour:
 		return fmt.Sprintf("%d min ago", d/time.Minute)
 	case d < 48*time.Hour:
