@@ -53,7 +53,7 @@ func TestPagesShowWhatGatewaysTell(t *testing.T) {
 	}{
 		{"the root leads to the pages", "/", 303, nil},
 		{"gateways", "/ui/", 200, []string{"osaka-1", "2 offline", "hana"}},
-		{"devices", "/ui/gateways/osaka-1", 200, []string{"2F &lt;b&gt;copier&lt;/b&gt;", "Media jam", "no answer", "2 readings or alerts of this gateway never came"}},
+		{"devices", "/ui/gateways/osaka-1", 200, []string{"2F &lt;b&gt;copier&lt;/b&gt;", "Media jam", "no answer", "Missing from this gateway: 2 readings or alerts"}},
 		{"a device", "/ui/gateways/osaka-1/devices/dev_1", 200, []string{"41\u202f217", "Stopped", "under <a href=\"/ui/gateways/osaka-1/devices/dev_2\">another id"}},
 		{"a gateway that is none", "/ui/gateways/nobody", 404, []string{"no such gateway"}},
 		{"a gateway that leaves the prefix", "/ui/gateways/osaka-1%2Fx", 404, []string{"no such gateway"}},

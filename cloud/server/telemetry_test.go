@@ -217,21 +217,30 @@ func hostile(device string, n int) api.TelemetryItem {
 func TestLargestReadingsFitIntoTheStore(t *testing.T) {
 	r := servertest.Start(t)
 	gw := caller{r, r.HTTP(t), r.Gateway(t, "osaka-1")}
-	for round := range 10 { // the history overflows its record
+	const devices, rounds = 10, 3 // more than one transaction carries
+	n := 0
+	for range rounds {
 		var items []api.TelemetryItem
-		for i := range 15 {
-			items = append(items, hostile(fmt.Sprint("dev_", i), round*15+i+1))
+		for i := range devices {
+			n++
+			items = append(items, hostile(fmt.Sprint("dev_", i), n))
 		}
-		if got := decode[api.Accepted](t, gw.send(t, "a", items...)); got.Accepted != uint64(round*15+15) {
-			t.Fatalf("accepted %d", got.Accepted)
+		if got := decode[api.Accepted](t, gw.send(t, "a", items...)); got.Accepted != uint64(n) {
+			t.Fatalf("accepted %d, want %d", got.Accepted, n)
 		}
 	}
-	got := gw.reading(t, "dev_3")
-	if diff := cmp.Diff(hostile("", 9*15+4).Reading.Supplies, got.Supplies.Items); diff != "" {
+	for range 25 { // the history overflows its record
+		n++
+		item := hostile("dev_0", n)
+		item.Reading.Supplies, item.Reading.Status = nil, nil
+		decode[api.Accepted](t, gw.send(t, "a", item))
+	}
+	got := gw.reading(t, "dev_0")
+	if diff := cmp.Diff(hostile("", 1+devices*(rounds-1)).Reading.Supplies, got.Supplies.Items); diff != "" {
 		t.Error(diff)
 	}
 	last := got.CounterHistory[len(got.CounterHistory)-1]
-	if diff := cmp.Diff(got.Counters.At, last.At); diff != "" || len(got.CounterHistory) < 5 || len(last.Values) != 32 {
+	if diff := cmp.Diff(got.Counters.At, last.At); diff != "" || len(got.CounterHistory) < 10 || len(got.CounterHistory) >= 25 || len(last.Values) != 32 {
 		t.Errorf("history of %d, the last of %d counters; %s", len(got.CounterHistory), len(last.Values), diff)
 	}
 }

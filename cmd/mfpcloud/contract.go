@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,13 @@ func contractSet() *cobra.Command {
 	zone := set.Flags().String("time-zone", "", "IANA name, such as Asia/Tokyo")
 	mode := set.Flags().String("mode", "", "notify, propose or auto")
 	services := set.Flags().StringSlice("services", nil, "services bought, such as "+api.ServiceDelivery)
+	intervals := map[string]*time.Duration{}
+	for name, usage := range map[string]string{
+		"poll-status": "status of polled devices, 10s to 1h", "poll-supplies": "their supplies, 1m to 24h",
+		"poll-counters": "their counters, 1m to 168h", "heartbeat": "between reports though nothing changed, 1m to 168h",
+	} {
+		intervals[name] = set.Flags().Duration(name, 0, usage)
+	}
 	return onFolder(set, func(c *cobra.Command, f *provision.Folder, args []string) error {
 		given := c.Flags().Changed
 		return f.ChangeContract(args[0], func(contract *api.Contract) {
@@ -48,6 +56,20 @@ func contractSet() *cobra.Command {
 			}
 			if given("services") {
 				contract.Services = *services
+			}
+			for name, interval := range intervals {
+				if !given(name) {
+					continue
+				}
+				if contract.Polling == nil {
+					p := api.DefaultPolling()
+					contract.Polling = &p
+				}
+				at := map[string]*api.Duration{
+					"poll-status": &contract.Polling.Status, "poll-supplies": &contract.Polling.Supplies,
+					"poll-counters": &contract.Polling.Counters, "heartbeat": &contract.Polling.Heartbeat,
+				}[name]
+				*at = api.Duration(*interval)
 			}
 		})
 	})

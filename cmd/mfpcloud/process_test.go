@@ -39,9 +39,10 @@ func child(ctx context.Context, args ...string) *exec.Cmd {
 
 // region is a serving child.
 type region struct {
-	url  string
-	cmd  *exec.Cmd
-	http *http.Client
+	url   string
+	cmd   *exec.Cmd
+	http  *http.Client
+	roots *x509.CertPool
 }
 
 func serve(t *testing.T, dir string) *region {
@@ -62,7 +63,7 @@ func serve(t *testing.T, dir string) *region {
 	check(t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	return &region{url, cmd, &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}}
+	return &region{url, cmd, &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}, roots}
 }
 
 func (r *region) end(t *testing.T, signal os.Signal) error {
@@ -249,6 +250,12 @@ func TestExitCodes(t *testing.T) {
 		{"a file that is not there", "package add --state DIR --model M --version 2 /nonexistent", 1, "no such file"},
 		{"plain HTTP that others can reach", "serve --region jp --listen 0.0.0.0:0 --state DIR --http", 1, "loopback"},
 		{"a region that is none", "serve --region Japan --listen 127.0.0.1:0 --state DIR", 1, "two lower-case letters"},
+		{"an interval that is too short", "contract set osaka-1 --state DIR --poll-status 1s", 1, "polling.status PT1S: must be PT10S to PT1H"},
+		{"an interval", "contract set osaka-1 --state DIR --poll-status 30s", 0, ""},
+		{"is kept, with the others' defaults", "contract show osaka-1 --state DIR", 0, `"supplies": "PT15M"`},
+		{"an operator", "operator add hana --state DIR", 0, ""},
+		{"has one password", "operator add hana --state DIR", 1, "exists already"},
+		{"a password in the clear", "device list x --url http://jp.cloud.example --operator hana --password-file /dev/null", 1, "https://"},
 		{"no state", "gateway add x", 2, `required flag(s) "state"`},
 		{"no id", "gateway add --state DIR", 2, "accepts 1 arg"},
 		{"no such flag", "serve --prot 1", 2, "unknown flag"},

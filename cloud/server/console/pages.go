@@ -28,10 +28,13 @@ type gatewayRow struct {
 
 func rowOf(g Gateway, now time.Time) gatewayRow {
 	row := gatewayRow{
-		ID: g.ID, Path: gatewayPath(g.ID), Devices: count(int64(g.Devices)), Online: g.Online, Offline: g.Offline, Open: g.Open, Heard: at(g.LastHeard, now),
+		ID: g.ID, Path: gatewayPath(g.ID), Devices: count(int64(g.Devices)) + " devices", Online: g.Online, Offline: g.Offline, Open: g.Open, Heard: at(g.LastHeard, now),
 	}
-	if g.Devices >= DevicesCounted {
-		row.Devices += " or more"
+	switch {
+	case g.Devices == 1:
+		row.Devices = "1 device"
+	case g.Devices >= DevicesCounted:
+		row.Devices = count(DevicesCounted) + " devices or more"
 	}
 	if g.Missing > 0 {
 		row.Missing = count(int64(min(g.Missing, 1<<53)))

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func at(t, now time.Time) moment {
 	} else if since < -time.Minute {
 		m.Ago = "in the future"
 	} else {
-		m.Ago = "now"
+		m.Ago = "just now"
 	}
 	return m
 }
@@ -33,7 +34,7 @@ func at(t, now time.Time) moment {
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return "now"
+		return "just now"
 	case d < time.Hour:
 		return fmt.Sprintf("%d min ago", d/time.Minute)
 	case d < 48*time.Hour:
@@ -95,6 +96,13 @@ func reasonOf(keyword string) mark {
 
 func spaced(keyword string) string { return strings.ReplaceAll(keyword, "-", " ") }
 
+// hump is where a keyword of the Printer MIB begins its next word: wasteToner.
+var hump = regexp.MustCompile(`([a-z])([A-Z])`)
+
+func kindOf(supply string) string {
+	return strings.ToLower(hump.ReplaceAllString(spaced(supply), "$1 $2"))
+}
+
 // sentence begins with a capital.
 func sentence(text string) string {
 	first, n := utf8.DecodeRuneInString(text)
@@ -122,7 +130,7 @@ const (
 )
 
 func levelOf(s api.Supply) level {
-	l := level{Name: s.Name, Label: s.Name, Type: spaced(s.Type), Color: "other", Receives: s.Receives}
+	l := level{Name: s.Name, Label: s.Name, Type: kindOf(s.Type), Color: "other", Receives: s.Receives}
 	switch color := strings.ToLower(s.Color); color {
 	case "black", "cyan", "magenta", "yellow":
 		l.Color = color
@@ -134,7 +142,7 @@ func levelOf(s api.Supply) level {
 		l.Color = "receives"
 	}
 	if l.Label == "" {
-		l.Label = sentence(spaced(s.Type))
+		l.Label = sentence(l.Type)
 	}
 	root := s.Root()
 	l.Percent, l.Known = root.Percent()

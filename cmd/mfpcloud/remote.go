@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
+)
+
+const (
+	remoteTimeout = 30 * time.Second
+	maxAnswer     = 16 << 20 // bytes; a full page of devices stays below
+)
+
+// remote speaks to a running region as an operator: its store is the server's alone.
+type remote struct {
+	base     *url.URL
+	name     string
+	password mfpgate.Secret
+	http     *http.Client
+}
+
+// onRegion adds the flags that name a running region and an operator, and opens the connection for work.
+func onRegion(c *cobra.Command, work func(*cobra.Command, *remote, []string) error) *cobra.Command {
+	flags := c.Flags()
+	address := flags.String("url", "", "the region's base URL, such as https://127.0.0.1:8441")
+	name := flags.String("operator", "", "the operator's name")
+	file := flags.String("password-file", "", "file with the operator's password; - reads it from standard input")
+	ca := flags.String("ca", "", "the region's cert.pem; without it the system's authorities are trusted")
+	for _, required := range []string{"url", "operator", "password-file"} {
+		must(c.MarkFlagRequired(required))
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		r, err := dial(c.InOrStdin(), *address, *name, *file, *ca)
+		if err != nil {
+			return err
+		}
+		defer r.http.CloseIdleConnections()
+		return work(c, r, args)
+	}
+	return c
+}
+
+func dial(stdin io.Reader, address, name, file, ca string) (*remote, error) {
+	base, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	ip, _ := netip.ParseAddr(base.Hostname())
+	if base.Host == "" || base.Scheme != "https" && !(base.Scheme == "http" && (ip.IsLoopback() || base.Hostname() == "localhost")) {
+		return nil, fmt.Errorf("url %q: must be https://host[:port]; plain http is for loopback addresses only", base.Redacted())
+	}
+	var password []byte
+	if file == "-" {
+		password, err = io.ReadAll(io.LimitReader(stdin, 4096))
+	} else {
+		password, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("password: %w", err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca: %s holds no certificate", ca)
+		}
+	}
+	return &remote{base, name, mfpgate.Secret(strings.TrimSpace(string(password))), &http.Client{
+		Timeout:       remoteTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a password belongs to one host
+		Transport:     &http.Transport{TLSClientConfig: config, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext},
+	}}, nil
+}
+
+// call sends one request and reads its answer into out, unless that is nil. It returns the entity tag. A refusal is the region's *api.Problem.
+func (r *remote) call(ctx context.Context, method, etag string, out any, query url.Values, path ...string) (string, error) {
+	for i, p := range path {
+		path[i] = url.PathEscape(p)
+	}
+	u := r.base.JoinPath(append([]string{"v1", "gateways"}, path...)...)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	req.SetBasicAuth(r.name, r.password.Reveal())
+	if etag != "" {
+		req.Header.Set("If-Match", etag)
+	}
+	res, err := r.http.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return "", err
+	}
+	if res.StatusCode >= 300 {
+		var p api.Problem
+		if json.Unmarshal(data, &p) != nil || p.Title == "" {
+			return "", errors.New(res.Status)
+		}
+		return "", &p
+	}
+	if out != nil {
+		if err := json.Unmarshal(data, out); err != nil {
+			return "", fmt.Errorf("not an answer of a region: %w", err)
+		}
+	}
+	return res.Header.Get("ETag"), nil
+}
