@@ -8,23 +8,20 @@ import (
 	"github.com/gosnmp/gosnmp"
 	"github.com/miekg/dns"
 
-	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
 )
 
-// still is a site that does not run.
-func still(t testing.TB, o printer.SiteOptions) (*printer.Site, *printer.Printer) {
+// target is a site with one printer.
+func target(t testing.TB, o printer.SiteOptions) (*printer.Site, *printer.Printer) {
 	t.Helper()
-	o.Clock = mfpgate.SystemClock{}
-	o.OwnSockets = true
-	s, err := printer.New(o)
-	must(t, err)
+	o.Interface = "lo"
+	s := start(t, o)
 	p := add(t, s, printer.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.9.70")}, Serial: "S", Name: "Copier", DNSSD: true, Scanner: true})
 	return s, p
 }
 
 func FuzzSNMP(f *testing.F) {
-	s, p := still(f, printer.SiteOptions{})
+	s, p := target(f, printer.SiteOptions{})
 	for _, version := range []gosnmp.SnmpVersion{gosnmp.Version1, gosnmp.Version2c} {
 		g := &gosnmp.GoSNMP{Version: version, Community: "public"}
 		for _, kind := range []gosnmp.PDUType{gosnmp.GetRequest, gosnmp.GetNextRequest, gosnmp.GetBulkRequest, gosnmp.SetRequest, gosnmp.Trap} {
@@ -43,7 +40,7 @@ func FuzzSNMP(f *testing.F) {
 }
 
 func FuzzDNSSD(f *testing.F) {
-	s, _ := still(f, printer.SiteOptions{DNSSD: dnssd})
+	s, _ := target(f, printer.SiteOptions{DNSSD: dnssd(f)})
 	for _, name := range []string{"_ipp._tcp.local.", "_universal._sub._ipp._tcp.local.", "_services._dns-sd._udp.local.", "Copier._ipp._tcp.local."} {
 		for _, kind := range []uint16{dns.TypePTR, dns.TypeSRV, dns.TypeANY} {
 			packet, err := question(name, kind).Pack()
@@ -62,7 +59,7 @@ func FuzzDNSSD(f *testing.F) {
 }
 
 func FuzzIPP(f *testing.F) {
-	_, p := still(f, printer.SiteOptions{})
+	_, p := target(f, printer.SiteOptions{})
 	for _, names := range [][]string{nil, {"all"}, {"printer-state", "media-col-database"}} {
 		data, err := getAttributes(names...).EncodeBytes()
 		must(f, err)
