@@ -48,17 +48,9 @@ func (r *responder) query(packet []byte, from origin) {
 	if len(units) == 0 {
 		return
 	}
-	unicast := len(m.Question) > 0
-	for _, q := range m.Question {
-		unicast = unicast && q.Qclass&(1<<15) != 0
-	}
-	send := func() {
-		if unicast {
-			r.unicast(units, from)
-		} else {
-			r.multicast(units, from.iface)
-		}
-	}
+	// Also those who would take the answer by unicast (QU) get it by multicast: nobody keeps when a record was sent last
+	// (RFC 6762 §5.4), and of several sockets of one machine only one would get a unicast (§15.1).
+	send := func() { r.multicast(units, from.iface) }
 	if !shared {
 		r.site.agenda.in(0, send)
 		return
@@ -259,10 +251,6 @@ func questionsSize(all []dns.Question) (n int) {
 		n += len(q.Name) + 5
 	}
 	return n
-}
-
-func (r *responder) unicast(units []unit, from origin) {
-	r.send(pack(units, r.o.PacketSize), func(m *dns.Msg) { from.socket.unicast(m, from) })
 }
 
 // multicast sends on one interface, or on all (0).

@@ -18,10 +18,14 @@ import (
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
 )
 
-// mdnsPort keeps these tests apart from the machine's responders.
-const mdnsPort = 15353
-
-var dnssd = printer.DNSSD{Interfaces: []string{"lo"}, Port: mdnsPort}
+// dnssd announces on lo, at a port that keeps the test apart from the machine's responders.
+func dnssd(t testing.TB) printer.DNSSD {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", nil)
+	must(t, err)
+	must(t, conn.Close())
+	return printer.DNSSD{Interfaces: []string{"lo"}, Port: uint16(conn.LocalAddr().(*net.UDPAddr).Port)}
+}
 
 // ear hears what is sent to the group, and asks from the group's port.
 type ear struct {
@@ -30,11 +34,11 @@ type ear struct {
 	to   *net.UDPAddr
 }
 
-func listen(t testing.TB) *ear {
+func listen(t testing.TB, o printer.DNSSD) *ear {
 	t.Helper()
 	lo, err := net.InterfaceByName("lo")
 	must(t, err)
-	group := &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: mdnsPort}
+	group := &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: int(o.Port)}
 	conn, err := net.ListenMulticastUDP("udp4", lo, group)
 	must(t, err)
 	must(t, conn.SetReadBuffer(4<<20))
@@ -90,8 +94,9 @@ func announcing(t *testing.T, s *printer.Site, i int, name string) *printer.Prin
 }
 
 func TestAnnouncementAndGoodbye(t *testing.T) {
-	e := listen(t)
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: dnssd})
+	o := dnssd(t)
+	e := listen(t, o)
+	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
 	p := announcing(t, s, 0, "Kopierer 2. OG (Süd)")
 	instance := printer.Escape("Kopierer 2. OG (Süd)") + "._ipp._tcp.local."
 	left := map[string]bool{"PTR": true, "SRV": true, "TXT": true, "A": true}
@@ -139,14 +144,15 @@ func TestAnnouncementAndGoodbye(t *testing.T) {
 
 func TestBrowseOfManyIsCompleteAndSuppressed(t *testing.T) {
 	const count = 1000
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: dnssd})
+	o := dnssd(t)
+	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
 	for i := range count {
 		announcing(t, s, i, fmt.Sprint("Copier ", i))
 	}
 	for !printer.Idle(s) { // the announcements pass first
 		runtime.Gosched()
 	}
-	e := listen(t)
+	e := listen(t, o)
 	e.ask(question("_ipp._tcp.local.", dns.TypePTR))
 	pointers, hosts := map[string]*dns.PTR{}, map[string]bool{}
 	sizes := e.hear(func(rr dns.RR) bool {
@@ -202,10 +208,11 @@ func TestBrowseOfManyIsCompleteAndSuppressed(t *testing.T) {
 }
 
 func TestLegacyAndDirectQuestions(t *testing.T) {
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: dnssd})
+	o := dnssd(t)
+	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
 	p := announcing(t, s, 0, "Copier")
 	c := &dns.Client{Net: "udp4", Timeout: 5 * time.Second}
-	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), mdnsPort).String()
+	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), o.Port).String()
 	exchange := func(name string, kind uint16) *dns.Msg {
 		t.Helper()
 		m := question(name, kind)
@@ -235,9 +242,10 @@ func TestLegacyAndDirectQuestions(t *testing.T) {
 }
 
 func TestGoodbyeAtStop(t *testing.T) {
-	e := listen(t)
+	o := dnssd(t)
+	e := listen(t, o)
 	t.Run("site", func(t *testing.T) {
-		s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: dnssd})
+		s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
 		announcing(t, s, 1, "Stopping")
 		e.hear(func(rr dns.RR) bool { ptr, ok := rr.(*dns.PTR); return ok && strings.HasPrefix(ptr.Ptr, "Stopping.") })
 	})

@@ -3,8 +3,11 @@ package printer
 import (
 	"net/netip"
 
+	"github.com/OpenPrinting/goipp"
 	"github.com/gosnmp/gosnmp"
 	"github.com/miekg/dns"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // AnswerSNMP is the agent without its socket.
@@ -28,9 +31,12 @@ func AnswerDNS(s *Site, packet []byte) []*dns.Msg {
 
 // Idle says that nothing is on the agenda.
 func Idle(s *Site) bool {
+	s.mdns.mu.Lock()
+	queued := len(s.mdns.queue)
+	s.mdns.mu.Unlock()
 	s.agenda.mu.Lock()
 	defer s.agenda.mu.Unlock()
-	return len(s.agenda.items) == 0
+	return queued+len(s.agenda.items) == 0
 }
 
 // Escape and Label make DNS names.
@@ -45,4 +51,26 @@ func Conditions() (all []string) {
 		all = append(all, keyword)
 	}
 	return all
+}
+
+// Seen is what a person would see of a printer.
+type Seen struct {
+	State       mfpgate.PrinterState
+	Reasons     []string
+	Impressions int
+}
+
+// Look looks at it.
+func Look(p *Printer) Seen {
+	v := p.view()
+	return Seen{v.state, v.reasons, int(v.counters[Impressions])}
+}
+
+// AnswerIPP is the printer without HTTP; nil for what is no IPP.
+func AnswerIPP(p *Printer, packet []byte) *goipp.Message {
+	var m goipp.Message
+	if m.DecodeBytesEx(packet, goipp.DecoderOptions{EnableWorkarounds: true}) != nil {
+		return nil
+	}
+	return answerIPP(p.view(), &m)
 }

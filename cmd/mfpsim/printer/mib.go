@@ -122,16 +122,19 @@ func (m mib) bulk(v *view, request *gosnmp.SnmpPacket) (all []gosnmp.SnmpPDU) {
 	return all
 }
 
-// size bounds a variable's encoding in bytes: a part of an identifier has at most five, mostly one.
+// size bounds a variable's encoding in bytes.
 func size(pdu gosnmp.SnmpPDU) int {
-	n := len(pdu.Name) + 16 // dotted text is longer than its encoding
+	n := 10 // three tags with their lengths
+	for part := range strings.SplitSeq(pdu.Name, ".") {
+		n += (len(part) + 1) / 2 // seven bits a byte: 127, 16383, 2097151...
+	}
 	switch value := pdu.Value.(type) {
 	case string:
 		n += len(value)
 	case []byte:
 		n += len(value)
 	default:
-		n += 8
+		n += 6
 	}
 	return n
 }
