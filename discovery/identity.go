@@ -72,16 +72,17 @@ func (w *words) add(i mfpgate.Identity) {
 // proves reports whether an identity is told by more than where it was met.
 func (w *words) proves() bool { return len(w.keys) > 0 || len(w.serials) > 0 }
 
-// joins reports whether both say one proof.
-func (w *words) joins(o *words) bool { return shared(w.keys, o.keys) }
-
-// differ reports whether two are certainly not one: neither shares a UUID with the other though both have one or, where
-// one has none, neither shares a serial number. Models are spelled too differently to tell, and a device may have several
-// MACs.
+// differ reports whether two are certainly not one: they share neither UUID nor serial number, and both have one or the other.
+// A serial number with its make and model outweighs a UUID: some devices take a new UUID with a new name, and some have one for
+// each queue. Models alone are spelled too differently to tell, and a device may have several MACs.
 func (w *words) differ(o *words) bool {
-	mine, theirs := w.uuids(), o.uuids()
-	if len(mine) > 0 && len(theirs) > 0 {
-		return !shared(mine, theirs)
+	for k := range w.keys {
+		if _, both := o.keys[k]; both && !strings.HasPrefix(string(k), "mac:") {
+			return false
+		}
+	}
+	if len(w.uuids()) > 0 && len(o.uuids()) > 0 {
+		return true
 	}
 	return len(w.serials) > 0 && len(o.serials) > 0 && !shared(w.serials, o.serials)
 }

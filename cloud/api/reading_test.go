@@ -17,7 +17,7 @@ import (
 
 var reading = mfpgate.Reading{
 	At:     time.Date(2026, 12, 1, 9, 0, 0, 5, time.FixedZone("JST", 9*3600)),
-	Status: &mfpgate.Status{State: mfpgate.PrinterStopped, Reasons: []string{"com.example.Tray-2_jam-error", "media-jam-error"}, Message: "Papierstau, „Fach 2“"},
+	Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterStopped, Reasons: []string{"com.example.Tray-2_jam-error", "media-jam-error"}, Message: "Papierstau, „Fach 2“"},
 	Supplies: []mfpgate.Supply{
 		{Index: "1.1", Name: "トナー (K)", Type: "toner", Color: "#000000", Unit: "percent", Level: 42, Max: 100},
 		{Index: "2", Name: "Waste", Type: "wasteToner", Receives: true, Level: mfpgate.LevelSome, Max: mfpgate.LevelUnknown},
@@ -40,7 +40,7 @@ func overWire[T any](t testing.TB, v T) (out T) {
 
 func TestReadingsKeepTheirMeaningOverTheWire(t *testing.T) {
 	for rule, want := range map[string]mfpgate.Reading{
-		"all parts": reading, "nothing but its time": {At: reading.At}, "a status that says little": {At: reading.At, Status: &mfpgate.Status{State: mfpgate.PrinterUnknown}},
+		"all parts": reading, "nothing but its time": {At: reading.At}, "a status that says little": {At: reading.At, Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown}},
 	} {
 		got := overWire(t, api.FromReading(want)).Root()
 		if diff := cmp.Diff(want, got); diff != "" || got.At.Location() != time.UTC {
@@ -61,7 +61,7 @@ func TestWhatDevicesSayIsClippedToTheSchema(t *testing.T) {
 	long := strings.Repeat("ä", 9999)
 	hostile := mfpgate.Reading{
 		At: reading.At, Firmware: "1\x00\n" + long,
-		Status:   &mfpgate.Status{State: "on fire", Reasons: append(slices.Repeat([]string{"a-error"}, 99), long), Message: "\xff" + long},
+		Status:   &mfpgate.PrinterStatus{State: "on fire", Reasons: append(slices.Repeat([]string{"a-error"}, 99), long), Message: "\xff" + long},
 		Supplies: slices.Repeat([]mfpgate.Supply{{Index: long, Name: long, Type: "a b", Color: long, Unit: long, Level: -9, Max: -9}}, 99),
 		Counters: []mfpgate.Counter{{Name: "", Value: 1}, {Name: "-x", Value: 2}, {Name: "y", Value: -1}},
 	}
@@ -113,7 +113,7 @@ func FuzzConversion(f *testing.F) {
 	s := newSchema()
 	f.Fuzz(func(t *testing.T, free, word, reason string, level, seconds, limit int64) {
 		r := mfpgate.Reading{
-			At: time.Unix(seconds, level), Firmware: free, Status: &mfpgate.Status{State: mfpgate.PrinterState(word), Reasons: []string{reason, word}, Message: free},
+			At: time.Unix(seconds, level), Firmware: free, Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterState(word), Reasons: []string{reason, word}, Message: free},
 			Supplies: []mfpgate.Supply{{Index: word, Name: free, Type: word, Color: reason, Unit: word, Level: level, Max: limit}},
 			Counters: []mfpgate.Counter{{Name: word, Value: level}, {Name: reason, Value: limit}},
 		}

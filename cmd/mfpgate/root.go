@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/config"
 	"github.com/mfpgate/mfpgate/daemon"
 )
@@ -29,6 +30,7 @@ type process struct {
 	out, err io.Writer
 	getenv   func(string) string
 	signals  <-chan os.Signal
+	clock    mfpgate.Clock
 }
 
 // exit is an error with its code, after its text was printed or because it needs none.

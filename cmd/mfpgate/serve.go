@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/config"
 	"github.com/mfpgate/mfpgate/daemon"
 )
@@ -26,7 +25,7 @@ func (p *process) serve() *cobra.Command {
 			// within 10 KiB each.
 			debug.SetGCPercent(60)
 		}
-		d, err := daemon.New(c.Context(), daemon.Options{ConfigFile: *file, Clock: mfpgate.SystemClock{}, Output: p.out, Getenv: p.getenv,
+		d, err := daemon.New(c.Context(), daemon.Options{ConfigFile: *file, Clock: p.clock, Output: p.out, Getenv: p.getenv,
 			Signals: p.signals, Build: build()})
 		if err != nil {
 			return failed(err)

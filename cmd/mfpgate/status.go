@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/daemon/control"
 )
 
@@ -40,30 +39,6 @@ func printStatus(out io.Writer, s control.Status) {
 		line("DEGRADED", "%s: %s", d.Reason, d.Text)
 	}
 	_ = w.Flush()
-}
-
-func (p *process) devices() *cobra.Command {
-	c := &cobra.Command{Use: "devices", Short: "List the devices that the gateway knows", Args: cobra.NoArgs}
-	r := p.remote(c).shows(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		var list struct{ Items []mfpgate.Device }
-		return r.show(c.Context(), "devices", &list, func(out io.Writer) {
-			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tADDRESS\tSTATE\tSINCE\tID")
-			for _, d := range list.Items {
-				state, since := string(d.State), "-"
-				if d.Reason != "" {
-					state += " (" + string(d.Reason) + ")"
-				}
-				if !d.Since.IsZero() {
-					since = d.Since.Local().Format(time.DateTime)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.Name, d.Address, state, since, d.ID)
-			}
-			_ = w.Flush()
-		})
-	}
-	return c
 }
 
 func exists(path string) bool {

@@ -30,21 +30,21 @@ type deviceIn struct {
 }
 
 type pinIn struct {
-	deviceIn
+	ID   mfpgate.DeviceID `path:"id" maxLength:"64"`
 	Body struct {
 		Others []mfpgate.DeviceID `json:"others" minItems:"1" maxItems:"64" nullable:"false" doc:"They become the device in the path"`
 	}
 }
 
 type splitIn struct {
-	deviceIn
+	ID   mfpgate.DeviceID `path:"id" maxLength:"64"`
 	Body struct {
 		Sighting mfpgate.SightingID `json:"sightingId" minLength:"1" maxLength:"1024" doc:"It becomes a device of its own"`
 	}
 }
 
 type nameIn struct {
-	deviceIn
+	ID   mfpgate.DeviceID `path:"id" maxLength:"64"`
 	Body struct {
 		Name string `json:"name" maxLength:"128" doc:"Empty gives the device's own name back"`
 	}

@@ -80,6 +80,17 @@ func TestEveryReasonOfTheRelayHasASentence(t *testing.T) {
 	}
 }
 
+func TestEveryReasonOfADeviceHasASentence(t *testing.T) {
+	for _, reason := range reasonsIn(t, "../../discovery/*.go") {
+		page := overview(t, func(g *portaltest.Gateway) {
+			g.DevicesAre = []mfpgate.Device{{ID: "dev_1", Name: "2F copier", State: mfpgate.DeviceOffline, Reason: reason}}
+		})
+		if text := control.DeviceReason(reason); text == string(reason) || !strings.Contains(page, text) {
+			t.Errorf("the page has no sentence for %s", reason)
+		}
+	}
+}
+
 func TestEveryDegradationHasATitle(t *testing.T) {
 	for _, reason := range reasonsIn(t, "../*.go") {
 		page := overview(t, func(g *portaltest.Gateway) {

@@ -79,7 +79,7 @@ func TestInside(t *testing.T) {
 		return r
 	}
 	before := read()
-	if diff := cmp.Diff(&mfpgate.Status{State: mfpgate.PrinterIdle, Message: "Idle."}, before.Status); diff != "" {
+	if diff := cmp.Diff(&mfpgate.PrinterStatus{State: mfpgate.PrinterIdle, Message: "Idle."}, before.Status); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	want := []mfpgate.Supply{

@@ -13,7 +13,7 @@ func TestStatus(t *testing.T) {
 	for _, tc := range []struct {
 		rule  string
 		attrs goipp.Attributes
-		want  mfpgate.Status
+		want  mfpgate.PrinterStatus
 	}{
 		{
 			"reasons are sorted keywords, each once, without none",
@@ -21,22 +21,22 @@ func TestStatus(t *testing.T) {
 				enum("printer-state", 5), words("printer-state-reasons", "toner-low-warning", "none", "media-jam-error", "bad word", "", "Toner-Low-Warning"),
 				text("printer-state-message", " Paper\tjam "), text("printer-alert-description", "not this"),
 			},
-			mfpgate.Status{State: mfpgate.PrinterStopped, Reasons: []string{"media-jam-error", "toner-low-warning"}, Message: "Paper jam"},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterStopped, Reasons: []string{"media-jam-error", "toner-low-warning"}, Message: "Paper jam"},
 		},
 		{
 			"the alerts' words stand in for a message",
 			goipp.Attributes{enum("printer-state", 4), text("printer-alert-description", "Door open", "", "Toner low")},
-			mfpgate.Status{State: mfpgate.PrinterProcessing, Message: "Door open; Toner low"},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterProcessing, Message: "Door open; Toner low"},
 		},
 		{
 			"a state that is none is unknown",
 			goipp.Attributes{enum("printer-state", 9), words("printer-state-reasons", "none")},
-			mfpgate.Status{State: mfpgate.PrinterUnknown},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown},
 		},
 		{
 			"so is one that is missing",
 			goipp.Attributes{words("printer-state-reasons", "paused")},
-			mfpgate.Status{State: mfpgate.PrinterUnknown, Reasons: []string{"paused"}},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown, Reasons: []string{"paused"}},
 		},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,8 +14,13 @@ import (
 	"github.com/mfpgate/mfpgate/discovery/snmp"
 )
 
-// secondTry is how long after a failure that may pass the device is asked again.
-const secondTry = time.Second
+const (
+	// patience is how long one question may take, with everything that it needs. Together with identify's a device that does
+	// not answer is known to be away after twice that.
+	patience = 5 * time.Second
+	// secondTry is how long after a failure that may pass at once the device is asked again.
+	secondTry = time.Second
+)
 
 // ask is one turn of a device.
 func (p *Poller) ask(ctx context.Context, j *job) {
@@ -41,11 +47,11 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 		}
 	}
 	device, reading, err := p.read(ctx, t, parts)
-	if err != nil && worthASecondTry(err) && mfpgate.Wait(ctx, p.Clock, secondTry) == nil {
-		device, reading, err = p.read(ctx, t, parts)
-	}
 	if err != nil && t.Ways[0].Sighting != "" && ctx.Err() == nil {
-		// It used to answer, and does not: it may be somewhere else.
+		// It used to answer, and does not: it may be somewhere else, or have been away for a moment.
+		if worthASecondTry(err) && mfpgate.Wait(ctx, p.Clock, secondTry) != nil {
+			return
+		}
 		if p.identify(ctx, t) == nil {
 			if t, ok = p.Devices.Target(j.id); !ok {
 				return
@@ -83,42 +89,47 @@ func (p *Poller) count(outcome string) {
 
 var errNoWay = errors.New("nothing has answered yet")
 
-// read asks the ways that have answered before, each for the parts that the ones before it did not have.
+// read asks the ways that have answered before, each for the parts that the ones before it did not have. The first that fails
+// ends it: the others are asked together then, by identify.
 func (p *Poller) read(ctx context.Context, t discovery.Target, parts mfpgate.Parts) (device mfpgate.Device, all mfpgate.Reading, err error) {
-	err = errNoWay
 	answered := false
 	for _, w := range t.Ways {
 		missing := parts &^ having(all)
 		if w.Sighting == "" || answered && missing == 0 {
 			continue
 		}
-		var reading mfpgate.Reading
-		var failure error
-		if w.Endpoint.Protocol != mfpgate.ProtocolSNMP {
-			reading, failure = p.IPP.Read(ctx, w.Endpoint, missing)
-		} else if p.SNMP != nil {
-			reading, failure = p.SNMP.Read(ctx, w.Endpoint.Address.Addr(), missing)
-		} else {
+		reading, err := p.one(ctx, w, missing)
+		if err != nil && !answered {
+			return device, all, err
+		}
+		if err != nil {
 			continue
 		}
-		if failure != nil {
-			if errors.Is(err, errNoWay) {
-				err = failure // by the way that is asked first
-			}
-			continue
+		if d, ok := p.Devices.Answered(w.Sighting, reading); ok {
+			device, answered = d, true
+			all = join(all, reading)
 		}
-		reading.At = p.Clock.Now()
-		d, ok := p.Devices.Answered(w.Sighting, reading)
-		if !ok {
-			continue
-		}
-		device, answered = d, true
-		all = join(all, reading)
 	}
-	if answered {
-		return device, all, nil
+	if !answered {
+		return device, all, errNoWay
 	}
-	return device, all, err
+	return device, all, nil
+}
+
+// one asks in one way.
+func (p *Poller) one(ctx context.Context, w discovery.Way, parts mfpgate.Parts) (reading mfpgate.Reading, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	switch {
+	case w.Endpoint.Protocol != mfpgate.ProtocolSNMP:
+		reading, err = p.IPP.Read(ctx, w.Endpoint, parts)
+	case p.SNMP != nil:
+		reading, err = p.SNMP.Read(ctx, w.Endpoint.Address.Addr(), parts)
+	default:
+		err = errNoWay
+	}
+	reading.At = p.Clock.Now()
+	return reading, err
 }
 
 func having(r mfpgate.Reading) (parts mfpgate.Parts) {
@@ -152,34 +163,44 @@ func join(a, b mfpgate.Reading) mfpgate.Reading {
 	return a
 }
 
-// identify asks who answers in every way, old and new. It returns the failure of the first way, nil if any answered. A way
-// that does not answer any more, while another does, is a place that the device has left.
+// identify asks who answers in every way, old and new, in all at once: a device that is away costs the time of one. It returns
+// the failure of the first way, nil if any answered. A way that does not answer any more, while another does, is a place that
+// the device has left.
 func (p *Poller) identify(ctx context.Context, t discovery.Target) error {
+	type result struct {
+		sighting mfpgate.Sighting
+		err      error
+	}
+	results := make([]result, len(t.Ways))
+	var asked sync.WaitGroup
+	for i, w := range t.Ways {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			results[i].sighting, results[i].err = p.who(ctx, w)
+		})
+	}
+	asked.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	var first error
-	var silent []mfpgate.SightingID
 	answered := false
-	for _, w := range t.Ways {
-		s, err := p.who(ctx, w)
-		if ctx.Err() != nil {
-			return ctx.Err()
+	for _, r := range results {
+		if r.err == nil {
+			answered = true
+			p.Devices.Sight(r.sighting)
+		} else if first == nil {
+			first = r.err
 		}
-		if err != nil {
-			if first == nil {
-				first = err
-			}
-			if w.Sighting != "" {
-				silent = append(silent, w.Sighting)
-			}
-			continue
-		}
-		answered = true
-		p.Devices.Sight(s)
 	}
 	if !answered {
 		return first
 	}
-	for _, id := range silent {
-		p.Devices.Unanswered(id)
+	for i, w := range t.Ways {
+		if results[i].err != nil && w.Sighting != "" {
+			p.Devices.Unanswered(w.Sighting)
+		}
 	}
 	return nil
 }
@@ -199,7 +220,7 @@ func (p *Poller) who(ctx context.Context, w discovery.Way) (mfpgate.Sighting, er
 // worthASecondTry leaves out what stays so for longer than a moment.
 func worthASecondTry(err error) bool {
 	switch reason(err) {
-	case discovery.NoAnswer, discovery.SNMPSilent, discovery.Refused, discovery.NoRoute:
+	case discovery.Refused, discovery.NoRoute, discovery.BadAnswer: // the others have waited already
 		return true
 	}
 	return false

@@ -50,7 +50,7 @@ func wantSighting(at netip.AddrPort) mfpgate.Sighting {
 
 func wantReading() mfpgate.Reading {
 	return mfpgate.Reading{
-		Status: &mfpgate.Status{State: mfpgate.PrinterIdle, Reasons: []string{"marker-waste-full-error", "media-low-warning"}, Message: "Ready"},
+		Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterIdle, Reasons: []string{"marker-waste-full-error", "media-low-warning"}, Message: "Ready"},
 		Supplies: []mfpgate.Supply{
 			{Index: "1", Name: "Noir été", Type: "tonerCartridge", Color: "black", Unit: "percent", Level: 60, Max: 100},
 			{Index: "4", Name: "Cyan", Type: "tonerCartridge", Color: "cyan", Unit: "percent", Level: mfpgate.LevelSome, Max: 100},

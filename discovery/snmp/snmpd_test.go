@@ -99,7 +99,7 @@ func TestARealAgent(t *testing.T) {
 		Endpoints: []mfpgate.Endpoint{{Protocol: mfpgate.ProtocolSNMP, Address: at}},
 	}
 	wantRead := mfpgate.Reading{
-		Status: &mfpgate.Status{State: mfpgate.PrinterIdle, Reasons: []string{"media-empty-warning", "toner-low-warning"}, Message: "Toner low."},
+		Status: &mfpgate.PrinterStatus{State: mfpgate.PrinterIdle, Reasons: []string{"media-empty-warning", "toner-low-warning"}, Message: "Toner low."},
 		Supplies: []mfpgate.Supply{
 			{Index: "1", Name: "TK-5280M", Type: "tonerCartridge", Color: "magenta", Unit: "impressions", Level: 880, Max: 11000},
 			{Index: "2", Name: "Waste Toner Box", Type: "wasteToner", Receives: true, Unit: "percent", Level: mfpgate.LevelSome, Max: 100},

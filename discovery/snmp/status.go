@@ -34,7 +34,7 @@ func (c *Client) Read(ctx context.Context, addr netip.Addr, parts mfpgate.Parts)
 	return r, nil
 }
 
-func (s *session) status() (*mfpgate.Status, error) {
+func (s *session) status() (*mfpgate.PrinterStatus, error) {
 	i := "." + s.know.index
 	a, err := s.fetch(
 		[]string{oidDeviceStatus + i, oidPrinterStatus + i, oidPrinterErrors + i},
@@ -51,7 +51,7 @@ func (s *session) status() (*mfpgate.Status, error) {
 			marker = n
 		}
 	}
-	st := &mfpgate.Status{State: state(device, printer, marker)}
+	st := &mfpgate.PrinterStatus{State: state(device, printer, marker)}
 	worst := map[string]string{} // keyword -> severity
 	detected(octets(a.single[oidPrinterErrors+i]), st.State, worst)
 	for _, c := range a.columns[oidAlertCode+i] {

@@ -18,33 +18,33 @@ func TestStatus(t *testing.T) {
 	for _, c := range []struct {
 		rule string
 		mib  mib
-		want mfpgate.Status
+		want mfpgate.PrinterStatus
 	}{
-		{"idle", mib{device: 2, printer: 3, errors: ""}, mfpgate.Status{State: mfpgate.PrinterIdle}},
-		{"printing", mib{device: 2, printer: 4}, mfpgate.Status{State: mfpgate.PrinterProcessing}},
-		{"warming up", mib{device: 2, printer: 5}, mfpgate.Status{State: mfpgate.PrinterProcessing}},
-		{"standby", mib{device: 2, printer: 1}, mfpgate.Status{State: mfpgate.PrinterIdle}},
+		{"idle", mib{device: 2, printer: 3, errors: ""}, mfpgate.PrinterStatus{State: mfpgate.PrinterIdle}},
+		{"printing", mib{device: 2, printer: 4}, mfpgate.PrinterStatus{State: mfpgate.PrinterProcessing}},
+		{"warming up", mib{device: 2, printer: 5}, mfpgate.PrinterStatus{State: mfpgate.PrinterProcessing}},
+		{"standby", mib{device: 2, printer: 1}, mfpgate.PrinterStatus{State: mfpgate.PrinterIdle}},
 		{"down counts more than idle", mib{device: 5, printer: 3, errors: "\x44"},
-			mfpgate.Status{State: mfpgate.PrinterStopped, Reasons: []string{"media-empty-error", "media-jam-error"}}},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterStopped, Reasons: []string{"media-empty-error", "media-jam-error"}}},
 		{"what stops others only warns while it prints", mib{device: 3, printer: 4, errors: "\x48"},
-			mfpgate.Status{State: mfpgate.PrinterProcessing, Reasons: []string{"door-open-warning", "media-empty-warning"}}},
-		{"off-line", mib{device: 5, printer: 1, errors: "\x02"}, mfpgate.Status{State: mfpgate.PrinterStopped, Reasons: []string{"paused-error"}}},
-		{"on the way there", mib{device: 3, printer: 3, errors: "\x02"}, mfpgate.Status{State: mfpgate.PrinterIdle, Reasons: []string{"moving-to-paused-warning"}}},
-		{"two octets, every bit", mib{device: 5, printer: 1, errors: "\xff\xfe"}, mfpgate.Status{State: mfpgate.PrinterStopped, Reasons: []string{
+			mfpgate.PrinterStatus{State: mfpgate.PrinterProcessing, Reasons: []string{"door-open-warning", "media-empty-warning"}}},
+		{"off-line", mib{device: 5, printer: 1, errors: "\x02"}, mfpgate.PrinterStatus{State: mfpgate.PrinterStopped, Reasons: []string{"paused-error"}}},
+		{"on the way there", mib{device: 3, printer: 3, errors: "\x02"}, mfpgate.PrinterStatus{State: mfpgate.PrinterIdle, Reasons: []string{"moving-to-paused-warning"}}},
+		{"two octets, every bit", mib{device: 5, printer: 1, errors: "\xff\xfe"}, mfpgate.PrinterStatus{State: mfpgate.PrinterStopped, Reasons: []string{
 			"door-open-error", "input-tray-missing-error", "marker-supply-missing-error", "media-empty-error", "media-jam-error", "media-low-warning",
 			"other-error", "output-area-almost-full-warning", "output-area-full-error", "output-tray-missing-error", "paused-error", "toner-empty-error", "toner-low-warning",
 		}}},
-		{"bits that have no meaning", mib{device: 2, printer: 3, errors: "\x00\x01\xff\xff\xff"}, mfpgate.Status{State: mfpgate.PrinterIdle}},
-		{"the marker tells where the printer does not", mib{printer: 2, marker: 4 + 8}, mfpgate.Status{State: mfpgate.PrinterProcessing}},
-		{"a broken marker", mib{marker: 3}, mfpgate.Status{State: mfpgate.PrinterStopped}},
-		{"nobody tells", mib{}, mfpgate.Status{State: mfpgate.PrinterUnknown}},
+		{"bits that have no meaning", mib{device: 2, printer: 3, errors: "\x00\x01\xff\xff\xff"}, mfpgate.PrinterStatus{State: mfpgate.PrinterIdle}},
+		{"the marker tells where the printer does not", mib{printer: 2, marker: 4 + 8}, mfpgate.PrinterStatus{State: mfpgate.PrinterProcessing}},
+		{"a broken marker", mib{marker: 3}, mfpgate.PrinterStatus{State: mfpgate.PrinterStopped}},
+		{"nobody tells", mib{}, mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown}},
 		{"an alert and a bit that say the same are one reason, the graver", mib{device: 2, printer: 3, errors: "\x80",
-			"1.3.6.1.2.1.43.18.1.1.2.1.1": 3, "1.3.6.1.2.1.43.18.1.1.7.1.1": 807}, mfpgate.Status{State: mfpgate.PrinterIdle, Reasons: []string{"media-low-error"}}},
+			"1.3.6.1.2.1.43.18.1.1.2.1.1": 3, "1.3.6.1.2.1.43.18.1.1.7.1.1": 807}, mfpgate.PrinterStatus{State: mfpgate.PrinterIdle, Reasons: []string{"media-low-error"}}},
 		{"an alert that is over, or unknown, is no reason", mib{device: 2, printer: 3,
 			"1.3.6.1.2.1.43.18.1.1.2.1.1": 4, "1.3.6.1.2.1.43.18.1.1.7.1.1": 4,
-			"1.3.6.1.2.1.43.18.1.1.2.1.2": 4, "1.3.6.1.2.1.43.18.1.1.7.1.2": 30001}, mfpgate.Status{State: mfpgate.PrinterIdle}},
+			"1.3.6.1.2.1.43.18.1.1.2.1.2": 4, "1.3.6.1.2.1.43.18.1.1.7.1.2": 30001}, mfpgate.PrinterStatus{State: mfpgate.PrinterIdle}},
 		{"the lines of the console", mib{device: 2, printer: 3, "1.3.6.1.2.1.43.16.5.1.2.1.1.1": "Load A4 ", "1.3.6.1.2.1.43.16.5.1.2.1.1.2": "in tray 2\r\n"},
-			mfpgate.Status{State: mfpgate.PrinterIdle, Message: "Load A4 in tray 2"}},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterIdle, Message: "Load A4 in tray 2"}},
 	} {
 		m := without(copier("1"), "1.3.6.1.2.1.25.3.2.1.5", "1.3.6.1.2.1.25.3.5", "1.3.6.1.2.1.43.10", "1.3.6.1.2.1.43.16", "1.3.6.1.2.1.43.18")
 		at := (&agent{mib: with(m, c.mib)}).start(t, "127.0.0.1:0")
