@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,5 +89,24 @@ func TestAlertsAreBounded(t *testing.T) {
 	open := gw.alerts(t, "open=true", 500)
 	if open[len(open)-1] != "alt_1" {
 		t.Errorf("a condition that goes on was forgotten with its alert: %v", open)
+	}
+}
+
+func TestLargestOpenAlertsFitIntoTheStore(t *testing.T) {
+	r := servertest.Start(t)
+	gw := caller{r, r.HTTP(t), r.Gateway(t, "osaka-1")}
+	var items []api.AlertItem
+	var want []string
+	for n := 1; n <= 20; n++ {
+		a := alert(n, strings.Repeat("d", 64), fmt.Sprintf("%s%02d", strings.Repeat("c", 126), n), false)
+		a.Alert.AlertID, a.Alert.Text = fmt.Sprintf("%s%02d", strings.Repeat("a", 62), n), strings.Repeat("\u2028", 512)
+		items = append(items, a)
+		if n > 4 { // sixteen conditions of one device are kept as open
+			want = append(want, a.Alert.AlertID)
+		}
+	}
+	gw.tell(t, "a", items...)
+	if diff := cmp.Diff(want, gw.alerts(t, "open=true", 500)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -134,7 +134,7 @@ func (k *kept) merge(r api.Reading, now time.Time) {
 	if seen.After(now) {
 		seen = now
 	}
-	if d.LastSeen == nil || seen.After(*d.LastSeen) {
+	if !at.IsZero() && (d.LastSeen == nil || seen.After(*d.LastSeen)) {
 		d.LastSeen = &seen
 	}
 	if r.Status != nil && (d.Status == nil || newer(d.Status.At)) {

@@ -2,6 +2,8 @@ package provision_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -90,5 +92,46 @@ func TestFactoryKeyIsKept(t *testing.T) {
 	}
 	if _, err := provision.ParseFactoryKey([]byte(strings.Repeat("x", 31))); err == nil {
 		t.Error("a key of 31 characters was taken")
+	}
+}
+
+func TestOperators(t *testing.T) {
+	dir := t.TempDir()
+	f, err := provision.Open(dir, mfpgate.SystemClock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, err := f.AddOperator("hana")
+	if err != nil || len(password.Reveal()) < 26 {
+		t.Fatalf("a password of %d characters, %v", len(password.Reveal()), err)
+	}
+	if _, err := f.AddOperator("hana"); !errors.Is(err, provision.ErrExists) {
+		t.Errorf("again: %v, want ErrExists", err)
+	}
+	if _, err := f.AddOperator("../hana"); !errors.Is(err, provision.ErrName) {
+		t.Errorf("a name that leaves the folder: %v, want ErrName", err)
+	}
+	file := filepath.Join(dir, "operators", "hana.json")
+	data, err := os.ReadFile(file)
+	if err != nil || strings.Contains(string(data), password.Reveal()) {
+		t.Errorf("the file holds the password, or %v", err)
+	}
+	for _, c := range []struct {
+		rule, name string
+		password   mfpgate.Secret
+		want       error
+	}{
+		{"the account", "hana", password, nil}, {"another password", "hana", "x", provision.ErrOperator}, {"none", "hana", "", provision.ErrOperator},
+		{"nobody", "nobody", password, provision.ErrOperator}, {"nobody with none", "nobody", "", provision.ErrOperator}, {"no name", "", "", provision.ErrOperator},
+	} {
+		if err := f.CheckOperator(c.name, c.password); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", c.rule, err, c.want)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.CheckOperator("hana", password); !errors.Is(err, provision.ErrOperator) {
+		t.Errorf("after the file was removed: %v, want ErrOperator", err)
 	}
 }
