@@ -14,6 +14,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/gosnmp/gosnmp"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery/snmp"
@@ -158,4 +159,25 @@ func BenchmarkScanSilent(b *testing.B) {
 		asked += n
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(asked), "µs/address")
+}
+
+func TestScanIgnoresAnswersToNoQuestion(t *testing.T) {
+	t.Parallel()
+	asked := &agent{mib: copier("1")}
+	asked.bend = func(_, out *gosnmp.SnmpPacket, _ []byte) []byte {
+		out.RequestID++ // the question to the neighbour, if there is one
+		raw, _ := out.MarshalMsg()
+		return raw
+	}
+	at := asked.start(t, "127.0.11.1:0")
+	client := client(t, at.Port(), nil)
+	if _, err := client.Scan(t.Context(), []netip.Prefix{netip.MustParsePrefix("127.0.11.0/30")}, func(s mfpgate.Sighting) {
+		t.Errorf("found %s", s.ID)
+	}); err != nil {
+		t.Error(err)
+	}
+	// The first question, in two versions; nobody was led to identify it.
+	if n := asked.requests.Load(); n != 2 {
+		t.Errorf("%d packets", n)
+	}
 }
