@@ -118,7 +118,7 @@ func (s *session) refused(answer *gosnmp.SnmpPacket, asked int) int {
 	switch {
 	case answer.Error == gosnmp.NoSuchName && at >= 0:
 		return at // version 1's way to say that the tree ends there
-	case answer.Error == gosnmp.GenErr && at >= 0 && s.know.bulk:
+	case answer.Error == gosnmp.GenErr && at >= 0 && (s.know.bulk || s.know.noBulk || s.agent.Version == gosnmp.Version1):
 		return at // the agent broke its neck over this one
 	case asked == 1 && (s.know.noBulk || s.agent.Version == gosnmp.Version1 || s.know.fits == 1):
 		return 0
@@ -172,12 +172,10 @@ func (a *answers) take(variables []gosnmp.SnmpPDU, asked []*want, bulk bool) (vo
 			}
 		}
 	}
-	if len(variables) < len(asked) {
-		// The answer was cut off within its first row. What was not answered is asked for again, unless nothing was.
-		if len(variables) == 0 {
-			for _, w := range asked {
-				w.next = ""
-			}
+	// An answer that was cut off within its first row leaves the rest to be asked for again, unless there is nothing in it.
+	if len(variables) == 0 {
+		for _, w := range asked {
+			w.next = ""
 		}
 	}
 	return volume

@@ -269,7 +269,7 @@ func (s *survey) identify(h hit) (mfpgate.Sighting, error) {
 	if _, known := s.memory.get(h.addr); known {
 		return s.Identify(s.ctx, h.addr)
 	}
-	one := &session{Client: s.Client, ctx: s.ctx, addr: h.addr}
+	one := s.newSession(s.ctx, h.addr)
 	defer one.close()
 	err := one.probe(func(w way) bool { return w.version == gosnmp.Version3 || w.community == h.community })
 	if err != nil {

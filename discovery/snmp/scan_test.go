@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,12 +14,14 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/gosnmp/gosnmp"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery/snmp"
 )
 
 func TestScanFindsThePrintersOfARange(t *testing.T) {
+	t.Parallel()
 	first := &agent{mib: copier("1")}
 	port := first.start(t, "127.0.9.5:0").Port()
 	at := func(host string) string { return host + ":" + strconv.Itoa(int(port)) }
@@ -71,6 +74,7 @@ func TestScanFindsThePrintersOfARange(t *testing.T) {
 }
 
 func TestScanKeepsToTheRateAndEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	mute := (&agent{mute: true}).start(t, "127.0.10.1:0")
 	var sent atomic.Int64
 	client := client(t, mute.Port(), func(o *snmp.Options) {
@@ -140,8 +144,12 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 
 // BenchmarkScanSilent is the cost of one silent address: two packets, at a rate that does not limit.
 func BenchmarkScanSilent(b *testing.B) {
-	mute := (&agent{mute: true}).start(b, "0.0.0.0:0")
-	client := client(b, mute.Port(), func(o *snmp.Options) { o.Timeout, o.Rate = time.Millisecond, 1e6 })
+	mute, err := net.ListenUDP("udp4", nil) // nobody reads from it: the kernel drops what is too much
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = mute.Close() }()
+	client := client(b, mute.LocalAddr().(*net.UDPAddr).AddrPort().Port(), func(o *snmp.Options) { o.Timeout, o.Rate = time.Millisecond, 1e6 })
 	asked := 0
 	for b.Loop() {
 		n, err := client.Scan(b.Context(), []netip.Prefix{netip.MustParsePrefix("127.1.0.0/20")}, func(mfpgate.Sighting) {})
@@ -151,4 +159,25 @@ func BenchmarkScanSilent(b *testing.B) {
 		asked += n
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(asked), "µs/address")
+}
+
+func TestScanIgnoresAnswersToNoQuestion(t *testing.T) {
+	t.Parallel()
+	asked := &agent{mib: copier("1")}
+	asked.bend = func(_, out *gosnmp.SnmpPacket, _ []byte) []byte {
+		out.RequestID++ // the question to the neighbour, if there is one
+		raw, _ := out.MarshalMsg()
+		return raw
+	}
+	at := asked.start(t, "127.0.11.1:0")
+	client := client(t, at.Port(), nil)
+	if _, err := client.Scan(t.Context(), []netip.Prefix{netip.MustParsePrefix("127.0.11.0/30")}, func(s mfpgate.Sighting) {
+		t.Errorf("found %s", s.ID)
+	}); err != nil {
+		t.Error(err)
+	}
+	// The first question, in two versions; nobody was led to identify it.
+	if n := asked.requests.Load(); n != 2 {
+		t.Errorf("%d packets", n)
+	}
 }

@@ -22,15 +22,25 @@ type session struct {
 	addr   netip.Addr
 	know   knowledge
 	agent  *gosnmp.GoSNMP
-	end    func() bool // stops watching ctx
+	end    func() bool // stops watching ctx for this socket
+	over   func()      // releases ctx
 	fresh  bool        // the agent has answered in this session
 	system string      // sysObjectID, if the first question was asked in this session
 	first  bool        // the device with index 1 is a printer, by the same question
 }
 
-// open begins a session in the way that is remembered, else in the first way that the agent answers.
+// newSession is one that ends with ctx, or after MaxSession: an agent that answers each question at the last moment must
+// not keep a scan from its end.
+func (c *Client) newSession(ctx context.Context, addr netip.Addr) *session {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := c.Clock.AfterFunc(MaxSession, func() { cancel(ErrSilent) })
+	return &session{Client: c, ctx: ctx, addr: addr, over: func() { stop(); cancel(nil) }}
+}
+
+// open begins a session in the way that is remembered, else in the first way that the agent answers. The caller closes it
+// in either case.
 func (c *Client) open(ctx context.Context, addr netip.Addr) (*session, error) {
-	s := &session{Client: c, ctx: ctx, addr: addr}
+	s := c.newSession(ctx, addr)
 	if know, ok := c.memory.get(addr); ok && know.way < len(c.ways) {
 		s.know = know
 		return s, s.connect(know.way)
@@ -59,6 +69,8 @@ func (s *session) probe(hint func(way) bool) error {
 			switch {
 			case err == nil:
 				return nil
+			case s.ctx.Err() != nil:
+				return err
 			case errors.Is(err, ErrCredentials):
 				refused = err
 			case errors.Is(err, ErrSilent):
@@ -78,7 +90,7 @@ func (s *session) probe(hint func(way) bool) error {
 
 // ask puts the first question in one way.
 func (s *session) ask(i int) error {
-	s.close()
+	s.hangUp()
 	s.know = knowledge{fits: defaultFits}
 	if err := s.connect(i); err != nil {
 		return err
@@ -123,6 +135,9 @@ func (s *session) connect(i int) error {
 		agent.ContextName, agent.ContextEngineID = s.Users[w.user].ContextName, usm.AuthoritativeEngineID
 	}
 	if err := agent.Connect(); err != nil {
+		if s.ctx.Err() != nil {
+			err = context.Cause(s.ctx)
+		}
 		return fmt.Errorf("%s: %w", s.addr, err)
 	}
 	s.agent = agent
@@ -153,8 +168,14 @@ func (s *session) usm() *gosnmp.UsmSecurityParameters {
 	return p
 }
 
-// close ends the session and remembers what it has learnt, if the agent answered.
+// close ends the session.
 func (s *session) close() {
+	s.hangUp()
+	s.over()
+}
+
+// hangUp closes the socket and remembers what was learnt, if the agent answered.
+func (s *session) hangUp() {
 	if s.agent == nil {
 		return
 	}
@@ -189,7 +210,7 @@ func (s *session) exchange(request func() (*gosnmp.SnmpPacket, error)) (*gosnmp.
 	usm := s.usm()
 	switch {
 	case s.ctx.Err() != nil:
-		err = s.ctx.Err()
+		err = context.Cause(s.ctx)
 	case errors.Is(err, gosnmp.ErrMaxRetriesExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		err = ErrSilent
 	case isNetwork(err), errors.Is(err, errMalformed), errors.Is(err, ErrCredentials):

@@ -23,6 +23,8 @@ const (
 	MaxExchanges  = 64        // requests of one walk, without repeats
 	MaxRemembered = 4096      // addresses of which it is remembered how they want to be asked
 	MaxAddresses  = 1 << 16   // addresses of one Scan
+
+	MaxSession = time.Minute // one Identify or Read, the wait for its turns included; it ends with ErrSilent
 )
 
 // What is taken where Options say nothing.
@@ -148,8 +150,11 @@ func (c *Client) turn(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c.Sent()
-	return ctx.Err()
+	return nil
 }
 
 // parameters are the user's in the library's terms.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery/snmp"
+	"github.com/mfpgate/mfpgate/tests/fakeclock"
 )
 
 const all = mfpgate.PartStatus | mfpgate.PartSupplies | mfpgate.PartCounters
@@ -27,7 +28,7 @@ const all = mfpgate.PartStatus | mfpgate.PartSupplies | mfpgate.PartCounters
 // client asks agents at the port; change may be nil.
 func client(t testing.TB, port uint16, change func(*snmp.Options)) *snmp.Client {
 	t.Helper()
-	o := snmp.Options{Clock: mfpgate.SystemClock{}, Communities: []string{"public"}, Port: port, Timeout: 150 * time.Millisecond, Retries: -1, Rate: 1e5}
+	o := snmp.Options{Clock: mfpgate.SystemClock{}, Communities: []string{"public"}, Port: port, Timeout: 400 * time.Millisecond, Retries: -1, Rate: 1e5}
 	if change != nil {
 		change(&o)
 	}
@@ -66,6 +67,7 @@ var times = gocmp.Options{
 }
 
 func TestEveryAgentTellsTheSame(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		rule  string
 		agent *agent
@@ -132,6 +134,7 @@ func TestExchangesAreFew(t *testing.T) {
 }
 
 func TestPrinters(t *testing.T) {
+	t.Parallel()
 	const deviceID = "1.3.6.1.4.1.2699.1.2.1.2.1.1.3.1"
 	host := without(copier("1"), "1.3.6.1.2.1.25", "1.3.6.1.2.1.43")
 	for _, c := range []struct {
@@ -163,6 +166,7 @@ func TestPrinters(t *testing.T) {
 }
 
 func TestNoAnswer(t *testing.T) {
+	t.Parallel()
 	mute := (&agent{mib: copier("1"), mute: true}).start(t, "127.0.0.1:0")
 	_, err := client(t, mute.Port(), nil).Identify(t.Context(), mute.Addr())
 	if !errors.Is(err, snmp.ErrSilent) || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -199,6 +203,7 @@ func TestNoAnswer(t *testing.T) {
 
 // TestAWayThatNoLongerWorksIsForgotten: an agent is changed from version 2c to 1.
 func TestAWayThatNoLongerWorksIsForgotten(t *testing.T) {
+	t.Parallel()
 	var changed atomic.Bool
 	a := &agent{mib: copier("1")}
 	a.bend = func(in, _ *gosnmp.SnmpPacket, raw []byte) []byte {
@@ -222,6 +227,7 @@ func TestAWayThatNoLongerWorksIsForgotten(t *testing.T) {
 }
 
 func TestHostileAgents(t *testing.T) {
+	t.Parallel()
 	const console = "1.3.6.1.2.1.43.16.5.1.2.1"
 	t.Run("a walk without an end is bounded", func(t *testing.T) {
 		line := strings.Repeat("x", 1000)
@@ -247,13 +253,8 @@ func TestHostileAgents(t *testing.T) {
 			for _, column := range []string{"3", "4", "5", "6", "7", "8", "9"} {
 				base := "1.3.6.1.2.1.43.11.1.1." + column + ".1"
 				if rest, ok := strings.CutPrefix(oid, base); ok {
-					n := 1
-					for i := 2; i <= 1000; i++ {
-						if rest == "."+strconv.Itoa(i-1) {
-							n = i
-						}
-					}
-					return base + "." + strconv.Itoa(n), n, true
+					last, _ := strconv.Atoi(strings.TrimPrefix(rest, ".")) // 0 for the column itself
+					return base + "." + strconv.Itoa(last+1), last, true
 				}
 			}
 			return "", nil, false
@@ -297,5 +298,19 @@ func TestHostileAgents(t *testing.T) {
 		if err == nil || len(err.Error()) > 200 {
 			t.Errorf("%s: %+v, %v", rule, seen, err)
 		}
+	}
+}
+
+// TestAnAgentThatStringsUsAlongIsLeft: the clock, not the agent's patience, ends the call.
+func TestAnAgentThatStringsUsAlongIsLeft(t *testing.T) {
+	mute := (&agent{mute: true}).start(t, "127.0.0.1:0")
+	clock := fakeclock.New(time.Now())
+	client := client(t, mute.Port(), func(o *snmp.Options) { o.Clock, o.Timeout = clock, time.Hour })
+	ended := make(chan error)
+	go func() { _, err := client.Identify(t.Context(), mute.Addr()); ended <- err }() // the test waits for it below
+	clock.AwaitTimers(1)
+	clock.Advance(snmp.MaxSession)
+	if err := <-ended; !errors.Is(err, snmp.ErrSilent) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -92,6 +92,7 @@ pass_persist .1.3.6.1.4.1.2699 PRINTER
 }
 
 func TestARealAgent(t *testing.T) {
+	t.Parallel()
 	at := snmpd(t)
 	wantSeen := mfpgate.Sighting{
 		ID: "snmp:127.0.0.1", Name: "frontdesk", Location: "Lobby", Answered: true,

@@ -43,6 +43,9 @@ func (s *session) status() (*mfpgate.PrinterStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(a.single)+len(a.columns) == 0 {
+		s.know.index = "" // another device has the address by now: look for its index the next time
+	}
 	device, _ := a.number(oidDeviceStatus + i)
 	printer, _ := a.number(oidPrinterStatus + i)
 	var marker int64 = -1

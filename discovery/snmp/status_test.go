@@ -9,6 +9,7 @@ import (
 )
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	const (
 		device  = "1.3.6.1.2.1.25.3.2.1.5.1"
 		printer = "1.3.6.1.2.1.25.3.5.1.1.1"
