@@ -122,6 +122,11 @@ func TestWhoIsWho(t *testing.T) {
 			announced("Copier", "_ipp", "a.local", 631, hp, "10.1.0.9"), announced("Lobby", "_ipp", "a.local", 631, hp, "10.1.0.9"),
 			gone(announced("Copier", "_ipp", "a.local", 631, hp))},
 			"Lobby 10.1.0.9 01/ 1"},
+		{"a device that took another UUID with its name is known by its serial number", []mfpgate.Sighting{
+			announced("Copier", "_ipp", "a.local", 631, hp, "10.1.0.9"), answeredIPP("10.1.0.9:631", serial(hp, "S111")),
+			gone(announced("Copier", "_ipp", "a.local", 631, hp)), announced("Lobby", "_ipp", "a.local", 631, hp2, "10.1.0.9"),
+			answeredIPP("10.1.0.9:631", serial(hp2, "S111"))},
+			"Lobby 10.1.0.9 02/S111 2"},
 		{"a device at another address is the same", []mfpgate.Sighting{
 			answeredIPP("10.1.0.9:631", hp), answeredIPP("10.1.0.77:631", hp)},
 			"10.1.0.77 10.1.0.77 01/ 2"},

@@ -74,10 +74,8 @@ func (r *Registry) owner(before *device, s mfpgate.Sighting) *device {
 	w := &words{}
 	w.add(s.Identity)
 	if before != nil {
-		old := before.sightings[s.ID]
-		said := &words{}
-		said.add(old.Identity)
-		if old.Pinned || !w.differ(said) && !w.differ(before.words(s.ID)) {
+		// What it said until now counts, too: a new UUID with the same serial number is the same device.
+		if before.sightings[s.ID].Pinned || !w.differ(before.words("")) {
 			return before
 		}
 		r.Log.Warn().Str(field.Device, string(before.id)).Str(field.DeviceName, before.name()).Str(field.Text, string(s.ID)).Msg(event.DeviceReplaced)

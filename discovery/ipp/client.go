@@ -73,7 +73,7 @@ func (c *Client) Identify(ctx context.Context, e mfpgate.Endpoint) (mfpgate.Sigh
 
 func (a attributes) sighting(t target, at time.Time) mfpgate.Sighting {
 	return mfpgate.Sighting{
-		ID:        mfpgate.NewSightingID(mfpgate.SourceIPP, t.uri),
+		ID:        mfpgate.NewSightingID(mfpgate.SourceIPP, t.place),
 		At:        at,
 		Identity:  a.identity(),
 		Name:      a.first("printer-dns-sd-name", "printer-name", "printer-info"),

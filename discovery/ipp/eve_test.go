@@ -49,9 +49,9 @@ func TestInside(t *testing.T) {
 	endpoint := mfpgate.Endpoint{Protocol: mfpgate.ProtocolIPP, Address: v4, Host: "mfp1.local", Path: "ipp/print"}
 
 	for rule, e := range map[mfpgate.SightingID]mfpgate.Endpoint{
-		"ipp:ipp://mfp1.local:8631/ipp/print":  endpoint,
-		"ipp:ipp://[fd77::2]:8631/ipp/print":   {Protocol: mfpgate.ProtocolIPP, Address: v6, Path: "ipp/print"},
-		"ipp:ipps://mfp1.local:8631/ipp/print": {Protocol: mfpgate.ProtocolIPPS, Address: v6, Host: "mfp1.local", Path: "/ipp/print"},
+		"ipp:ipp://10.77.0.2:8631/ipp/print":  endpoint,
+		"ipp:ipp://[fd77::2]:8631/ipp/print":  {Protocol: mfpgate.ProtocolIPP, Address: v6, Path: "ipp/print"},
+		"ipp:ipps://[fd77::2]:8631/ipp/print": {Protocol: mfpgate.ProtocolIPPS, Address: v6, Host: "mfp1.local", Path: "/ipp/print"},
 	} {
 		got, err := client.Identify(t.Context(), e)
 		if err != nil {

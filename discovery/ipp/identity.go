@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/discovery/ieee1284"
 )
 
 // identityNames are the attributes of Identify: RFC 8011 §5.4, PWG 5100.13 (printer-device-id, -dns-sd-name, -firmware-*,
@@ -20,15 +21,15 @@ func (a attributes) identity() mfpgate.Identity {
 	id := a.deviceID()
 	out := mfpgate.Identity{
 		UUID:   uuid(a.text("printer-uuid")),
-		Make:   id.make,
-		Model:  id.model,
-		Serial: a.text("printer-serial-number"),
+		Make:   id.Make,
+		Model:  id.Model,
+		Serial: ieee1284.Serial(a.text("printer-serial-number")),
 	}
 	if out.Serial == "" {
-		out.Serial = id.serial
+		out.Serial = id.Serial
 	}
 	if out.Make == "" || out.Model == "" {
-		maker, model := splitMake(a.text("printer-make-and-model"))
+		maker, model := ieee1284.SplitMake(a.text("printer-make-and-model"))
 		if out.Make == "" {
 			out.Make = maker
 		}
@@ -40,13 +41,12 @@ func (a attributes) identity() mfpgate.Identity {
 }
 
 // deviceID reads printer-device-id, which may be longer than a text that is shown.
-func (a attributes) deviceID() deviceID {
+func (a attributes) deviceID() ieee1284.ID {
 	values := a.values["printer-device-id"]
 	if len(values) == 0 {
-		return deviceID{}
+		return ieee1284.ID{}
 	}
-	s := a.raw(values[0].V)
-	return parseDeviceID(s[:min(len(s), 4096)])
+	return ieee1284.Parse(a.raw(values[0].V))
 }
 
 // describes reports whether the answer is that of a printer: one attribute of those that RFC 8011 §5.4 requires of all.
@@ -72,38 +72,19 @@ func uuid(s string) string {
 	return s
 }
 
-// makers are the names that printer-make-and-model begins with. Longer names stand before those that they begin with.
-func makers() []string {
-	return []string{
-		"Apollo", "Avery Dennison", "BIXOLON", "Brother", "Canon", "Citizen", "Datamax", "Dell", "Develop", "DYMO",
-		"EPSON", "Fargo", "FUJIFILM", "FUJI XEROX", "Fujitsu", "Gestetner", "Hewlett-Packard", "Hewlett Packard", "HITI", "Honeywell",
-		"HP", "IBM", "imagistics", "Infotec", "Intermec", "KODAK", "KONICA MINOLTA", "Kyocera Mita", "Kyocera", "Lanier",
-		"Lexmark", "Mimaki", "MITSUBISHI", "Muratec", "NEC", "NRG", "Oki Data", "OKI", "Olivetti", "Panasonic",
-		"Pantum", "Primera", "Printronix", "RICOH", "Riso", "Roland", "Samsung", "Savin", "SATO", "Seiko",
-		"Sharp", "Sindoh", "Star", "TA Triumph-Adler", "TallyGenicom", "Toshiba Tec", "TOSHIBA", "TSC", "UTAX", "Xerox", "Zebra",
-	}
-}
-
-// splitMake splits make and model where the table knows the maker, as the device writes it. Of others all is the model: the
-// first word of two is as often a product line as a maker.
-func splitMake(s string) (maker, model string) {
-	for _, known := range makers() {
-		if len(s) > len(known) && strings.EqualFold(s[:len(known)], known) && s[len(known)] == ' ' {
-			return s[:len(known)], strings.TrimSpace(s[len(known):])
-		}
-	}
-	return "", s
-}
-
 func firmwareNames() []string {
 	return []string{"printer-firmware-name", "printer-firmware-string-version"}
 }
 
-// firmware joins the parallel names and versions (PWG 5100.13 §5.6.6); what has no version says nothing.
+// firmware joins the parallel names and versions (PWG 5100.13 §5.6.6), or is the version alone where there is but one, which
+// can then be compared with a package's. What has no version says nothing.
 func (a attributes) firmware() string {
-	names := a.texts("printer-firmware-name")
+	names, versions := a.texts("printer-firmware-name"), a.texts("printer-firmware-string-version")
+	if len(versions) == 1 {
+		return versions[0]
+	}
 	var parts []string
-	for i, version := range a.texts("printer-firmware-string-version") {
+	for i, version := range versions {
 		if version == "" {
 			continue
 		}

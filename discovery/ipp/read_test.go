@@ -156,7 +156,7 @@ func TestCounters(t *testing.T) {
 	}
 	got := reading(t, &printer{attrs: attrs}, mfpgate.PartCounters)
 	want := mfpgate.Reading{
-		At: got.At, Firmware: "System 1.02",
+		At: got.At, Firmware: "1.02",
 		Counters: []mfpgate.Counter{
 			{Name: "impressions", Value: 1000}, {Name: "impressions-monochrome", Value: 700}, {Name: "impressions-full-color", Value: 300},
 			{Name: "sheets", Value: 600},

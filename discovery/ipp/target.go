@@ -16,7 +16,8 @@ const maxURI = 400
 // target is an endpoint and its names on the wire.
 type target struct {
 	endpoint mfpgate.Endpoint
-	uri      string  // for people and for the sighting's id: with the zone
+	uri      string  // for people: with the zone
+	place    string  // for the sighting's id: with the address alone, for a name leads to all of a printer's addresses
 	asked    string  // the printer-uri of requests: a zone means nothing to the printer (RFC 6874 §4)
 	dial     url.URL // the address itself, so that nothing is resolved
 	host     string  // the Host field
@@ -43,8 +44,8 @@ func newTarget(e mfpgate.Endpoint) (target, error) {
 	path := resource(e.Path)
 	port := ":" + strconv.Itoa(int(address.Port()))
 	uri := func(host string) string { return string(e.Protocol) + "://" + host + port + path.RequestURI() }
-	t := target{endpoint: e, uri: uri(named), asked: uri(asked), host: asked + port}
-	if len(t.uri) > maxURI {
+	t := target{endpoint: e, uri: uri(named), place: uri(literal(address.Addr())), asked: uri(asked), host: asked + port}
+	if len(t.uri) > maxURI || len(t.place) > maxURI {
 		return target{}, fmt.Errorf("endpoint %s: its URI has %d bytes, more than %d", address, len(t.uri), maxURI)
 	}
 	path.Scheme, path.Host = scheme, address.String()

@@ -41,7 +41,7 @@ func (s *session) identify() (mfpgate.Sighting, error) {
 	who := mfpgate.Identity{Make: id.Make, Model: id.Model, Serial: id.Serial}
 	if who.Make == "" || who.Model == "" {
 		// What the 1284 id says stands; the description fills the gap.
-		brand, model := splitMake(a.text(oidDeviceDescr + i))
+		brand, model := ieee1284.SplitMake(a.text(oidDeviceDescr + i))
 		if who.Make == "" {
 			who.Make = brand
 		}
@@ -122,25 +122,6 @@ func hardware(v any) string {
 		return ""
 	}
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5])
-}
-
-// splitMake parts a description as hrDeviceDescr has it, "HP LaserJet MFP E52645", into make and model, where it begins
-// with a maker that is known. The make stands as the device writes it.
-func splitMake(description string) (brand, model string) {
-	// Of two makers of which one begins like the other, the longer comes first.
-	for _, maker := range []string{
-		"Hewlett-Packard", "Hewlett Packard", "HP", "FUJIFILM Business Innovation", "FUJIFILM", "FUJI XEROX", "Xerox", "KONICA MINOLTA",
-		"KYOCERA Document Solutions", "KYOCERA MITA", "KYOCERA", "TA Triumph-Adler", "UTAX", "Canon", "RICOH", "Gestetner", "Lanier",
-		"NRG", "SAVIN", "Infotec", "SHARP", "TOSHIBA TEC", "TOSHIBA", "Brother", "SEIKO EPSON", "EPSON", "Lexmark", "OKI DATA CORP",
-		"OKI DATA", "OKI", "Samsung", "Dell", "Panasonic", "MURATEC", "Murata", "Pantum", "DEVELOP", "Olivetti", "IBM", "InfoPrint",
-		"Zebra Technologies", "Zebra", "SATO", "TSC", "Citizen", "Intermec", "Honeywell", "DYMO", "RISO", "Oce", "Océ", "NEC", "Tally",
-		"Printronix", "Star", "Sindoh", "Source Technologies",
-	} {
-		if len(description) > len(maker) && strings.EqualFold(description[:len(maker)], maker) && description[len(maker)] == ' ' {
-			return description[:len(maker)], strings.TrimSpace(description[len(maker):])
-		}
-	}
-	return "", description
 }
 
 // versions are the forms in which makers put their firmware's version into sysDescr or hrDeviceDescr. No object of a

@@ -66,7 +66,15 @@ func (s *site) await(t *testing.T, what string, is func(mfpgate.Device) bool) (f
 func (s *site) describe(t *testing.T) string {
 	var b strings.Builder
 	for _, d := range s.devices(t) {
-		fmt.Fprintf(&b, "\n%+v", d)
+		var all struct {
+			Identity  mfpgate.Identity
+			Sightings []mfpgate.Sighting
+		}
+		s.gateway.API(t, "devices/"+string(d.ID), &all)
+		fmt.Fprintf(&b, "\n%+v\n  %+v", d, all.Identity)
+		for _, sighting := range all.Sightings {
+			fmt.Fprintf(&b, "\n  %+v", sighting)
+		}
 	}
 	return b.String()
 }
