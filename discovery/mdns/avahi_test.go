@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -70,8 +71,15 @@ func (n *lan) host(name string, addresses ...string) {
 	n.ip("-n", at, "link", "set", "eth0", "up")
 }
 
-// start runs a command until the test or stop ends it, and returns once it has written a line that contains ready.
-func (n *lan) start(ready, name string, args ...string) (pid int, stop func()) {
+// process is a command that runs until the test or stop ends it.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+	ended bool
+}
+
+func (n *lan) start(name string, args ...string) *process {
 	n.t.Helper()
 	cmd := exec.Command(need.Program(n.t, name), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -84,36 +92,45 @@ func (n *lan) start(ready, name string, args ...string) (pid int, stop func()) {
 		n.t.Fatal(err)
 	}
 	_ = w.Close()
-	ended := false
-	end := func(sig syscall.Signal) {
-		if !ended {
-			ended = true
-			_ = syscall.Kill(-cmd.Process.Pid, sig)
-			_ = cmd.Wait()
-		}
-	}
-	n.t.Cleanup(func() { end(syscall.SIGKILL); _ = r.Close() })
 	_ = r.SetReadDeadline(time.Now().Add(deadline))
-	said := ""
-	for lines := bufio.NewScanner(r); ; {
-		if !lines.Scan() {
-			n.t.Fatalf("%s %s: not %q: %v: %s", name, strings.Join(args, " "), ready, lines.Err(), said)
+	p := &process{t: n.t, cmd: cmd, lines: bufio.NewScanner(r)}
+	n.t.Cleanup(func() { p.end(syscall.SIGKILL); _ = r.Close() })
+	return p
+}
+
+func (p *process) end(sig syscall.Signal) {
+	if !p.ended {
+		p.ended = true
+		_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+		_ = p.cmd.Wait()
+	}
+}
+
+// await returns once the process has written a line that contains ready.
+func (p *process) await(ready string) {
+	p.t.Helper()
+	for said := ""; ; {
+		if !p.lines.Scan() {
+			p.t.Fatalf("%s: not %q: %v: %s", p.cmd, ready, p.lines.Err(), said)
 		}
-		if said += lines.Text() + "\n"; strings.Contains(lines.Text(), ready) {
-			return cmd.Process.Pid, func() { end(syscall.SIGTERM) }
+		if said += p.lines.Text() + "\n"; strings.Contains(p.lines.Text(), ready) {
+			return
 		}
 	}
 }
 
-// avahi starts avahi on a host, and returns how to start commands beside it.
-func (n *lan) avahi(host string) (run func(ready string, args ...string) (stop func())) {
+// avahi starts avahi on a host, and returns how to run commands beside it until they say that they are ready.
+func (n *lan) avahi(host string) (run func(ready string, args ...string) *process) {
 	n.t.Helper()
-	pid, _ := n.start("ready", "ip", "netns", "exec", n.prefix+host, "unshare", "--mount", "--uts", "--propagation", "private",
+	daemon := n.start("ip", "netns", "exec", n.prefix+host, "unshare", "--mount", "--uts", "--propagation", "private",
 		"sh", "testdata/host.sh", host, "testdata/dbus.conf")
-	return func(ready string, args ...string) func() {
+	serves := sync.OnceFunc(func() { daemon.await("ready") })
+	return func(ready string, args ...string) *process {
 		n.t.Helper()
-		_, stop := n.start(ready, "nsenter", append([]string{"-t", strconv.Itoa(pid), "-m", "-n", "-u"}, args...)...)
-		return stop
+		serves()
+		p := n.start("nsenter", append([]string{"-t", strconv.Itoa(daemon.cmd.Process.Pid), "-m", "-n", "-u"}, args...)...)
+		p.await(ready)
+		return p
 	}
 }
 
@@ -196,6 +213,7 @@ const beforeFourth = 6 * time.Second
 
 func TestBesideAvahi(t *testing.T) {
 	n := newLAN(t)
+	t.Parallel()
 	n.host("gw", "10.77.0.1/24")
 	n.host("h2", "10.77.0.2/24")
 	n.host("h3") // IPv6 alone
@@ -203,11 +221,11 @@ func TestBesideAvahi(t *testing.T) {
 	publish := func(name string) []string {
 		return []string{"avahi-publish", "-s", name, "_ipp._tcp", "631", "rp=ipp/print", "ty=Rigworks Composite 100"}
 	}
-	stop := n.avahi("h2")("Established", publish("Copier 2F")...)
-	n.avahi("h3")("Established under name 'Copier 2F #2'", publish("Copier 2F")...) // renamed, as the name is taken
-	gw := n.avahi("gw")
+	h2, h3, gw := n.avahi("h2"), n.avahi("h3"), n.avahi("gw")
+	publisher := h2("Established", publish("Copier 2F")...)
 	gw("Established", publish("Beside us")...)
-	gw("Copier", "avahi-browse", "-rp", "_ipp._tcp") // avahi hears, too
+	h3("Established under name 'Copier 2F #2'", publish("Copier 2F")...) // renamed, as the name is taken
+	gw("Copier", "avahi-browse", "-rp", "_ipp._tcp")                     // avahi hears, too
 
 	want := func() map[string]func(mfpgate.Sighting) bool {
 		return map[string]func(mfpgate.Sighting) bool{
@@ -220,7 +238,7 @@ func TestBesideAvahi(t *testing.T) {
 	second := n.querier("gw")
 	n.await(second, beforeFourth, want()) // and this one came after them
 	began := time.Now()
-	stop()
+	publisher.end(syscall.SIGTERM)
 	for _, from := range []<-chan sighting{first, second} {
 		for x := range from {
 			if x.Gone {

@@ -172,6 +172,8 @@ func (s *seen) await(t testing.TB, what string, ok func(map[string]mfpgate.Sight
 		select {
 		case <-s.more:
 		case <-end:
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			t.Fatalf("no %s; have %d sightings, %v", what, len(s.all), s.n)
 		}
 	}
@@ -184,12 +186,11 @@ func TestFoundOverRealSockets(t *testing.T) {
 		r := respond(t, copier(name+`-Canon\ iR-ADV\ \232\164\135\229\144\136\230\169\159`, "192.0.2.9"), copier(name+"-b", "2001:db8::9"))
 		first, second := watch(t, name), watch(t, name) // beside each other, as ours is beside avahi
 		for _, s := range []*seen{first, second} {
-			s.await(t, "sighting of both", func(all map[string]mfpgate.Sighting) bool { return len(all) == 2 })
 			id := "dns-sd:" + name + "-Canon iR-ADV 複合機._ipp._tcp.local"
-			x := s.all[id]
-			if len(x.Endpoints) != 1 || x.Endpoints[0].Address.String() != "192.0.2.9:631" || x.Endpoints[0].Path != "ipp/print" {
-				t.Errorf("%q: %+v", id, s.all)
-			}
+			s.await(t, "sighting of both", func(all map[string]mfpgate.Sighting) bool {
+				x := all[id]
+				return len(all) == 2 && len(x.Endpoints) == 1 && x.Endpoints[0].Address.String() == "192.0.2.9:631" && x.Endpoints[0].Path == "ipp/print"
+			})
 		}
 		for _, d := range r.devices {
 			d[0].Header().Ttl = 0

@@ -70,6 +70,7 @@ func cpu() time.Duration {
 
 // TestThousandsAreWatchedWithinBounds: what 2,000 devices cost once they are known, in virtual time.
 func TestThousandsAreWatchedWithinBounds(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, s *sim) {
 		const devices, hours = 2000, 2
 		s.families = mdns.IPv4 | mdns.IPv6

@@ -51,11 +51,10 @@ type sim struct {
 	broken     map[int]bool // indexes where Send fails
 	reply      func(query)  // called for each query
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows while the querier runs
 	queries  []query
 	sighted  []mfpgate.Sighting
 	counts   map[mdns.Event]int
-	inCall   bool
 	stop     func()
 	services []string
 }
@@ -83,8 +82,16 @@ func (s *sim) run() *sim {
 			defer s.mu.Unlock()
 			return slices.Clone(s.interfaces), nil
 		},
-		Sighted: func(x mfpgate.Sighting) { s.sighted = append(s.sighted, x) },
-		Count:   func(e mdns.Event, n int) { s.counts[e] += n }})
+		Sighted: func(x mfpgate.Sighting) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.sighted = append(s.sighted, x)
+		},
+		Count: func(e mdns.Event, n int) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.counts[e] += n
+		}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -114,7 +121,6 @@ func (s *sim) Unicast(mdns.Family) bool          { return true }
 func (s *sim) Close() error                      { return nil }
 func (s *sim) setInterfaces(to ...net.Interface) { s.mu.Lock(); s.interfaces = to; s.mu.Unlock() }
 func (s *sim) since() time.Duration              { return time.Since(s.start) }
-func (s *sim) pass(d time.Duration)              { <-time.After(d); synctest.Wait() }
 func (s *sim) asked(from int) []query            { return s.queries[from:] }
 func (s *sim) hear(rrs ...string)                { s.hearOn(eth0, mdns.IPv4, rrs...) }
 func (s *sim) inject(p mdns.Packet)              { s.packets <- p; synctest.Wait() }
@@ -127,7 +133,20 @@ func source(f mdns.Family, port uint16) (a netip.AddrPort) {
 	return netip.AddrPortFrom(netip.MustParseAddr("10.1.0.9"), port)
 }
 
+// pass lets time pass. What the querier does meanwhile comes after what the test did, and before what it does next; the lock
+// tells the race detector.
+func (s *sim) pass(d time.Duration) {
+	s.mu.Lock()
+	s.mu.Unlock() //nolint:staticcheck // no critical section
+	<-time.After(d)
+	synctest.Wait()
+	s.mu.Lock()
+	s.mu.Unlock() //nolint:staticcheck // no critical section
+}
+
 func (s *sim) Send(i net.Interface, f mdns.Family, packet []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.broken[i.Index] {
 		return errors.New("network is unreachable")
 	}
