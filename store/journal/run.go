@@ -71,7 +71,9 @@ func (j *Journal) Run(ctx context.Context) error {
 				x.release(e)
 			})
 		}
-		timer.Reset(wait)
+		if timer.Reset(wait); j.Clock.Now().Sub(now) >= wait {
+			continue // the time went by meanwhile
+		}
 		select {
 		case <-ctx.Done():
 			return nil
