@@ -171,10 +171,8 @@ func TestFailuresBackOffAndEnd(t *testing.T) {
 				break
 			}
 			stop() // the attempts and the next time survive
-			h.clock.Advance(wait - 1)
+			h.clock.Advance(wait)
 			stop = h.run()
-			h.clock.AwaitTimers(1)
-			h.clock.Advance(1)
 		}
 		fate = journal.Permanent(errors.New("refused for ever"))
 		h.clock.Advance(8 * time.Second)

@@ -60,8 +60,9 @@ func (j *Journal) Run(ctx context.Context) error {
 		before = now
 		wait := maxSleep
 		for len(slots) < cap(slots) { // who frees a slot wakes the index, too
-			var e *entry
-			if e, wait = x.take(now); e == nil {
+			e, next := x.take(now)
+			if e == nil {
+				wait = next
 				break
 			}
 			slots <- struct{}{}
@@ -71,7 +72,9 @@ func (j *Journal) Run(ctx context.Context) error {
 				x.release(e)
 			})
 		}
-		timer.Reset(wait)
+		if timer.Reset(wait); j.Clock.Now().Sub(now) >= wait {
+			continue // the time went by meanwhile
+		}
 		select {
 		case <-ctx.Done():
 			return nil
