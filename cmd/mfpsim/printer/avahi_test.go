@@ -14,6 +14,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
@@ -44,10 +45,10 @@ func TestAvahiFindsPrinters(t *testing.T) {
 	background(t, daemon, "-f", conf, "--no-drop-root", "--no-chroot", "--no-rlimits")
 	await(t, "/run/avahi-daemon/socket")
 
-	s := start(t, printer.SiteOptions{DNSSD: printer.DNSSD{Interfaces: []string{"lo"}}})
+	s := printertest.Start(t, printer.SiteOptions{DNSSD: printer.DNSSD{Interfaces: []string{"lo"}}})
 	var all []string
 	for i := 1; i <= 5; i++ {
-		p := add(t, s, printer.Options{Addresses: addr(fmt.Sprintf("127.0.1.%d", i)), Serial: fmt.Sprint("S", i), Name: fmt.Sprintf("Copier %d. floor", i), Location: "here", DNSSD: true})
+		p := printertest.Add(t, s, printer.Options{Addresses: addr(fmt.Sprintf("127.0.1.%d", i)), Serial: fmt.Sprint("S", i), Name: fmt.Sprintf("Copier %d. floor", i), Location: "here", DNSSD: true})
 		all = append(all, fmt.Sprintf(`=;lo;IPv4;Copier\032%d\.\032floor;_ipp._tcp;local;%s;127.0.1.%d;%d;`, i, printer.HostOf(p), i, p.IPP().Port()))
 	}
 	browsed := func(want []string) {

@@ -11,6 +11,7 @@ import (
 	"github.com/gosnmp/gosnmp"
 
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 )
 
 // Bounds that leave room for a slow machine and the race detector's bookkeeping; the figures are printed.
@@ -45,9 +46,9 @@ func processor(t testing.TB) time.Duration {
 func TestTwoThousandPrinters(t *testing.T) {
 	const count = 2000
 	before, filesBefore := heap(), files(t)
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: dnssd(t), JobsPerHour: 60})
+	s := printertest.Start(t, printer.SiteOptions{DNSSD: dnssd(t), JobsPerHour: 60})
 	for i := range count {
-		add(t, s, printer.Options{
+		printertest.Add(t, s, printer.Options{
 			Addresses: addr(fmt.Sprintf("127.3.%d.%d", i/250, i%250+1)), Serial: fmt.Sprintf("SIM%06d", i), Name: fmt.Sprintf("Copier %d", i), DNSSD: true,
 		})
 	}
