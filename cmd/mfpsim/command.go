@@ -91,7 +91,7 @@ func fleetCommand(started *bool) *cobra.Command {
 // run is the life of all devices.
 func (s *surroundings) run(ctx context.Context, stdout io.Writer, all []mfp.Options) error {
 	notify := mfp.Printer(stdout, s.json)
-	network, err := s.network(len(all))
+	network, err := s.network(all)
 	if err != nil {
 		return err
 	}
