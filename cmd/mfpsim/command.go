@@ -63,6 +63,7 @@ func fleetCommand(started *bool) *cobra.Command {
 	count := c.Flags().Int("count", 8, "how many")
 	first := c.Flags().String("first", "127.0.1.1", "source address of the first; the others follow")
 	prefix := c.Flags().String("prefix", "mfp-", "id and name are this and 1, 2, 3...")
+	serials := c.Flags().String("serial-prefix", "SIM", "serial numbers are this and 000001, 000002...")
 	state := c.Flags().String("state", "", "folder for a state file each")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		*started = true
@@ -76,7 +77,7 @@ func fleetCommand(started *bool) *cobra.Command {
 		all := make([]mfp.Options, *count)
 		for i := range all {
 			id := fmt.Sprintf("%s%d", *prefix, i+1)
-			all[i] = mfp.Options{ID: id, Serial: fmt.Sprintf("SIM%06d", i+1), Bind: addr}
+			all[i] = mfp.Options{ID: id, Serial: fmt.Sprintf("%s%06d", *serials, i+1), Bind: addr}
 			if *state != "" {
 				all[i].State = filepath.Join(*state, id+".json")
 			}
@@ -90,7 +91,7 @@ func fleetCommand(started *bool) *cobra.Command {
 // run is the life of all devices.
 func (s *surroundings) run(ctx context.Context, stdout io.Writer, all []mfp.Options) error {
 	notify := mfp.Printer(stdout, s.json)
-	network, err := s.network(len(all))
+	network, err := s.network(all)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ type network struct {
 	site *printer.Site // nil without --print
 }
 
-func (s *surroundings) network(devices int) (*network, error) {
+func (s *surroundings) network(all []mfp.Options) (*network, error) {
 	n := &network{how: s.printing}
 	if !n.how.on {
 		if len(n.how.dnssd) > 0 || n.how.activity != 0 {
@@ -54,8 +54,12 @@ func (s *surroundings) network(devices int) (*network, error) {
 	if n.how.activity < 0 {
 		return nil, errors.New("activity: must not be negative")
 	}
+	narrow := ""
+	if all[0].Bind.IsLoopback() {
+		narrow = "lo"
+	}
 	site, err := printer.New(printer.SiteOptions{
-		Clock: mfpgate.SystemClock{}, IPPPort: n.how.ippPort, SNMPPort: n.how.snmpPort, OwnSockets: devices <= mostOwnSockets,
+		Clock: mfpgate.SystemClock{}, IPPPort: n.how.ippPort, SNMPPort: n.how.snmpPort, OwnSockets: len(all) <= mostOwnSockets, Interface: narrow,
 		DNSSD: printer.DNSSD{Interfaces: n.how.dnssd}, JobsPerHour: n.how.activity,
 	})
 	n.site = site

@@ -108,7 +108,7 @@ func run(ctx context.Context, out io.Writer) error {
 		err := s.start("devices "+r.name, s.say.devices(), "mfpsim", "fleet", "--cloud", "https://"+r.listen, "--ca", filepath.Join(s.dir(r.name), "cert.pem"),
 			"--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--count", fmt.Sprint(r.devices), "--first", r.firstDevice,
 			"--proxy", "http://"+relay, "--model", model, "--state", s.dir("devices-"+r.name), "--poll", "5s", "--prefix", r.name+"-mfp-",
-			"--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour))
+			"--serial-prefix", strings.ToUpper(r.name), "--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour))
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,8 @@ devices:
 }
 
 func portsFree() error {
-	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen} {
+	printers := fmt.Sprintf("%s:%d", regions[0].firstDevice, ippPort)
+	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen, printers} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			return fmt.Errorf("%s is taken; end what listens there, perhaps another `make run`: %w", address, err)

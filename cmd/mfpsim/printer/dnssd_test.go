@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 )
 
 // dnssd announces on lo, at a port that keeps the test apart from the machine's responders.
@@ -90,13 +91,13 @@ func question(name string, kind uint16) *dns.Msg {
 
 func announcing(t *testing.T, s *printer.Site, i int, name string) *printer.Printer {
 	t.Helper()
-	return add(t, s, printer.Options{Addresses: addr(fmt.Sprintf("127.2.%d.%d", i/250, i%250+1)), Serial: fmt.Sprint("S", i), Name: name, DNSSD: true, Scanner: i%2 == 0})
+	return printertest.Add(t, s, printer.Options{Addresses: addr(fmt.Sprintf("127.2.%d.%d", i/250, i%250+1)), Serial: fmt.Sprint("S", i), Name: name, DNSSD: true, Scanner: i%2 == 0})
 }
 
 func TestAnnouncementAndGoodbye(t *testing.T) {
 	o := dnssd(t)
 	e := listen(t, o)
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
+	s := printertest.Start(t, printer.SiteOptions{DNSSD: o})
 	p := announcing(t, s, 0, "Kopierer 2. OG (Süd)")
 	instance := printer.Escape("Kopierer 2. OG (Süd)") + "._ipp._tcp.local."
 	left := map[string]bool{"PTR": true, "SRV": true, "TXT": true, "A": true}
@@ -145,7 +146,7 @@ func TestAnnouncementAndGoodbye(t *testing.T) {
 func TestBrowseOfManyIsCompleteAndSuppressed(t *testing.T) {
 	const count = 1000
 	o := dnssd(t)
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
+	s := printertest.Start(t, printer.SiteOptions{DNSSD: o})
 	for i := range count {
 		announcing(t, s, i, fmt.Sprint("Copier ", i))
 	}
@@ -209,7 +210,7 @@ func TestBrowseOfManyIsCompleteAndSuppressed(t *testing.T) {
 
 func TestLegacyAndDirectQuestions(t *testing.T) {
 	o := dnssd(t)
-	s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
+	s := printertest.Start(t, printer.SiteOptions{DNSSD: o})
 	p := announcing(t, s, 0, "Copier")
 	c := &dns.Client{Net: "udp4", Timeout: 5 * time.Second}
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), o.Port).String()
@@ -245,7 +246,7 @@ func TestGoodbyeAtStop(t *testing.T) {
 	o := dnssd(t)
 	e := listen(t, o)
 	t.Run("site", func(t *testing.T) {
-		s := start(t, printer.SiteOptions{Interface: "lo", DNSSD: o})
+		s := printertest.Start(t, printer.SiteOptions{DNSSD: o})
 		announcing(t, s, 1, "Stopping")
 		e.hear(func(rr dns.RR) bool { ptr, ok := rr.(*dns.PTR); return ok && strings.HasPrefix(ptr.Ptr, "Stopping.") })
 	})

@@ -2,6 +2,7 @@ package printer
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/OpenPrinting/goipp"
 	"github.com/gosnmp/gosnmp"
@@ -74,3 +75,6 @@ func AnswerIPP(p *Printer, packet []byte) *goipp.Message {
 	}
 	return answerIPP(p.view(), &m)
 }
+
+// HostOf is a printer's name as a host, without the final dot.
+func HostOf(p *Printer) string { return strings.TrimSuffix(p.view().host(), ".") }

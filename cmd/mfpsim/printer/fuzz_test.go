@@ -9,14 +9,14 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 )
 
 // target is a site with one printer.
 func target(t testing.TB, o printer.SiteOptions) (*printer.Site, *printer.Printer) {
 	t.Helper()
-	o.Interface = "lo"
-	s := start(t, o)
-	p := add(t, s, printer.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.9.70")}, Serial: "S", Name: "Copier", DNSSD: true, Scanner: true})
+	s := printertest.Start(t, o)
+	p := printertest.Add(t, s, printer.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.9.70")}, Serial: "S", Name: "Copier", DNSSD: true, Scanner: true})
 	return s, p
 }
 

@@ -12,13 +12,14 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 	"github.com/mfpgate/mfpgate/tests/fakeclock"
 )
 
 func TestIPPSaysWhatThePrinterIs(t *testing.T) {
 	clock := fakeclock.New(time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC))
-	s := start(t, printer.SiteOptions{Clock: clock, Interface: "lo"})
-	p := add(t, s, printer.Options{
+	s := printertest.Start(t, printer.SiteOptions{Clock: clock})
+	p := printertest.Add(t, s, printer.Options{
 		Addresses: addr("127.0.9.40"), Serial: "JPBC1", Make: "Make", Model: "M1", Name: "Copier", Location: "2F", Firmware: "3.1", UUID: "u",
 		Impressions: 300,
 	})
@@ -66,8 +67,8 @@ func TestIPPSaysWhatThePrinterIs(t *testing.T) {
 }
 
 func TestRequestedAttributes(t *testing.T) {
-	s := start(t, printer.SiteOptions{Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.41"), Serial: "S"})
+	s := printertest.Start(t, printer.SiteOptions{})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.41"), Serial: "S"})
 	has := func(requested ...string) (state, media, database bool) {
 		got := says(t, p.IPP(), requested...)
 		return got["printer-state"] != "", got["media-default"] != "", got["media-col-database"] != ""
@@ -91,8 +92,8 @@ func TestRequestedAttributes(t *testing.T) {
 }
 
 func TestIPPRefusals(t *testing.T) {
-	s := start(t, printer.SiteOptions{Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.42"), Serial: "S"})
+	s := printertest.Start(t, printer.SiteOptions{})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.42"), Serial: "S"})
 	for _, c := range []struct {
 		rule   string
 		change func(*goipp.Message)

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 	"github.com/mfpgate/mfpgate/tests/fakeclock"
 )
 
 func TestLifeBringsJobsTonerAndTroubles(t *testing.T) {
 	clock := fakeclock.New(time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC))
-	s := start(t, printer.SiteOptions{Clock: clock, Rand: rand.New(rand.NewPCG(1, 2)), Interface: "lo", JobsPerHour: 120})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.60"), Serial: "S"})
+	s := printertest.Start(t, printer.SiteOptions{Clock: clock, Rand: rand.New(rand.NewPCG(1, 2)), JobsPerHour: 120})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.60"), Serial: "S"})
 	seen := map[string]int{}
 	var last int
 	for range 24 * 60 * 2 { // a day, by half minutes

@@ -64,7 +64,18 @@ func openMDNS(port uint16, interfaces []net.Interface, v6 bool) (s *mdnsSocket, 
 }
 
 func (s *mdnsSocket) setup4(pc *ipv4.PacketConn, interfaces []net.Interface) error {
+	// Left to itself the kernel gives multicast on lo the source 0.0.0.0, which others ignore.
+	sources := map[int]net.IP{}
 	for _, i := range interfaces {
+		addresses, err := i.Addrs()
+		if err != nil {
+			return fmt.Errorf("addresses of %s: %w", i.Name, err)
+		}
+		for _, a := range addresses {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && sources[i.Index] == nil {
+				sources[i.Index] = n.IP
+			}
+		}
 		if err := pc.JoinGroup(&i, s.group); err != nil {
 			return fmt.Errorf("join %s on %s: %w", s.group.IP, i.Name, err)
 		}
@@ -77,7 +88,7 @@ func (s *mdnsSocket) setup4(pc *ipv4.PacketConn, interfaces []net.Interface) err
 		return n, cm.IfIndex, peer, err
 	}
 	s.write = func(b []byte, iface int, to *net.UDPAddr) error {
-		_, err := pc.WriteTo(b, &ipv4.ControlMessage{IfIndex: iface}, to)
+		_, err := pc.WriteTo(b, &ipv4.ControlMessage{IfIndex: iface, Src: sources[iface]}, to)
 		return err
 	}
 	return errors.Join(pc.SetControlMessage(ipv4.FlagInterface, true), pc.SetMulticastTTL(mdnsTTL), pc.SetTTL(mdnsTTL), pc.SetMulticastLoopback(true))

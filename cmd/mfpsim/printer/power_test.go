@@ -12,6 +12,7 @@ import (
 	"github.com/gosnmp/gosnmp"
 
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 )
 
 // quick gives up soon on a printer that keeps silent.
@@ -40,9 +41,9 @@ func TestPower(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		name := map[bool]string{false: "shared sockets", true: "own sockets"}[own]
 		t.Run(name, func(t *testing.T) {
-			s := start(t, printer.SiteOptions{OwnSockets: own, Interface: "lo"})
-			p := add(t, s, printer.Options{Addresses: addr("127.0.9.10"), Serial: "S"})
-			other := add(t, s, printer.Options{Addresses: addr("127.0.9.11"), Serial: "T"})
+			s := printertest.Start(t, printer.SiteOptions{OwnSockets: own})
+			p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.10"), Serial: "S"})
+			other := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.11"), Serial: "T"})
 			kept := &http.Client{Timeout: 200 * time.Millisecond, Transport: &http.Transport{}} // keeps its connection
 			must(t, knock(t, kept, p.IPP()))
 
@@ -98,9 +99,9 @@ func TestPower(t *testing.T) {
 
 func TestMovedPrinterAnswersAtItsNewAddress(t *testing.T) {
 	for _, own := range []bool{false, true} {
-		s := start(t, printer.SiteOptions{OwnSockets: own, Interface: "lo"})
-		p := add(t, s, printer.Options{Addresses: addr("127.0.9.20"), Serial: "S"})
-		add(t, s, printer.Options{Addresses: addr("127.0.9.21"), Serial: "T"})
+		s := printertest.Start(t, printer.SiteOptions{OwnSockets: own})
+		p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.20"), Serial: "S"})
+		printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.21"), Serial: "T"})
 		old := p.IPP()
 		if err := p.SetAddress(netip.MustParseAddr("127.0.9.21")); !errors.Is(err, printer.ErrTaken) {
 			t.Errorf("own %v: another's address: %v", own, err)

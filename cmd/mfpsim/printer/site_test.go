@@ -2,7 +2,6 @@ package printer_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -14,8 +13,8 @@ import (
 	"github.com/OpenPrinting/goipp"
 	"github.com/gosnmp/gosnmp"
 
-	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
@@ -24,33 +23,6 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// start runs a site until the end of the test.
-func start(t testing.TB, o printer.SiteOptions) *printer.Site {
-	t.Helper()
-	if o.Clock == nil {
-		o.Clock = mfpgate.SystemClock{}
-	}
-	s, err := printer.New(o)
-	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }() // the cleanup waits
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
-func add(t testing.TB, s *printer.Site, o printer.Options) *printer.Printer {
-	t.Helper()
-	p, err := s.Add(o)
-	must(t, err)
-	return p
 }
 
 func addr(text string) []netip.Addr { return []netip.Addr{netip.MustParseAddr(text)} }
@@ -124,9 +96,9 @@ func manager(t testing.TB, at netip.AddrPort, version gosnmp.SnmpVersion) *gosnm
 func TestOneSocketServesManyAddresses(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		t.Run(fmt.Sprintf("own=%v", own), func(t *testing.T) {
-			s := start(t, printer.SiteOptions{OwnSockets: own, Interface: "lo"})
+			s := printertest.Start(t, printer.SiteOptions{OwnSockets: own})
 			for i := 1; i <= 3; i++ {
-				p := add(t, s, printer.Options{Addresses: addr(fmt.Sprintf("127.0.9.%d", i)), Serial: fmt.Sprint("S", i), Name: fmt.Sprint("Copier ", i)})
+				p := printertest.Add(t, s, printer.Options{Addresses: addr(fmt.Sprintf("127.0.9.%d", i)), Serial: fmt.Sprint("S", i), Name: fmt.Sprint("Copier ", i)})
 				if got := says(t, p.IPP(), "printer-serial-number", "printer-name"); got["printer-serial-number"] != fmt.Sprint("S", i) || len(got) != 2 {
 					t.Errorf("IPP at %s: %v", p.IPP(), got)
 				}
@@ -150,8 +122,8 @@ func TestIPv6(t *testing.T) {
 	l, err := net.Listen("tcp6", "[::1]:0")
 	need.That(t, err == nil, "the machine has no IPv6; enable it on lo")
 	must(t, l.Close())
-	s := start(t, printer.SiteOptions{IPv6: true, Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("::1"), Serial: "S6"})
+	s := printertest.Start(t, printer.SiteOptions{IPv6: true})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("::1"), Serial: "S6"})
 	if got := says(t, p.IPP(), "printer-uri-supported"); got["printer-uri-supported"] != fmt.Sprintf("ipp://[::1]:%d/ipp/print", p.IPP().Port()) {
 		t.Errorf("IPP: %v", got)
 	}

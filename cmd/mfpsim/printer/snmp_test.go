@@ -9,11 +9,12 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 )
 
 func TestSNMPRules(t *testing.T) {
-	s := start(t, printer.SiteOptions{Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.50"), Serial: "S"})
+	s := printertest.Start(t, printer.SiteOptions{})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.50"), Serial: "S"})
 	const name, missing = ".1.3.6.1.2.1.1.5.0", ".1.3.6.1.2.1.1.99.0"
 	v1, v2 := manager(t, p.SNMP(), gosnmp.Version1), manager(t, p.SNMP(), gosnmp.Version2c)
 
@@ -67,8 +68,8 @@ func TestSNMPRules(t *testing.T) {
 }
 
 func TestSNMPShowsStateAndAlerts(t *testing.T) {
-	s := start(t, printer.SiteOptions{Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.51"), Serial: "S"})
+	s := printertest.Start(t, printer.SiteOptions{})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.51"), Serial: "S"})
 	v2 := manager(t, p.SNMP(), gosnmp.Version2c)
 	status := func() []any {
 		t.Helper()

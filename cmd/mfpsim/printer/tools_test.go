@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
@@ -24,8 +25,8 @@ func run(t *testing.T, name string, args ...string) string {
 
 func TestIPPToolIsContent(t *testing.T) {
 	tool := need.Program(t, "ipptool")
-	s := start(t, printer.SiteOptions{Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.30"), Serial: "S"})
+	s := printertest.Start(t, printer.SiteOptions{})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.30"), Serial: "S"})
 	uri := "ipp://" + p.IPP().String() + "/ipp/print"
 	for _, suite := range []string{"get-printer-attributes.test", "get-jobs.test"} {
 		run(t, tool, "-t", uri, suite)
@@ -43,8 +44,8 @@ func TestIPPToolIsContent(t *testing.T) {
 
 func TestSNMPWalkWalksAll(t *testing.T) {
 	tool := need.Program(t, "snmpwalk")
-	s := start(t, printer.SiteOptions{Interface: "lo"})
-	p := add(t, s, printer.Options{Addresses: addr("127.0.9.31"), Serial: "S", Location: "2F"})
+	s := printertest.Start(t, printer.SiteOptions{})
+	p := printertest.Add(t, s, printer.Options{Addresses: addr("127.0.9.31"), Serial: "S", Location: "2F"})
 	p.SetReasons("media-low-warning", "cover-open-error")
 	walks := map[string]string{}
 	for _, version := range []string{"1", "2c"} {
