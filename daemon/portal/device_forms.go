@@ -64,7 +64,7 @@ func (p *Portal) change(what string, act func(*http.Request, mfpgate.DeviceID) (
 			p.noDevice(w)
 			return
 		case errors.Is(err, control.ErrDevice):
-			p.say(r, true, "Not changed: "+strings.TrimPrefix(err.Error(), control.ErrDevice.Error()+": ")+".")
+			p.say(r, true, sentence(err.Error()))
 			to = deviceHref(id)
 		case err != nil:
 			p.failed(w, err)
@@ -116,7 +116,7 @@ func (p *Portal) scan(w http.ResponseWriter, r *http.Request) {
 	scan, err := p.Gateway.ScanDevices(r.Context())
 	switch {
 	case errors.Is(err, control.ErrDevice):
-		p.say(r, true, sentence(strings.TrimPrefix(err.Error(), control.ErrDevice.Error()+": ")))
+		p.say(r, true, sentence(err.Error()))
 	case err != nil:
 		p.failed(w, err)
 		return

@@ -20,6 +20,8 @@ import (
 const (
 	pageRows = 100
 	maxQuery = 200 // characters
+
+	maxUnbroken = 18 // bytes of an address or a serial number that keep to one line
 )
 
 // devicesPage is what devices.html shows; devices-list.html is its part that follows the search.
@@ -52,7 +54,7 @@ type column struct {
 
 type deviceEntry struct {
 	Href, Name, Kind, Serial, Address, Location, Mode string
-	Short                                             bool // the address fits in one line
+	ShortSerial, ShortAddress                         bool // it fits in one line
 	State                                             look
 	Since, Seen                                       moment
 	Supplies                                          picture
@@ -272,7 +274,7 @@ func ofAll(all, found int) string {
 }
 
 func (p *Portal) entry(more control.DeviceDetail, d mfpgate.Device, reading mfpgate.Reading, f frame) deviceEntry {
-	return deviceEntry{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, Short: len(d.Address) <= len("255.255.255.255"), Location: more.Location,
+	return deviceEntry{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, ShortSerial: len(d.Serial) <= maxUnbroken, ShortAddress: len(d.Address) <= maxUnbroken, Location: more.Location,
 		Mode: modeWords(d.MonitoringMode), State: lookOf(d), Since: at(d.Since, f.now, f.zone), Seen: at(more.LastSeen, f.now, f.zone),
 		Supplies: newPicture(reading.Supplies)}
 }

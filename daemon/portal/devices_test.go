@@ -276,8 +276,7 @@ func TestLevelsAreSaid(t *testing.T) {
 }
 
 func BenchmarkTheSearch(b *testing.B) {
-	t := &testing.T{}
-	d := newDoor(t, portaltest.Fleet(2043))
+	d := newDoor(b, portaltest.Fleet(2043))
 	d.enter()
 	for b.Loop() {
 		if resp := d.ask(http.MethodGet, "/devices?q=lift+copier", "", "HX-Request", "true"); resp.StatusCode != http.StatusOK {

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 // door is a portal and one browser before it, without a network.
 type door struct {
-	t       *testing.T
+	t       testing.TB
 	gateway *portaltest.Gateway
 	clock   *fakeclock.Clock
 	log     *bytes.Buffer
@@ -37,7 +37,7 @@ type door struct {
 	calls   int // of the API
 }
 
-func newDoor(t *testing.T, g *portaltest.Gateway) *door {
+func newDoor(t testing.TB, g *portaltest.Gateway) *door {
 	t.Helper()
 	d := &door{t: t, gateway: g, clock: fakeclock.New(portaltest.Now), log: &bytes.Buffer{}, from: "10.1.2.3:40000"}
 	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +88,7 @@ func (d *door) enter() {
 	}
 }
 
-func text(t *testing.T, resp *http.Response) string {
+func text(t testing.TB, resp *http.Response) string {
 	t.Helper()
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(resp.Body); err != nil {

@@ -95,7 +95,7 @@ func newGauge(s mfpgate.Supply) gauge {
 func supplyKind(of string) string {
 	switch of {
 	case "opc":
-		return "photoconductor"
+		return "drum"
 	case "other", "unknown":
 		return ""
 	}

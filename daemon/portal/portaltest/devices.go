@@ -41,11 +41,12 @@ func (g *Gateway) Device(_ context.Context, id mfpgate.DeviceID) (control.Device
 }
 
 func (g *Gateway) find(id mfpgate.DeviceID) (int, error) {
-	i := slices.IndexFunc(g.DevicesAre, func(d mfpgate.Device) bool { return d.ID == id })
-	if i < 0 {
-		return 0, fmt.Errorf("%w: %s", control.ErrNoDevice, id)
+	for i := range g.DevicesAre {
+		if g.DevicesAre[i].ID == id {
+			return i, nil
+		}
 	}
-	return i, nil
+	return 0, fmt.Errorf("%w: %s", control.ErrNoDevice, id)
 }
 
 // change finds the devices, unless changes fail.
