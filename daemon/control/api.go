@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -38,7 +37,6 @@ func Handler(g Gateway, version string) http.Handler {
 	config.DocsPath = "" // the documentation page would load scripts from elsewhere
 	config.SchemasPath = "/api/v1/schemas"
 	config.CreateHooks = nil // no $schema members: the objects are the same on every door
-	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	api := humago.New(mux, config)
 
 	get(api, "status", "The gateway in one look", func(ctx context.Context, _ *struct{}) (*struct{ Body Status }, error) {
@@ -72,14 +70,6 @@ func Handler(g Gateway, version string) http.Handler {
 			return nil, err
 		})
 	return mux
-}
-
-// schemaName tells the gateway's Status from a device's.
-func schemaName(t reflect.Type, hint string) string {
-	if t == reflect.TypeFor[mfpgate.PrinterStatus]() || t == reflect.TypeFor[*mfpgate.PrinterStatus]() {
-		return "PrinterStatus"
-	}
-	return huma.DefaultSchemaNamer(t, hint)
 }
 
 func get[O any](api huma.API, name, summary string, f func(context.Context, *struct{}) (*O, error)) {

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"html/template"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -85,7 +86,7 @@ func TestEveryReasonOfADeviceHasASentence(t *testing.T) {
 		page := overview(t, func(g *portaltest.Gateway) {
 			g.DevicesAre = []mfpgate.Device{{ID: "dev_1", Name: "2F copier", State: mfpgate.DeviceOffline, Reason: reason}}
 		})
-		if text := control.DeviceReason(reason); text == string(reason) || !strings.Contains(page, text) {
+		if text := control.DeviceReason(reason); text == string(reason) || !strings.Contains(page, template.HTMLEscapeString(text)) {
 			t.Errorf("the page has no sentence for %s", reason)
 		}
 	}
