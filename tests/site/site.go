@@ -65,7 +65,11 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	s := &site{base: base, say: newSayer(out)}
 	defer s.stop()
-	token, err := s.token(ctx)
+	token, err := s.made(ctx, "gateway-token", "gateway", "add", gateway)
+	if err != nil {
+		return err
+	}
+	operator, err := s.made(ctx, "operator-password", "operator", "add", "operator")
 	if err != nil {
 		return err
 	}
@@ -97,6 +101,7 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	s.say.line("portal   https://%s  (user admin, password %s; the certificate is the gateway's own)", portal, password)
+	s.say.line("cloud    https://%s/ui/  (user operator, password in %s; the cloud's own certificate)", regions[0].listen, operator)
 	s.say.line("metrics  http://%s/metrics", metrics)
 	s.say.line("status   bin/mfpgate status --socket %s", filepath.Join(stateDir, "gateway", "control.sock"))
 	s.say.line("printers ipp://127.0.1.1:%d/ipp/print to 127.0.1.8, SNMP on port %d, community public", ippPort, snmpPort)
@@ -160,18 +165,18 @@ func (s *site) account(ctx context.Context) (string, error) {
 	return password, os.WriteFile(file, []byte(password+"\n"), 0o600)
 }
 
-// token makes the gateway's account at its cloud and keeps the token in a file of its owner's.
-func (s *site) token(ctx context.Context) (file string, err error) {
-	file = filepath.Join(s.base, "gateway-token")
-	if _, err := os.Stat(file); err == nil {
-		return file, nil
+// made runs a command of the first region that prints a secret once, and keeps what it prints in a file of its owner's.
+func (s *site) made(ctx context.Context, file string, command ...string) (path string, err error) {
+	path = filepath.Join(s.base, file)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join("bin", "mfpcloud"), "gateway", "add", gateway, "--state", s.dir(regions[0].name))
+	cmd := exec.CommandContext(ctx, filepath.Join("bin", "mfpcloud"), append(command, "--state", s.dir(regions[0].name))...)
 	text, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("mfpcloud gateway add: %w", err)
+		return "", fmt.Errorf("mfpcloud %s: %w", strings.Join(command, " "), err)
 	}
-	return file, os.WriteFile(file, text, 0o600)
+	return path, os.WriteFile(path, text, 0o600)
 }
 
 func (s *site) dir(name string) string { return filepath.Join(s.base, name) }
@@ -197,13 +202,18 @@ relay:
   per_device: {rate: 500kB/s}
   timeouts: {drain: 5s}
 devices:
+  monitoring: polling           # the devices of the us region report for themselves
+  ranges: [{network: 127.0.1.7, monitoring: proxy, market: us}, {network: 127.0.1.8, monitoring: proxy, market: us}]
+  snmp: {ranges: [127.0.1.0/28], communities: [public], port: %d, scan_every: 1m}
+  polling: {status: 5s, supplies: 15s, counters: 30s, heartbeat: 5m}
   static:
-`)
+`, snmpPort)
 	n := 0
 	for _, r := range regions {
 		for i := range r.devices {
 			n++
-			fmt.Fprintf(&b, "    - {address: 127.0.1.%d, name: %s-mfp-%d}\n", n, r.name, i+1)
+			address := fmt.Sprintf("127.0.1.%d", n)
+			fmt.Fprintf(&b, "    - {address: %s, name: %s-mfp-%d, uri: \"ipp://%s:%d/ipp/print\"}\n", address, r.name, i+1, address, ippPort)
 		}
 	}
 	fmt.Fprintf(&b, "cloud: {url: \"https://%s\", gateway_id: %s, token: {file: %s}}\n", regions[0].listen, gateway, token)
