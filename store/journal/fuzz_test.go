@@ -35,21 +35,28 @@ func FuzzRecords(f *testing.F) {
 		if len(data) > store.MaxValue {
 			return
 		}
-		h := newSite(t, memory.New())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		h := newSite(t, memory.New(), func(o *journal.Options) {
+			o.Observe = func(e journal.Event) {
+				if e.What == journal.Undelivered { // what cannot be read is not waited for
+					cancel()
+				}
+			}
+		})
 		q := h.Queue("up", journal.QueueOptions{MaxRows: 4, MaxBytes: 99, Overflow: journal.DropOldest})
 		fill(h, q)
 		h.update(func(tx store.Tx) error { return tx.Set(keys[int(n)%len(keys)], data) })
 		h.list()
 		_, _ = h.ListAudit(t.Context(), 0, 10)
-		_, err := journal.VerifyAudit(t.Context(), h.store, "audit/")
-		must(t, err)
+		if _, err := journal.VerifyAudit(t.Context(), h.store, "audit/"); err != nil {
+			t.Error(err)
+		}
 		_ = h.store.Update(t.Context(), func(tx store.Tx) error {
 			_, _, err := journal.Once(tx, "s", "k", 1, func() (int, error) { return 1, nil })
 			return err
 		})
 		_ = h.store.Update(t.Context(), func(tx store.Tx) error { return h.Audit(tx, journal.Entry{Action: "b"}) })
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
 		for range 2 {
 			if err := h.store.Update(ctx, func(tx store.Tx) error { return q.Append(tx, number(5)) }); err == nil {
 				_, err := q.Stats(ctx)
@@ -58,7 +65,8 @@ func FuzzRecords(f *testing.F) {
 				}
 			}
 		}
-		if _, err := q.Stats(ctx); err != nil {
+		st, err := q.Stats(ctx)
+		if err != nil || st.Rows == 0 {
 			return
 		}
 		stop := errors.New("stop")
@@ -67,7 +75,9 @@ func FuzzRecords(f *testing.F) {
 			if calls++; calls == 2 {
 				return b.End(), journal.Permanent(stop)
 			}
-			go cancel() // ends the pause after a damaged record; the loop ends by then, or by the second call
+			if b.End() >= st.Next {
+				cancel()
+			}
 			return b.End(), nil
 		})
 		if err != nil && !errors.Is(err, stop) {
