@@ -113,7 +113,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.upload, err = newJournal(d); err != nil {
+	if d.upload, err = newJournal(ctx, d); err != nil {
 		return nil, err
 	}
 	d.sources = newSources(d)

@@ -15,6 +15,7 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/client"
 	"github.com/mfpgate/mfpgate/discovery/report"
+	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
@@ -39,7 +40,7 @@ type upload struct {
 }
 
 // newJournal makes the journal of this gateway's own facts, with the queues of the reports.
-func newJournal(d *Daemon) (*upload, error) {
+func newJournal(ctx context.Context, d *Daemon) (*upload, error) {
 	j, err := journal.New(d.local, journal.Options{Clock: d.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Gateway: d.config.Load().Site.Name, Room: "discovery", MaxDelay: time.Minute, Observe: d.journalled})
 	if err != nil {
@@ -50,11 +51,33 @@ func newJournal(d *Daemon) (*upload, error) {
 		d.metrics.ReportsWaiting.WithLabelValues(queue)
 		d.metrics.ReportsDropped.WithLabelValues(queue)
 	}
-	return &upload{
+	u := &upload{
 		daemon:    d,
 		telemetry: j.Queue("telemetry", journal.QueueOptions{MaxRows: telemetryRows, MaxBytes: telemetryBytes, Overflow: journal.DropOldest}),
 		alerts:    j.Queue("alerts", journal.QueueOptions{MaxRows: alertRows, MaxBytes: alertBytes, Overflow: journal.DropOldest}),
-	}, nil
+	}
+	return u, u.renew(ctx, j)
+}
+
+// renewedKey holds the time of the recovery whose streams are renewed.
+const renewedKey = "renewed"
+
+// renew begins new streams once after the store was put back to a backup: the cloud may have more of the old ones than the
+// store knows of, and would take what comes now for what it has.
+func (u *upload) renew(ctx context.Context, j *journal.Journal) error {
+	recovered := u.daemon.db.Recovered()
+	if recovered == nil {
+		return nil
+	}
+	var renewed time.Time
+	err := u.daemon.local.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, renewedKey, &renewed) })
+	if err != nil && !errors.Is(err, store.ErrNotFound) || renewed.Equal(recovered.At) {
+		return err
+	}
+	if err := j.RenewStreams(ctx); err != nil {
+		return fmt.Errorf("renew the streams of a recovered store: %w", err)
+	}
+	return u.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, renewedKey, recovered.At) })
 }
 
 // journalled counts and logs what became of a delivery.

@@ -206,7 +206,7 @@ func (q *Queue) accept(ctx context.Context, b Batch, accepted uint64) (known boo
 	if _, err := q.j.update(ctx, fn); err != nil || !known {
 		return known, err
 	}
-	for err == nil && next.Swept < next.Segment { // of no consequence if it fails: the next batch's does it
+	for n := 0; err == nil && next.Swept < next.Segment && n < maxSweeps; n++ { // what is left, the next batch's does
 		_, err = q.j.update(ctx, func(tx store.Tx) error {
 			if next, err = q.head(tx); err != nil {
 				return err

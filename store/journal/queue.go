@@ -22,7 +22,8 @@ const (
 	MaxAppendRows  = 1000
 	maxSegment     = 48 << 10 // bytes of the rows of one record
 	sweptByAppend  = 4        // segments that an Append which drops deletes, beside as many as it adds
-	sweptByDeliver = 32
+	sweptByDeliver = 32       // in each of its Updates
+	maxSweeps      = 64       // of these after a batch
 )
 
 // Overflow is what happens to rows for which a queue has no room.
