@@ -234,7 +234,9 @@ func TestBesideAvahi(t *testing.T) {
 			"Beside us":    has(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.77.0.1") }),
 		}
 	}
-	n.await(first, 0, want()) // it was there before avahi and its devices
+	n.await(first, 0, want())    // it was there before avahi and its devices
+	n.host("h4", "10.77.0.4/24") // nobody else has the port: the first question is answered to it alone
+	n.await(n.querier("h4"), time.Second, want())
 	second := n.querier("gw")
 	n.await(second, beforeFourth, want()) // and this one came after them
 	began := time.Now()
