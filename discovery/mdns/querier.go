@@ -236,7 +236,7 @@ func (q *Querier) receive(p Packet) {
 		return
 	}
 	if p.Multicast {
-		l.overhear(&m)
+		l.overhear(f, &m)
 	}
 }
 
