@@ -179,7 +179,7 @@ func (n *lan) querier(host string) <-chan sighting {
 	return sightings
 }
 
-// await collects sightings until all wanted were there, each with the given words of its endpoints.
+// await collects sightings until each wanted one was there, and as wanted.
 func (n *lan) await(from <-chan sighting, within time.Duration, want map[string]func(mfpgate.Sighting) bool) {
 	n.t.Helper()
 	end := time.After(deadline)
@@ -234,7 +234,9 @@ func TestBesideAvahi(t *testing.T) {
 			"Beside us":    has(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.77.0.1") }),
 		}
 	}
-	n.await(first, 0, want()) // it was there before avahi and its devices
+	n.await(first, 0, want())    // it was there before avahi and its devices
+	n.host("h4", "10.77.0.4/24") // nobody else has the port: the first question may be answered to it alone
+	n.await(n.querier("h4"), beforeFourth, want())
 	second := n.querier("gw")
 	n.await(second, beforeFourth, want()) // and this one came after them
 	began := time.Now()

@@ -47,7 +47,7 @@ func (s *set) name() string {
 // The bounds on what one link can make the querier keep.
 const (
 	maxInstances = 8192
-	maxAddresses = 16   // of one host and family
+	maxAddresses = 16   // of one host and family; SRV and TXT records are one each
 	maxTXT       = 8192 // bytes; RFC 6763 §6.2 wants 1300 at most
 	maxTTL       = 2 * time.Hour
 	minTTL       = 30 * time.Second // less would be asked for all the time
@@ -91,7 +91,10 @@ func (s *set) put(rr dns.RR, data string, port uint16, f Family) (changed bool) 
 		}
 	}
 	if known == nil {
-		if len(s.records) >= maxAddresses {
+		switch unique := s.kind == dns.TypeSRV || s.kind == dns.TypeTXT; {
+		case unique && len(s.records) == 2: // one is in its second of grace, and there is one more change
+			s.records = append(s.records[:0], *s.current())
+		case len(s.records) >= maxAddresses:
 			l.q.Count(OutOfBounds, 1)
 			return false
 		}

@@ -81,6 +81,24 @@ func TestCacheFlushHasASecondOfGrace(t *testing.T) { // RFC 6762 §10.2
 	})
 }
 
+func TestWhoNeverStopsChangingIsHeldBack(t *testing.T) {
+	bubble(t, func(t *testing.T, s *sim) {
+		s.run().pass(time.Second)
+		s.hear(copier("Copier", "10.1.0.9")...)
+		for i := range 1000 { // 10 s
+			s.hear(fmt.Sprintf(`Copier._ipp._tcp.local. 4500 CH TXT "note=Floor %d"`, i))
+			s.pass(10 * time.Millisecond)
+		}
+		s.pass(2 * time.Second)
+		if n := len(s.sighted); n < 10 || n > 20 {
+			t.Errorf("%d sightings in 12 s", n)
+		}
+		if got := s.sighted[len(s.sighted)-1].Location; got != "Floor 999" {
+			t.Errorf("the last is of %q", got)
+		}
+	})
+}
+
 func TestOneInstanceOnTwoLinksIsOneSighting(t *testing.T) {
 	bubble(t, func(_ *testing.T, s *sim) {
 		s.setInterfaces(eth0, eth1)

@@ -3,7 +3,7 @@
 //
 // It asks for each service at once, after 1 s and 3 s, and then at intervals that double up to an hour; it asks for what an
 // answer left out, and again for each record at 80, 85, 90 and 95 % of its life. It says which answers it knows, lets
-// another querier's question stand for its own, and takes goodbyes and the cache-flush bit as RFC 6762 §10 wants them. An
+// another querier's question stand for its own, asks once more when another knows an instance that it does not, and takes goodbyes and the cache-flush bit as RFC 6762 §10 wants them. An
 // instance is one sighting, on however many interfaces and in whichever family it shows; it is sighted once it is resolved
 // (or has not answered three questions for what is missing), when its facts change, and as a sign of life at most every
 // 3 minutes when its records were heard again. It is gone after a goodbye, when its PTR or SRV ended, or with the last
@@ -19,7 +19,8 @@
 // (RFC 6762 §6, §11); up to 9000 bytes; and only records that an instance of the services leads to are kept. On each
 // interface that is at most 8192 instances with their hosts, 16 records of a name and type, 8 KiB of TXT record, and 2 hours,
 // whatever the TTL. Addresses of loopback, as a USB printer's daemon on a host announces them, are none of the device's.
-// What is beyond a bound is left out and counted as OutOfBounds.
+// What is beyond a bound is left out and counted as OutOfBounds. Of an instance that never stops changing one change a second
+// is told.
 //
 // # What it sends
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
@@ -17,7 +18,10 @@ func multicastInterfaces() ([]net.Interface, error) {
 	const want = net.FlagUp | net.FlagMulticast
 	var use []net.Interface
 	for _, i := range all {
-		if i.Flags&want == want && i.Flags&net.FlagLoopback == 0 {
+		if i.Flags&want != want || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		if _, addressed := prefixes(i); addressed { // a bridge's ports are not
 			use = append(use, i)
 		}
 	}
@@ -54,9 +58,16 @@ func (q *Querier) poll() {
 func (q *Querier) join(l *link, i net.Interface) {
 	plugged := i.Flags&net.FlagRunning != 0 && l.ifi.Flags&net.FlagRunning == 0
 	l.ifi = i
-	l.prefixes = prefixes(i)
+	known := false
+	l.prefixes, known = prefixes(i)
 	before := l.families
 	for _, f := range []Family{IPv4, IPv6} {
+		// Without an address of its own the kernel would send from another interface's.
+		if known && !slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return p.Addr().Is4() == (f == IPv4) }) {
+			q.conn.Leave(i, f)
+			l.families &^= f
+			continue
+		}
 		err := q.conn.Join(i, f)
 		q.hinder(i.Name, familyName(f), err)
 		if err == nil {
@@ -104,12 +115,12 @@ func (q *Querier) hinder(where, what string, err error) bool {
 	return true
 }
 
-func prefixes(i net.Interface) []netip.Prefix {
+// prefixes are those of an interface's addresses; not known if there are none, as when it is gone just now.
+func prefixes(i net.Interface) (all []netip.Prefix, known bool) {
 	addresses, err := i.Addrs()
 	if err != nil {
-		return nil // gone just now
+		return nil, false
 	}
-	var all []netip.Prefix
 	for _, a := range addresses {
 		if n, ok := a.(*net.IPNet); ok {
 			if ip, ok := netip.AddrFromSlice(n.IP); ok {
@@ -118,7 +129,7 @@ func prefixes(i net.Interface) []netip.Prefix {
 			}
 		}
 	}
-	return all
+	return all, len(all) > 0
 }
 
 func familyName(f Family) string {

@@ -62,8 +62,17 @@ func (l *link) hinted() {
 
 // overheard is when another querier asked for a service, and whether that has spared us a question already.
 type overheard struct {
-	at     time.Duration
+	at     [both + 1]time.Duration // by family: the devices of one may not hear the other
 	spared bool
+}
+
+func (o *overheard) justNow(l *link) bool {
+	for _, f := range []Family{IPv4, IPv6} {
+		if l.families&f != 0 && !justNow(l, o.at[f]) {
+			return false
+		}
+	}
+	return true
 }
 
 // instance is one service instance on one link. It lives as long as its PTR does.

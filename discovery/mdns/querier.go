@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -45,7 +46,7 @@ type Options struct {
 	Rand  *rand.Rand // for jitter; used by Run alone. nil: seeded by the system
 	// Services are asked for; those in "local" alone. nil: Services().
 	Services []string
-	// Interfaces are listened on. They are looked at again every 15 s. nil: those of the system that are up and multicast,
+	// Interfaces are listened on. They are looked at again every 15 s. nil: those of the system that are up, multicast and have an address,
 	// without loopback.
 	Interfaces func() ([]net.Interface, error)
 	// Sighted gets what is found, one call after another, from Run's goroutine. It must not block for long: packets wait.
@@ -73,6 +74,8 @@ type Querier struct {
 	refreshed time.Duration
 	shown     map[string]*shown   // by the instance's name in lower case
 	changed   map[string]struct{} // instances to look at before Run waits again
+	held      map[string]struct{} // those that change too often, to look at when release comes
+	release   time.Duration
 }
 
 // service is a name that is asked for.
@@ -151,7 +154,7 @@ func (q *Querier) Run(ctx context.Context) error {
 	defer conn.Close() //nolint:errcheck // nothing is lost with it
 	q.conn, q.started, q.now = conn, q.Clock.Now(), 0
 	q.links, q.hindered = map[int]*link{}, map[string]bool{}
-	q.shown, q.changed = map[string]*shown{}, map[string]struct{}{}
+	q.shown, q.changed, q.held = map[string]*shown{}, map[string]struct{}{}, map[string]struct{}{}
 	q.polled, q.refreshed = 0, 0
 	q.poll()
 	timer := q.Clock.NewTimer(q.tick())
@@ -184,7 +187,14 @@ func (q *Querier) tick() time.Duration {
 	for _, l := range q.links {
 		next = min(next, l.tick())
 	}
+	if len(q.held) > 0 && q.now >= q.release {
+		maps.Copy(q.changed, q.held)
+		clear(q.held)
+	}
 	q.show()
+	if len(q.held) > 0 {
+		next = min(next, q.release)
+	}
 	return max(next-q.now, time.Millisecond)
 }
 
@@ -226,7 +236,7 @@ func (q *Querier) receive(p Packet) {
 		return
 	}
 	if p.Multicast {
-		l.overhear(&m)
+		l.overhear(f, &m)
 	}
 }
 

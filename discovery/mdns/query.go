@@ -81,7 +81,7 @@ func (a *questions) askServices() bool {
 	for i := range a.services {
 		o := &l.heard[i]
 		if a.services[i] && !first {
-			if o.spared = !o.spared && justNow(l, o.at); o.spared {
+			if o.spared = !o.spared && o.justNow(l); o.spared {
 				a.services[i] = false
 				l.q.Count(QuerySuppressed, 1)
 			}
@@ -251,13 +251,13 @@ func (l *link) send(f Family, m *dns.Msg) {
 
 // overhear notes what another querier of the link asks by multicast. It counts only if the answers that the other knows are
 // known here, too: else we would miss some (RFC 6762 §7.3). Those of a truncated query are not all there.
-func (l *link) overhear(m *dns.Msg) {
+func (l *link) overhear(f Family, m *dns.Msg) {
 	for _, q := range m.Question {
 		if q.Qclass != dns.ClassINET || !l.knowsAnswers(q, m.Answer) || m.Truncated {
 			continue
 		}
 		if service := l.q.serviceOf(q.Name); service >= 0 && q.Qtype == dns.TypePTR {
-			l.heard[service].at = l.q.now
+			l.heard[service].at[f] = l.q.now
 		} else if s := l.find(q.Name, q.Qtype); s != nil {
 			s.heard = l.q.now
 		}

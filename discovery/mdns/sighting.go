@@ -16,6 +16,8 @@ import (
 const (
 	// signOfLife is how often an unchanged instance is sighted at most.
 	signOfLife = 3 * time.Minute
+	holdBack   = time.Second
+	maxHasty   = 4
 	// patience is how many questions for what an instance lacks are asked before it is sighted without that.
 	patience     = 3
 	maxEndpoints = 64 // of one instance: a host has few, but may be on several links
@@ -26,6 +28,9 @@ type shown struct {
 	id   mfpgate.SightingID // in the writing that it was sighted in first
 	at   time.Duration
 	hash uint64 // of the sighting
+	// hasty counts changes that came within holdBack of one another. Some do when a device starts; those of one that does
+	// not stop are held back, so that whoever keeps sightings is not kept busy by it.
+	hasty uint8
 }
 
 // show tells of all instances that something was heard of.
@@ -60,6 +65,17 @@ func (q *Querier) showOne(key string) {
 		q.shown[key] = before
 	case before.hash == hash && q.now < before.at+signOfLife:
 		return
+	case q.now >= before.at+10*holdBack:
+		before.hasty = 0
+	case before.hash == hash || q.now >= before.at+holdBack:
+	case before.hasty >= maxHasty:
+		if len(q.held) == 0 {
+			q.release = q.now + holdBack
+		}
+		q.held[key] = struct{}{}
+		return
+	default:
+		before.hasty++
 	}
 	before.hash, before.at = hash, q.now
 	sighting.ID = before.id
