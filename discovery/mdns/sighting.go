@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/discovery/ieee1284"
 )
 
 const (
@@ -186,30 +187,9 @@ func identityOf(values map[string]string) mfpgate.Identity {
 	}
 	product := strings.TrimSuffix(strings.TrimPrefix(plainText(values["product"]), "("), ")")
 	name := cmp.Or(plainText(values["ty"]), product)
-	maker, model := splitModel(name, id.Make)
+	maker, model := ieee1284.SplitMake(name)
 	id.Make, id.Model = cmp.Or(id.Make, maker), cmp.Or(id.Model, model)
 	return id
-}
-
-// splitModel takes the maker from the start of a product's name: the one given, else the first word, or two where makers
-// have two.
-func splitModel(name, maker string) (string, string) {
-	if maker == "" {
-		words := strings.Fields(name)
-		if len(words) < 2 {
-			return "", name
-		}
-		maker = words[0]
-		for _, two := range []string{"Konica Minolta", "Fuji Xerox", "Oki Data", "Seiko Epson", "Toshiba Tec"} {
-			if strings.EqualFold(words[0]+" "+words[1], two) && len(words) > 2 {
-				maker = words[0] + " " + words[1]
-			}
-		}
-	}
-	if len(name) > len(maker) && strings.EqualFold(name[:len(maker)], maker) && name[len(maker)] == ' ' {
-		return maker, strings.TrimSpace(name[len(maker):])
-	}
-	return maker, name
 }
 
 // uuidOf is a UUID without its prefix, in lower case. What is none, or is the same in many devices, is nothing: it would make
