@@ -82,6 +82,9 @@ func (r *Registry) Split(ctx context.Context, id mfpgate.DeviceID, sighting mfpg
 		o.apart[d.id], d.apart[o.id] = struct{}{}, struct{}{}
 		r.detach(d, sighting)
 		r.reindex(o)
+		for _, e := range s.Endpoints {
+			r.settle(e.Address.Addr())
+		}
 		r.refresh(o, r.Clock.Now())
 		r.changed(o)
 		made = o.id

@@ -130,6 +130,8 @@ func (r *Registry) wake() {
 const perUpdate = 16
 
 func (r *Registry) flush(ctx context.Context) error {
+	r.flushing.Lock() // of two writers the one with the older record could come last
+	defer r.flushing.Unlock()
 	for {
 		batch := map[mfpgate.DeviceID][]byte{}
 		r.mu.Lock()

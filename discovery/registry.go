@@ -73,6 +73,8 @@ type Registry struct {
 	stale      int  // additions since the table was built, which look-ups may miss for a moment
 	wrong      bool // the table says what is not so
 
+	flushing sync.Mutex
+
 	dirty   chan struct{} // capacity 1: something waits to be stored
 	queue   map[mfpgate.DeviceID]struct{}
 	watches map[chan mfpgate.DeviceID]struct{}
@@ -109,17 +111,21 @@ func (r *Registry) Configure(p *Policy) {
 			if id.Source() == mfpgate.SourceStatic {
 				before[id] = d
 				delete(d.sightings, id)
+				r.queue[d.id] = struct{}{}
 			}
 		}
 		d.static = nil
 	}
 	for i := range p.Static {
 		s := &p.Static[i]
-		d := r.configured(s, before[mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name)])
+		entry := mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name)
+		d := r.configured(s, before[entry])
 		d.static = s
-		d.sightings[mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name)] = &sighted{Sighting: mfpgate.Sighting{
-			ID: mfpgate.NewSightingID(mfpgate.SourceStatic, s.Name), At: r.Clock.Now()}}
+		d.sightings[entry] = &sighted{Sighting: mfpgate.Sighting{ID: entry, At: r.Clock.Now()}}
 		r.reindex(d)
+		if before[entry] != d {
+			r.changed(d)
+		}
 	}
 	for _, d := range r.devices {
 		if len(d.sightings) == 0 { // the configuration alone told of it
@@ -130,6 +136,7 @@ func (r *Registry) Configure(p *Policy) {
 		r.refresh(d, r.Clock.Now())
 	}
 	r.wrong = true
+	r.wake()
 }
 
 // configured finds the device that an entry names, or makes it. before is the one that had the entry until now.
@@ -137,18 +144,27 @@ func (r *Registry) configured(s *Static, before *device) *device {
 	if d := r.bySighting[accountSighting(s.Account)]; d != nil && s.Account != "" && d.static == nil {
 		return d
 	}
-	free := func(d *device) bool { return d != nil && d.static == nil }
-	if s.Address.IsValid() {
-		holders := slices.Clone(r.byAddress[s.Address])
-		slices.SortStableFunc(holders, func(a, b *device) int { return compareBool(b.answersAt(s.Address), a.answersAt(s.Address)) })
-		for _, d := range holders {
-			if free(d) {
-				return d
-			}
+	free := func(d *device) bool { return d != nil && d.static == nil && r.devices[d.id] == d }
+	if !s.Address.IsValid() {
+		if free(before) {
+			return before
 		}
+		return r.create()
 	}
-	if free(before) && r.devices[before.id] == before {
+	if free(before) {
+		if d := r.alone(s.Address); d != nil && !before.answersAt(s.Address) && d.answersAt(s.Address) && free(d) {
+			return d
+		}
 		return before
+	}
+	holders := slices.Clone(r.byAddress[s.Address])
+	slices.SortStableFunc(holders, func(a, b *device) int {
+		return cmp.Or(compareBool(b.answersAt(s.Address), a.answersAt(s.Address)), cmp.Compare(a.id, b.id))
+	})
+	for _, d := range holders {
+		if free(d) {
+			return d
+		}
 	}
 	return r.create()
 }

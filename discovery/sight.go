@@ -185,11 +185,15 @@ func (r *Registry) detach(d *device, id mfpgate.SightingID) {
 // gone notes that a source withdrew a sighting. The last one stays, so that the device is known when it comes back.
 func (r *Registry) gone(d *device, id mfpgate.SightingID) {
 	s := *d.sightings[id]
-	s.Gone, s.Endpoints = true, nil
+	left := s.Endpoints
+	s.Gone, s.Answered, s.Endpoints = true, false, nil
 	d.sightings[id] = &s
 	d.suspect = true
 	d.prune()
 	r.reindex(d)
+	for _, e := range left {
+		r.settle(e.Address.Addr())
+	}
 	r.refresh(d, r.Clock.Now())
 	r.changed(d)
 }
@@ -228,6 +232,7 @@ func (r *Registry) settle(a netip.Addr) {
 		d.sightings[relay] = s
 		r.detach(o, relay)
 		r.reindex(d)
+		r.changed(d)
 	}
 	for _, o := range slices.Clone(r.byAddress[a]) {
 		if o == d || o.static == nil || o.static.Address != a || d.static != nil {
@@ -238,6 +243,7 @@ func (r *Registry) settle(a netip.Addr) {
 		d.sightings[entry] = o.sightings[entry]
 		r.detach(o, entry)
 		r.reindex(d)
+		r.changed(d)
 		r.Log.Warn().Str(field.Device, string(d.id)).Str(field.DeviceName, d.name()).Str(field.Address, a.String()).Msg(event.DeviceReplaced)
 	}
 }
