@@ -20,9 +20,10 @@ type device struct {
 	static    *Static                       // the entry that names it; nil is none
 	conflict  string                        // why its cloud refuses it; "" is none
 
-	found *found    // what look-ups of the relay see; a new one when its name or standing changes
-	seen  time.Time // the relay heard it last
-	heard time.Time // since when without an absence
+	found     *found    // what look-ups of the relay see; new ones when its name or standing changes
+	elsewhere *found    // the same at an address that the configuration does not give it
+	seen      time.Time // the relay heard it last
+	heard     time.Time // since when without an absence
 
 	asked    answerState
 	suspect  bool             // what it said of itself, or where, is to be asked again

@@ -12,6 +12,9 @@
 // configured address names the device that answers there; while none does, it stays with the one that did last. Of two
 // devices that turn out to be one, the older id remains.
 //
+// What a device says of itself is not proven, so it opens no door: the relay takes a device for a configured one at its configured
+// address or by its account alone, wherever else it answers.
+//
 // Truth: a device is online only while something shows that it lives, and offline has a reason and a time. Identify is
 // called for every connection of the relay: it neither locks nor allocates, and says nothing about time by itself, so the
 // time of a device's last connection is exact to a second. The store follows behind memory; a crash can lose what was

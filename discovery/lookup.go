@@ -20,7 +20,11 @@ type table struct {
 func (r *Registry) rebuild() {
 	t := &table{byAddress: make(map[netip.Addr]*found, len(r.byAddress)), byAccount: map[string]*found{}}
 	for a, holders := range r.byAddress {
-		t.byAddress[a] = holder(a, holders).found
+		d := holder(a, holders)
+		t.byAddress[a] = d.found
+		if d.static == nil || d.static.Address != a {
+			t.byAddress[a] = d.elsewhere
+		}
 	}
 	for _, d := range r.devices {
 		for _, name := range d.accounts() {
@@ -48,7 +52,7 @@ func holder(a netip.Addr, all []*device) *device {
 
 // renew gives look-ups the device's present name and standing.
 func (r *Registry) renew(d *device) {
-	next := found{id: d.id, name: d.name(), known: d.static != nil}
+	next := found{id: d.id, name: d.name(), known: d.static != nil, touched: &atomic.Bool{}}
 	if next.name == "" {
 		for _, a := range d.addresses() {
 			next.name = a.String()
@@ -59,12 +63,13 @@ func (r *Registry) renew(d *device) {
 		if f.name == next.name && f.known == next.known {
 			return
 		}
-		next.touched = f.touched
-		d.found, r.wrong = &next, true
-		return
+		next.touched, r.wrong = f.touched, true
 	}
-	next.touched = &atomic.Bool{}
-	d.found = &next
+	// What a device says of itself is no proof to the relay: at an address that the configuration does not give it, it is
+	// the same device, and nobody has let it in.
+	elsewhere := next
+	elsewhere.known = false
+	d.found, d.elsewhere = &next, &elsewhere
 }
 
 // Lookup finds the device of an account or, where account is empty, of a source address, without noting anything. It
@@ -126,7 +131,8 @@ func (r *Registry) meet(address netip.Addr, account string) (mfpgate.DeviceID, s
 	}
 	d.found.touched.Store(true)
 	r.refresh(d, r.Clock.Now())
-	return d.id, d.found.name, d.found.known || account != ""
+	known := account != "" || d.static != nil && d.static.Address == address
+	return d.id, d.found.name, known
 }
 
 // full reports whether no further device may be recorded that nobody configured.
