@@ -29,13 +29,20 @@ type devicePage struct {
 	State          look
 	Since          moment
 	Conflict       string
+	Relayed        bool // it is in mode proxy
+	Offline        bool
 	Facts          []fact
 	Printer        *printer
 	Supplies       []gauge
-	SuppliesAt     moment
 	Counters       []counterRow
-	CountersAt     moment
 	Alerts         []alertRow
+	StatusAt       readTime
+	SuppliesAt     readTime
+	CountersAt     readTime
+	NoStatus       string // why there is none, and so on
+	NoSupplies     string
+	NoCounters     string
+	NoAlerts       string
 	Sightings      []sightingRow
 	CanSplit       bool
 	Other          string // what the administrator searches, to say that it is this one
@@ -55,7 +62,13 @@ type printer struct {
 	State   look
 	Message string
 	Reasons []look
-	At      moment
+}
+
+// readTime is when a part of a reading was read.
+type readTime struct {
+	moment
+	Verb string // Read, or what else is true of one that is offline now
+	Age  string // 3 h 5 min ago
 }
 
 type counterRow struct{ Name, Value string }
@@ -105,16 +118,10 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 	when := func(t time.Time) moment { return at(t, f.now, f.zone) }
 	page := devicePage{frame: f, ID: string(d.ID), Name: deviceName(d.Device), Kind: kind(d.Device), Href: deviceHref(d.ID), NameGiven: d.NameGiven,
 		MaxName: control.MaxDeviceName, State: lookOf(d.Device), Since: when(d.Since), Conflict: sentence(d.Conflict), Facts: facts(d, when),
-		SuppliesAt: when(d.ReadAt.Supplies), CountersAt: when(d.ReadAt.Counters), CanSplit: len(d.Sightings) > 1}
+		Relayed: d.MonitoringMode == mfpgate.MonitoringProxy, Offline: d.State == mfpgate.DeviceOffline, CanSplit: len(d.Sightings) > 1}
 	page.Deeper = true
 	page.State.Hint = sentence(page.State.Hint)
-	if d.Reading != nil {
-		page.Printer = printerOf(d.Reading.Status, when(d.ReadAt.Status))
-		page.Supplies = gauges(d.Reading.Supplies)
-		for _, c := range d.Reading.Counters {
-			page.Counters = append(page.Counters, counterRow{upperFirst(keyword(c.Name)), count(int(c.Value))})
-		}
-	}
+	page.read(d)
 	for _, a := range d.Alerts[:min(len(d.Alerts), maxAlerts)] {
 		page.Alerts = append(page.Alerts, alertRow{when(a.At), severity(string(a.Severity)), upperFirst(keyword(a.Code)), a.Text, a.Cleared})
 	}
@@ -124,6 +131,36 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 	page.Other, page.Searched = r.URL.Query().Get("other"), r.URL.Query().Has("other")
 	page.Candidates, page.MoreCandidates = p.candidates(r, d.Device, page.Other)
 	return page
+}
+
+// read fills in what the device said last, or why that is not known. The gateway keeps readings in memory alone.
+func (page *devicePage) read(d control.DeviceDetail) {
+	read := func(t time.Time) readTime {
+		r := readTime{moment: at(t, page.now, page.zone), Verb: "Read", Age: duration(page.now.Sub(t)) + " ago"}
+		if page.Offline {
+			r.Verb = "Last read"
+		}
+		return r
+	}
+	page.StatusAt, page.SuppliesAt, page.CountersAt = read(d.ReadAt.Status), read(d.ReadAt.Supplies), read(d.ReadAt.Counters)
+	page.NoStatus, page.NoSupplies, page.NoCounters, page.NoAlerts = "Not read yet since the gateway started.", "Not read yet since the gateway started.",
+		"Not read yet since the gateway started.", "None is known."
+	if page.Offline {
+		page.NoStatus = "Not known while it is offline."
+	}
+	if page.Relayed {
+		page.NoCounters, page.NoAlerts = "It reports them to its cloud itself.", "It reports them to its cloud itself."
+	}
+	if d.Reading == nil {
+		return
+	}
+	if !page.Offline { // what it did when it answered last is not what it does
+		page.Printer = printerOf(d.Reading.Status)
+	}
+	page.Supplies = gauges(d.Reading.Supplies)
+	for _, c := range d.Reading.Counters {
+		page.Counters = append(page.Counters, counterRow{upperFirst(keyword(c.Name)), count(int(c.Value))})
+	}
 }
 
 func facts(d control.DeviceDetail, when func(time.Time) moment) []fact {
@@ -167,11 +204,11 @@ func modeSentence(m mfpgate.MonitoringMode) string {
 	return string(m)
 }
 
-func printerOf(s *mfpgate.PrinterStatus, read moment) *printer {
+func printerOf(s *mfpgate.PrinterStatus) *printer {
 	if s == nil {
 		return nil
 	}
-	out := &printer{Message: s.Message, At: read}
+	out := &printer{Message: s.Message}
 	switch s.State {
 	case mfpgate.PrinterIdle:
 		out.State = look{Sign: "✓", Word: "Ready", Class: "good"}
@@ -247,12 +284,11 @@ func sighting(s control.SightingDetail, when func(time.Time) moment) sightingRow
 
 // candidates are the devices that the search finds or, without one, those that share something with d.
 func (p *Portal) candidates(r *http.Request, d mfpgate.Device, search string) (list []candidate, more int) {
-	f := p.fleet(r.Context())
 	q := query{Q: strings.TrimSpace(search), Sort: "name", Page: 1}
 	if len(q.Q) > maxQuery {
 		q.Q = strings.ToValidUTF8(q.Q[:maxQuery], "")
 	}
-	for _, other := range f.find(p.Gateway.Devices(r.Context()), q) {
+	for _, other := range find(p.Gateway.Devices(r.Context()), q) {
 		if other.ID == d.ID || q.Q == "" && !alike(d, other) {
 			continue
 		}
