@@ -49,6 +49,15 @@ func TestLastSeenIsASignOfLife(t *testing.T) {
 	answered := sighted.Add(time.Minute)
 	want("an answer", answered)
 	id := r.List()[0].ID
+	detail, err := r.Detail(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range detail.Sightings {
+		if at := map[bool]time.Time{true: answered, false: sighted}[s.ID == shown.ID]; !s.At.Truncate(time.Second).Equal(at) {
+			t.Errorf("%s was seen %s, want %s", s.ID, s.At, at)
+		}
+	}
 	s.clock.Advance(time.Hour)
 	r.Failed(id, discovery.NoAnswer)
 	want("a failure is no sign of life", answered)
