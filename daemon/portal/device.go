@@ -56,6 +56,7 @@ type fact struct {
 	Term, Text string
 	Fixed      bool // an identifier, to be compared letter by letter
 	Time       moment
+	Age        string
 }
 
 type printer struct {
@@ -68,7 +69,7 @@ type printer struct {
 type readTime struct {
 	moment
 	Verb string // Read, or what else is true of one that is offline now
-	Age  string // 3 h 5 min ago
+	Age  string // 3 h ago
 }
 
 type counterRow struct{ Name, Value string }
@@ -117,13 +118,13 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 	f := p.frame(r, "devices")
 	when := func(t time.Time) moment { return at(t, f.now, f.zone) }
 	page := devicePage{frame: f, ID: string(d.ID), Name: deviceName(d.Device), Kind: kind(d.Device), Href: deviceHref(d.ID), NameGiven: d.NameGiven,
-		MaxName: control.MaxDeviceName, State: lookOf(d.Device), Since: when(d.Since), Conflict: sentence(d.Conflict), Facts: facts(d, when),
+		MaxName: control.MaxDeviceName, State: lookOf(d.Device), Since: when(d.Since), Conflict: sentence(d.Conflict), Facts: facts(d, when, f.now),
 		Relayed: d.MonitoringMode == mfpgate.MonitoringProxy, Offline: d.State == mfpgate.DeviceOffline, CanSplit: len(d.Sightings) > 1}
 	page.Deeper = true
 	page.State.Hint = sentence(page.State.Hint)
 	page.read(d)
 	for _, a := range d.Alerts[:min(len(d.Alerts), maxAlerts)] {
-		page.Alerts = append(page.Alerts, alertRow{when(a.At), severity(string(a.Severity)), upperFirst(keyword(a.Code)), a.Text, a.Cleared})
+		page.Alerts = append(page.Alerts, alertRow{when(a.At), severity(string(a.Severity)), upperFirst(keyword(a.Code)), alertText(a), a.Cleared})
 	}
 	for _, s := range d.Sightings[:min(len(d.Sightings), maxSightings)] {
 		page.Sightings = append(page.Sightings, sighting(s, when))
@@ -136,7 +137,7 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 // read fills in what the device said last, or why that is not known. The gateway keeps readings in memory alone.
 func (page *devicePage) read(d control.DeviceDetail) {
 	read := func(t time.Time) readTime {
-		r := readTime{moment: at(t, page.now, page.zone), Verb: "Read", Age: duration(page.now.Sub(t)) + " ago"}
+		r := readTime{moment: at(t, page.now, page.zone), Verb: "Read", Age: age(page.now.Sub(t))}
 		if page.Offline {
 			r.Verb = "Last read"
 		}
@@ -163,7 +164,15 @@ func (page *devicePage) read(d control.DeviceDetail) {
 	}
 }
 
-func facts(d control.DeviceDetail, when func(time.Time) moment) []fact {
+// alertText is what the device said of it; that it is offline is the gateway's own finding, and its text the reason.
+func alertText(a mfpgate.Alert) string {
+	if a.Code == "offline" {
+		return sentence(control.DeviceReason(mfpgate.Reason(a.Text)))
+	}
+	return a.Text
+}
+
+func facts(d control.DeviceDetail, when func(time.Time) moment, now time.Time) []fact {
 	all := []fact{
 		{Term: "Make and model", Text: kind(d.Device)},
 		{Term: "Serial number", Text: d.Serial, Fixed: true},
@@ -172,7 +181,7 @@ func facts(d control.DeviceDetail, when func(time.Time) moment) []fact {
 		{Term: "Address", Text: d.Address, Fixed: true},
 		{Term: "Attached by", Text: attachmentWords(d.Attachment)},
 		{Term: "Mode", Text: modeSentence(d.MonitoringMode)},
-		{Term: "Last seen", Time: when(d.LastSeen)},
+		{Term: "Last seen", Time: when(d.LastSeen), Age: age(now.Sub(d.LastSeen))},
 		{Term: "Built for", Text: strings.ToUpper(d.Market)},
 		{Term: "Home region", Text: strings.ToUpper(d.Home)},
 		{Term: "UUID", Text: d.Identity.UUID, Fixed: true},
@@ -208,7 +217,7 @@ func printerOf(s *mfpgate.PrinterStatus) *printer {
 	if s == nil {
 		return nil
 	}
-	out := &printer{Message: s.Message}
+	out := &printer{}
 	switch s.State {
 	case mfpgate.PrinterIdle:
 		out.State = look{Sign: "✓", Word: "Ready", Class: "good"}
@@ -219,18 +228,26 @@ func printerOf(s *mfpgate.PrinterStatus) *printer {
 	default:
 		out.State = look{Sign: "?", Word: "It does not say", Class: "quiet"}
 	}
+	if !strings.EqualFold(s.Message, out.State.Word) {
+		out.Message = s.Message
+	}
 	for _, reason := range s.Reasons {
-		base, suffix := reason, ""
-		for _, known := range []mfpgate.AlertSeverity{mfpgate.AlertError, mfpgate.AlertWarning, mfpgate.AlertReport} {
-			if cut, ok := strings.CutSuffix(reason, "-"+string(known)); ok {
-				base, suffix = cut, string(known)
-			}
-		}
-		l := severity(suffix)
-		l.Hint, l.Word = l.Word, upperFirst(keyword(base))
-		out.Reasons = append(out.Reasons, l)
+		out.Reasons = append(out.Reasons, reasonLook(reason))
 	}
 	return out
+}
+
+// reasonLook is a keyword of printer-state-reasons, whose suffix says how bad it is.
+func reasonLook(reason string) look {
+	base, suffix := reason, ""
+	for _, known := range []mfpgate.AlertSeverity{mfpgate.AlertError, mfpgate.AlertWarning, mfpgate.AlertReport} {
+		if cut, ok := strings.CutSuffix(reason, "-"+string(known)); ok {
+			base, suffix = cut, string(known)
+		}
+	}
+	l := severity(suffix)
+	l.Hint, l.Word = l.Word, upperFirst(keyword(base))
+	return l
 }
 
 func severity(s string) look {

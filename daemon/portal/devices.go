@@ -58,6 +58,26 @@ type deviceEntry struct {
 	Since, Seen                                       moment
 	Supplies                                          picture
 	Offline                                           bool
+	Stopped                                           []look // why it does not print
+}
+
+// maxStopped bounds what a row says of a device that is stopped; its own page has the rest.
+const maxStopped = 2
+
+// stopped is what keeps a device that answers from its work.
+func stopped(d mfpgate.Device, s *mfpgate.PrinterStatus) (why []look) {
+	if s == nil || d.State == mfpgate.DeviceOffline {
+		return nil
+	}
+	for _, reason := range s.Reasons {
+		if strings.HasSuffix(reason, "-"+string(mfpgate.AlertError)) && len(why) < maxStopped {
+			why = append(why, reasonLook(reason))
+		}
+	}
+	if len(why) == 0 && s.State == mfpgate.PrinterStopped {
+		why = append(why, look{Sign: "✕", Word: "Stopped", Class: "bad"})
+	}
+	return why
 }
 
 // query is what the page's address asks for.
@@ -247,7 +267,7 @@ func ofAll(all, found int) string {
 func entry(d mfpgate.Device, reading mfpgate.Reading, f frame) deviceEntry {
 	return deviceEntry{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, ShortSerial: len(d.Serial) <= maxUnbroken, ShortAddress: len(d.Address) <= maxUnbroken, Location: d.Location,
 		Mode: modeWords(d.MonitoringMode), State: lookOf(d), Since: at(d.Since, f.now, f.zone), Seen: at(d.LastSeen, f.now, f.zone),
-		Supplies: newPicture(reading.Supplies), Offline: d.State == mfpgate.DeviceOffline}
+		Supplies: newPicture(reading.Supplies), Offline: d.State == mfpgate.DeviceOffline, Stopped: stopped(d, reading.Status)}
 }
 
 func deviceHref(id mfpgate.DeviceID) string { return "/devices/" + url.PathEscape(string(id)) }

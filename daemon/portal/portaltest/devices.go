@@ -28,6 +28,7 @@ func (g *Gateway) Readings(context.Context) map[mfpgate.DeviceID]mfpgate.Reading
 func (g *Gateway) Device(_ context.Context, id mfpgate.DeviceID) (control.DeviceDetail, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.DetailsRead++
 	i, err := g.find(id)
 	if err != nil {
 		return control.DeviceDetail{}, err

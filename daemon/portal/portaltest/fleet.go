@@ -43,6 +43,9 @@ func Fleet(n int) *Gateway {
 	g.DetailsAre["dev_3"] = hostile
 	g.ReadingsAre["dev_4"] = mfpgate.Reading{At: ago(time.Hour), Supplies: []mfpgate.Supply{
 		{Index: "1", Name: "Black Cartridge", Type: "tonerCartridge", Color: "black", Level: mfpgate.LevelUnknown, Max: mfpgate.LevelUnknown}}}
+	away := g.DetailsAre["dev_4"]
+	away.ReadAt = control.ReadTimes{Status: ago(63 * time.Minute), Supplies: ago(65 * time.Minute)}
+	g.DetailsAre["dev_4"] = away
 	g.ReadingsAre["dev_7"] = mfpgate.Reading{At: ago(time.Minute), Supplies: []mfpgate.Supply{
 		{Index: "1", Name: "Black Ink", Type: "ink", Color: "#101010", Level: mfpgate.LevelSome, Max: 100},
 		toner("2", "cyan", 48, 100), toner("3", "magenta", 9, 100), toner("4", "yellow", 0, 100)}}
@@ -70,7 +73,7 @@ func (g *Gateway) copier() {
 	at := func(address string) netip.AddrPort { return netip.MustParseAddrPort(address) }
 	who := mfpgate.Identity{UUID: "4509a320-00a0-008f-00b6-002673123456", Make: "Ricoh", Model: "IM C4510", Serial: "3081RC10200",
 		SysObjectID: "1.3.6.1.4.1.367.1.1", MAC: "00:26:73:12:34:56"}
-	g.DevicesAre[0].LastSeen = ago(8 * time.Second)
+	g.DevicesAre[0].LastSeen, g.DevicesAre[0].MonitoringMode = ago(8*time.Second), mfpgate.MonitoringPolling
 	g.DetailsAre["dev_1"] = control.DeviceDetail{NameGiven: "2F copier", Identity: who,
 		Conflict: "gateway kobe-1 reports this device, too; take it out of the ranges of one of them",
 		Sightings: []control.SightingDetail{
