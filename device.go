@@ -51,4 +51,7 @@ type Device struct {
 	Market         string         `json:"market"`
 	Home           string         `json:"home"`
 	Firmware       string         `json:"firmware"`
+	Location       string         `json:"location"` // where it says it stands
+	// LastSeen is when anything last showed that it lives: an answer, an announcement, a connection to the relay. To the second.
+	LastSeen time.Time `json:"lastSeen,omitzero"`
 }

@@ -20,7 +20,7 @@ func (g gateway) Device(ctx context.Context, id mfpgate.DeviceID) (control.Devic
 	if err != nil {
 		return control.DeviceDetail{}, deviceError(err)
 	}
-	out := control.DeviceDetail{Device: d.Device, Location: d.Location, LastSeen: d.LastSeen, NameGiven: d.Given, Identity: d.Identity,
+	out := control.DeviceDetail{Device: d.Device, NameGiven: d.Given, Identity: d.Identity,
 		Conflict: d.Conflict, Reading: d.Reading, ReadAt: control.ReadTimes(d.ReadAt)}
 	for _, s := range d.Sightings {
 		out.Sightings = append(out.Sightings, control.SightingDetail(s))

@@ -148,13 +148,7 @@ func (i *inventory) load(ctx context.Context, cloud string) error {
 // wire is a device as the cloud is told of it.
 func (i *inventory) wire(detail discovery.Detail) api.Device {
 	cfg := i.daemon.config.Load()
-	w := api.FromDevice(detail.Device, cfg.Site.Name, cfg.Site.TimeZone.String())
-	w.UUID = detail.Identity.UUID
-	if !detail.LastSeen.IsZero() {
-		seen := detail.LastSeen.UTC().Truncate(time.Second)
-		w.LastSeen = &seen
-	}
-	return w
+	return api.FromDevice(detail.Device, detail.Identity.UUID, cfg.Site.Name, cfg.Site.TimeZone.String())
 }
 
 // sameDevice reports whether the cloud knows all of a device, and its last sign of life well enough.

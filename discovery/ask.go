@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 )
@@ -115,6 +116,9 @@ func (r *Registry) Answered(sighting mfpgate.SightingID, reading mfpgate.Reading
 		return mfpgate.Device{}, false
 	}
 	now := r.Clock.Now()
+	if s := d.sightings[sighting]; now.After(s.At) {
+		s.At = now.Round(0).UTC().Truncate(time.Millisecond)
+	}
 	if !d.asked.ok {
 		d.asked.since = now
 	}

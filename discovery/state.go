@@ -127,12 +127,13 @@ func (r *Registry) List() []mfpgate.Device {
 func (r *Registry) show(d *device) mfpgate.Device {
 	i := d.identity()
 	out := mfpgate.Device{ID: d.id, Name: d.found.name, Make: i.Make, Model: i.Model, Serial: i.Serial, Attachment: mfpgate.AttachmentNetwork,
-		State: d.state, Reason: d.reason, Since: d.since, MonitoringMode: r.monitoring(d), Market: r.market(d), Home: r.policy.SiteRegion}
+		State: d.state, Reason: d.reason, Since: d.since, MonitoringMode: r.monitoring(d), Market: r.market(d), Home: r.policy.SiteRegion,
+		LastSeen: d.lastSeen()}
 	if d.readings != nil {
 		out.Firmware = d.readings.Firmware
 	}
 	for _, s := range d.inOrder() {
-		out.Firmware = cmp.Or(out.Firmware, s.Firmware)
+		out.Firmware, out.Location = cmp.Or(out.Firmware, s.Firmware), cmp.Or(out.Location, s.Location)
 		if s.ID.Source() == mfpgate.SourceUSB {
 			out.Attachment = mfpgate.AttachmentUSB
 		}
@@ -150,13 +151,37 @@ func (r *Registry) show(d *device) mfpgate.Device {
 	return out
 }
 
+// lastSeen is when anything showed that the device lives. Of asking it only an answer counts: asked.at of a device that is
+// silent is the time of a failure.
+func (d *device) lastSeen() time.Time {
+	last := d.seen
+	see := func(at time.Time) {
+		if at.After(last) {
+			last = at
+		}
+	}
+	if d.asked.ok {
+		see(d.asked.at)
+	}
+	see(d.readAt.Status)
+	see(d.readAt.Supplies)
+	see(d.readAt.Counters)
+	for _, s := range d.sightings {
+		if s.ID.Source() != mfpgate.SourceStatic { // the time of an entry of the configuration is that of its reading
+			see(s.At)
+		}
+	}
+	if last.IsZero() {
+		return last
+	}
+	return last.UTC().Truncate(time.Second)
+}
+
 // Detail is all that is known of a device.
 type Detail struct {
 	Device     mfpgate.Device
-	Location   string
-	LastSeen   time.Time // it answered, or the relay heard it
-	Given      string    // the administrator's name for it
-	Configured bool      // the configuration names it
+	Given      string // the administrator's name for it
+	Configured bool   // the configuration names it
 	Identity   mfpgate.Identity
 	Conflict   string
 	Sightings  []Shown
@@ -195,18 +220,8 @@ func (r *Registry) Details() []Detail {
 }
 
 func (r *Registry) detail(d *device) Detail {
-	out := Detail{Device: r.show(d), LastSeen: d.seen, Given: d.given, Configured: d.static != nil, Identity: d.identity(), Conflict: d.conflict, ReadAt: d.readAt}
-	if d.asked.ok && d.asked.at.After(out.LastSeen) {
-		out.LastSeen = d.asked.at
-	} else if !d.asked.ok {
-		for _, at := range []time.Time{d.readAt.Status, d.readAt.Supplies, d.readAt.Counters} {
-			if at.After(out.LastSeen) {
-				out.LastSeen = at
-			}
-		}
-	}
+	out := Detail{Device: r.show(d), Given: d.given, Configured: d.static != nil, Identity: d.identity(), Conflict: d.conflict, ReadAt: d.readAt}
 	for _, s := range d.inOrder() {
-		out.Location = cmp.Or(out.Location, s.Location)
 		if s.ID.Source() != mfpgate.SourceStatic || len(d.sightings) == 1 {
 			out.Sightings = append(out.Sightings, Shown{s.Sighting, s.Pinned})
 		}

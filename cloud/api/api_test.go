@@ -72,8 +72,9 @@ func TestDeviceKeepsItsMeaningOverTheWire(t *testing.T) {
 		ID: "dev_1", Name: "2F copier", Make: "Example", Model: "SIM-100", Serial: "1", Attachment: mfpgate.AttachmentUSB,
 		State: mfpgate.DeviceOnline, Reason: "sighted", Since: time.Date(2026, 12, 1, 9, 0, 0, 0, time.FixedZone("JST", 9*3600)),
 		MonitoringMode: mfpgate.MonitoringPolling, Market: "us", Home: "jp", Firmware: "1.0", Address: "10.1.0.9",
+		Location: "2F east", LastSeen: time.Date(2026, 12, 1, 0, 5, 0, 0, time.UTC),
 	}
-	data, err := json.Marshal(api.FromDevice(want, "osaka-branch", "Asia/Tokyo"))
+	data, err := json.Marshal(api.FromDevice(want, "4509a320-00a0-008f-00b6-002673123456", "osaka-branch", "Asia/Tokyo"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +86,8 @@ func TestDeviceKeepsItsMeaningOverTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.Address = ""
-	if diff := cmp.Diff(want, wire.Root()); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff(want, wire.Root()); diff != "" || wire.UUID != "4509a320-00a0-008f-00b6-002673123456" {
+		t.Errorf("uuid %q: %s", wire.UUID, diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"github.com/mfpgate/mfpgate"
 )
@@ -18,11 +19,12 @@ type Device struct {
 	State          string     `json:"state,omitempty" maxLength:"64"`
 	Reason         string     `json:"reason,omitempty" maxLength:"64"`
 	Since          *time.Time `json:"since,omitempty" doc:"When state began"`
-	LastSeen       *time.Time `json:"lastSeen,omitempty"`
+	LastSeen       *time.Time `json:"lastSeen,omitempty" doc:"When anything last showed the gateway that it lives"`
 	MonitoringMode string     `json:"monitoringMode" enum:"proxy,polling"`
 	Market         string     `json:"market,omitempty" pattern:"^[a-z]{2}$" doc:"ISO 3166-1 alpha-2"`
 	Home           string     `json:"home,omitempty" pattern:"^[a-z]{2}$" doc:"ISO 3166-1 alpha-2"`
 	Firmware       string     `json:"firmware,omitempty" maxLength:"128"`
+	Location       string     `json:"location,omitempty" maxLength:"256" doc:"Where it says it stands"`
 	SiteID         string     `json:"siteId,omitempty" maxLength:"256"`
 	TimeZone       string     `json:"timeZone,omitempty" maxLength:"64" doc:"IANA name"`
 }
@@ -39,18 +41,30 @@ type Page[T any] struct {
 	NextCursor string `json:"nextCursor,omitempty"`
 }
 
-// FromDevice is the wire form of a root device at a site.
-func FromDevice(d mfpgate.Device, siteID, timeZone string) Device {
-	out := Device{
-		DeviceID: string(d.ID), Name: d.Name, Make: d.Make, Model: d.Model, Serial: d.Serial, Attachment: string(d.Attachment),
-		State: string(d.State), Reason: string(d.Reason), MonitoringMode: string(d.MonitoringMode), Market: d.Market, Home: d.Home,
-		Firmware: d.Firmware, SiteID: siteID, TimeZone: timeZone,
+// FromDevice is the wire form of a root device at a site, with its printer-uuid. Devices say what they like of themselves:
+// a text that is longer than the schema takes is clipped, so that a PUT is never refused for it. A UUID that is too long is left
+// out, as half of one could be another device's.
+func FromDevice(d mfpgate.Device, uuid, siteID, timeZone string) Device {
+	if utf8.RuneCountInString(uuid) > maxUUID {
+		uuid = ""
 	}
-	if !d.Since.IsZero() {
-		since := d.Since.UTC()
-		out.Since = &since
+	return Device{
+		DeviceID: string(d.ID), Name: text(d.Name, maxText), Make: text(d.Make, maxText), Model: text(d.Model, maxText), Serial: text(d.Serial, maxText),
+		UUID: uuid, Attachment: string(d.Attachment), State: text(string(d.State), maxWord), Reason: text(string(d.Reason), maxWord),
+		Since: instant(d.Since), LastSeen: instant(d.LastSeen), MonitoringMode: string(d.MonitoringMode), Market: d.Market, Home: d.Home,
+		Firmware: text(d.Firmware, maxFirmware), Location: text(d.Location, maxText), SiteID: text(siteID, maxText), TimeZone: timeZone,
 	}
-	return out
+}
+
+// The lengths in Device's tags that no reading has, in characters.
+const maxText, maxWord, maxUUID = 256, 64, 64
+
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
 
 // Root is the device in the root's terms. The address is empty: the wire does not carry it.
@@ -58,10 +72,13 @@ func (d Device) Root() mfpgate.Device {
 	out := mfpgate.Device{
 		ID: mfpgate.DeviceID(d.DeviceID), Name: d.Name, Make: d.Make, Model: d.Model, Serial: d.Serial,
 		Attachment: mfpgate.Attachment(d.Attachment), State: mfpgate.DeviceState(d.State), Reason: mfpgate.Reason(d.Reason),
-		MonitoringMode: mfpgate.MonitoringMode(d.MonitoringMode), Market: d.Market, Home: d.Home, Firmware: d.Firmware,
+		MonitoringMode: mfpgate.MonitoringMode(d.MonitoringMode), Market: d.Market, Home: d.Home, Firmware: d.Firmware, Location: d.Location,
 	}
 	if d.Since != nil {
 		out.Since = *d.Since
+	}
+	if d.LastSeen != nil {
+		out.LastSeen = *d.LastSeen
 	}
 	return out
 }

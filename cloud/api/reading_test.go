@@ -83,6 +83,20 @@ func TestWhatDevicesSayIsClippedToTheSchema(t *testing.T) {
 	}
 }
 
+func TestWhatDevicesSayOfThemselvesIsClippedToTheSchema(t *testing.T) {
+	long := strings.Repeat("ä", 9999)
+	got := api.FromDevice(mfpgate.Device{
+		ID: "dev_1", Name: "\xff" + long, Make: long, Model: "a\x00\n" + long, Serial: long, Attachment: mfpgate.AttachmentNetwork, State: mfpgate.DeviceOnline,
+		Reason: mfpgate.Reason(long), MonitoringMode: mfpgate.MonitoringPolling, Firmware: long, Location: "2F " + long,
+	}, long, long, "Asia/Tokyo")
+	if got.UUID != "" || got.Model != "a  "+strings.Repeat("ä", 253) || got.Location != "2F "+strings.Repeat("ä", 253) {
+		t.Errorf("uuid %q, model %q, location %q", got.UUID, got.Model, got.Location)
+	}
+	if faults := newSchema().faults(t, got); faults != nil {
+		t.Error(faults)
+	}
+}
+
 // schema checks documents as the server does.
 type schema struct{ registry huma.Registry }
 
@@ -192,7 +206,9 @@ const (
 	readingV1 = `{"deviceId":"dev_1","lastSeen":"2026-12-01T00:00:00Z","status":{"at":"2026-12-01T00:00:00Z","state":"idle"},
 		"supplies":{"at":"2026-12-01T00:00:00Z","items":[]},"counters":{"at":"2026-12-01T00:00:00Z","items":[{"name":"impressions","value":7}]},
 		"firmware":{"at":"2026-12-01T00:00:00Z","version":"1.0"},"counterHistory":[{"at":"2026-12-01T00:00:00Z","values":{"impressions":7}}],"x":1}`
-	deviceV1   = `{"deviceId":"dev_1","model":"m","serial":"s","uuid":"12345678-9abc-def0-1234-56789abcdef0","monitoringMode":"polling","x":1}`
+	deviceV1 = `{"deviceId":"dev_1","model":"m","serial":"s","uuid":"12345678-9abc-def0-1234-56789abcdef0","monitoringMode":"polling","x":1}`
+	// The first that had a location.
+	locationV1 = `{"deviceId":"dev_1","model":"m","serial":"s","monitoringMode":"polling","location":"2F east","x":1}`
 	contractV1 = `{"contractId":"c","mode":"notify","maxConcurrent":0,"capacityCalendar":[],"leadTime":"PT13H","slot":"PT5M","maxMove":"PT24H","notifyMinExcess":1,
 		"fetchCron":"17 * * * *","timeZone":"UTC","services":[],"polling":{"status":"PT30S","supplies":"PT15M","counters":"PT4H","heartbeat":"P1D","x":1}}`
 )
@@ -219,6 +235,7 @@ func TestFirstVersionOfTelemetryIsStillRead(t *testing.T) {
 			CounterHistory: []api.CounterSnapshot{{At: at, Values: map[string]int64{"impressions": 7}}},
 		}},
 		deviceV1:                            {&api.Device{}, &api.Device{DeviceID: "dev_1", Model: "m", Serial: "s", UUID: "12345678-9abc-def0-1234-56789abcdef0", MonitoringMode: "polling"}},
+		locationV1:                          {&api.Device{}, &api.Device{DeviceID: "dev_1", Model: "m", Serial: "s", Location: "2F east", MonitoringMode: "polling"}},
 		contractV1:                          {&api.Contract{}, &contract},
 		`{"stream":"a","accepted":7,"x":1}`: {&api.Accepted{}, &api.Accepted{Stream: "a", Accepted: 7}},
 	} {

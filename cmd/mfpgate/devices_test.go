@@ -120,7 +120,7 @@ func TestDevicesAsCSV(t *testing.T) {
 	g := portaltest.Idle()
 	g.DevicesAre = []mfpgate.Device{{ID: "dev_1", Name: `=HYPERLINK("http://evil.example","2F, copier")`, Make: "+1", Model: "a\r\nb", Serial: "@SUM(1)", Address: "10.0.0.1"}}
 	text := commands(t, g).good("devices", "--csv")
-	if head, _, _ := strings.Cut(text, "\r\n"); head != "deviceId,name,make,model,serial,attachment,address,state,reason,since,monitoringMode,market,home,firmware" {
+	if head, _, _ := strings.Cut(text, "\r\n"); head != "deviceId,name,make,model,serial,attachment,address,state,reason,since,monitoringMode,market,home,firmware,location,lastSeen" {
 		t.Errorf("head %q", head)
 	}
 	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()

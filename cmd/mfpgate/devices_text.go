@@ -14,7 +14,7 @@ import (
 )
 
 // tableWidth is what the table of devices fits in, whatever their names are.
-const tableWidth = 100
+const tableWidth = 120
 
 // clean makes a text from outside safe for a terminal: what moves the cursor, sets a colour or turns the writing around is
 // shown as a replacement character.
@@ -56,9 +56,10 @@ func fit(text string, columns int) string {
 }
 
 func printDevices(out io.Writer, devices []mfpgate.Device, now time.Time) {
-	rows := [][]string{{"NAME", "ADDRESS", "STATE", "SINCE", "ID"}}
+	rows := [][]string{{"NAME", "ADDRESS", "LOCATION", "STATE", "SINCE", "SEEN", "ID"}}
 	for _, d := range devices {
-		rows = append(rows, []string{clean(cmp.Or(d.Name, "-")), clean(cmp.Or(d.Address, "-")), stateText(d), ago(d.Since, now), string(d.ID)})
+		rows = append(rows, []string{clean(cmp.Or(d.Name, "-")), clean(cmp.Or(d.Address, "-")), clean(cmp.Or(d.Location, "-")),
+			stateText(d), ago(d.Since, now), ago(d.LastSeen, now), string(d.ID)})
 	}
 	widest := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -66,13 +67,13 @@ func printDevices(out io.Writer, devices []mfpgate.Device, now time.Time) {
 			widest[i] = max(widest[i], width(cell))
 		}
 	}
-	// The id, the state and its age are never cut: they are what a reader copies or came for. Names give way first.
+	// The id, the state and the ages are never cut: they are what a reader copies or came for. Locations and names give way first.
 	over := 2 * (len(widest) - 1)
 	for _, w := range widest {
 		over += w
 	}
 	over -= tableWidth
-	for _, step := range []struct{ column, least int }{{0, 20}, {1, 24}, {0, 12}, {1, 15}} {
+	for _, step := range []struct{ column, least int }{{2, 14}, {0, 20}, {1, 24}, {2, 10}, {0, 12}, {1, 15}, {2, 8}} {
 		give := min(max(over, 0), max(widest[step.column]-step.least, 0))
 		widest[step.column] -= give
 		over -= give

@@ -17,8 +17,6 @@ var (
 // DeviceDetail is everything that the gateway knows of one device.
 type DeviceDetail struct {
 	mfpgate.Device
-	Location  string           `json:"location" doc:"Where it says it stands"`
-	LastSeen  time.Time        `json:"lastSeen,omitzero" doc:"When any source showed it last"`
 	NameGiven string           `json:"nameGiven" doc:"By the administrator; empty if the name is the device's own"`
 	Identity  mfpgate.Identity `json:"identity"`
 	Conflict  string           `json:"conflict" doc:"Who else has it, and what to do; empty if nobody does"`

@@ -11,7 +11,7 @@ import (
 
 // deviceColumns are named as in the API.
 var deviceColumns = []string{"deviceId", "name", "make", "model", "serial", "attachment", "address", "state", "reason", "since",
-	"monitoringMode", "market", "home", "firmware"}
+	"monitoringMode", "market", "home", "firmware", "location", "lastSeen"}
 
 // WriteDevicesCSV writes devices as RFC 4180 does, with a header. Names come from devices, and a spreadsheet would run one
 // that starts like a formula: such a cell gets an apostrophe before it, which spreadsheets do not show.
@@ -20,18 +20,21 @@ func WriteDevicesCSV(out io.Writer, devices []mfpgate.Device) error {
 	w.UseCRLF = true
 	rows := [][]string{deviceColumns}
 	for _, d := range devices {
-		since := ""
-		if !d.Since.IsZero() {
-			since = d.Since.UTC().Format(time.RFC3339)
-		}
-		row := []string{string(d.ID), d.Name, d.Make, d.Model, d.Serial, string(d.Attachment), d.Address, string(d.State), string(d.Reason), since,
-			string(d.MonitoringMode), d.Market, d.Home, d.Firmware}
+		row := []string{string(d.ID), d.Name, d.Make, d.Model, d.Serial, string(d.Attachment), d.Address, string(d.State), string(d.Reason), cellTime(d.Since),
+			string(d.MonitoringMode), d.Market, d.Home, d.Firmware, d.Location, cellTime(d.LastSeen)}
 		for i, cell := range row {
 			row[i] = noFormula(cell)
 		}
 		rows = append(rows, row)
 	}
 	return w.WriteAll(rows)
+}
+
+func cellTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // noFormula follows OWASP's advice on CSV injection: what starts with one of these is run, also in its full-width form.

@@ -17,7 +17,7 @@ type Gateway interface {
 	History(context.Context) []Sample
 	// Readings are the devices' last readings, merged by part; a device that was never read has none.
 	Readings(context.Context) map[mfpgate.DeviceID]mfpgate.Reading
-	// Device is everything about one device, or ErrNoDevice. The portal asks it for every row that it shows.
+	// Device is everything about one device, or ErrNoDevice. Its alerts come from the store: ask for one device at a time.
 	Device(ctx context.Context, id mfpgate.DeviceID) (DeviceDetail, error)
 	// PinDevices says that others are keep too; it is durable when the call returns. ErrNoDevice, ErrDevice.
 	PinDevices(ctx context.Context, keep mfpgate.DeviceID, others []mfpgate.DeviceID) error

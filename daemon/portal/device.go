@@ -29,13 +29,20 @@ type devicePage struct {
 	State          look
 	Since          moment
 	Conflict       string
+	Relayed        bool // it is in mode proxy
+	Offline        bool
 	Facts          []fact
 	Printer        *printer
 	Supplies       []gauge
-	SuppliesAt     moment
 	Counters       []counterRow
-	CountersAt     moment
 	Alerts         []alertRow
+	StatusAt       readTime
+	SuppliesAt     readTime
+	CountersAt     readTime
+	NoStatus       string // why there is none, and so on
+	NoSupplies     string
+	NoCounters     string
+	NoAlerts       string
 	Sightings      []sightingRow
 	CanSplit       bool
 	Other          string // what the administrator searches, to say that it is this one
@@ -49,13 +56,20 @@ type fact struct {
 	Term, Text string
 	Fixed      bool // an identifier, to be compared letter by letter
 	Time       moment
+	Age        string
 }
 
 type printer struct {
 	State   look
 	Message string
 	Reasons []look
-	At      moment
+}
+
+// readTime is when a part of a reading was read.
+type readTime struct {
+	moment
+	Verb string // Read, or what else is true of one that is offline now
+	Age  string // 3 h ago
 }
 
 type counterRow struct{ Name, Value string }
@@ -104,19 +118,13 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 	f := p.frame(r, "devices")
 	when := func(t time.Time) moment { return at(t, f.now, f.zone) }
 	page := devicePage{frame: f, ID: string(d.ID), Name: deviceName(d.Device), Kind: kind(d.Device), Href: deviceHref(d.ID), NameGiven: d.NameGiven,
-		MaxName: control.MaxDeviceName, State: lookOf(d.Device), Since: when(d.Since), Conflict: sentence(d.Conflict), Facts: facts(d, when),
-		SuppliesAt: when(d.ReadAt.Supplies), CountersAt: when(d.ReadAt.Counters), CanSplit: len(d.Sightings) > 1}
+		MaxName: control.MaxDeviceName, State: lookOf(d.Device), Since: when(d.Since), Conflict: sentence(d.Conflict), Facts: facts(d, when, f.now),
+		Relayed: d.MonitoringMode == mfpgate.MonitoringProxy, Offline: d.State == mfpgate.DeviceOffline, CanSplit: len(d.Sightings) > 1}
 	page.Deeper = true
 	page.State.Hint = sentence(page.State.Hint)
-	if d.Reading != nil {
-		page.Printer = printerOf(d.Reading.Status, when(d.ReadAt.Status))
-		page.Supplies = gauges(d.Reading.Supplies)
-		for _, c := range d.Reading.Counters {
-			page.Counters = append(page.Counters, counterRow{upperFirst(keyword(c.Name)), count(int(c.Value))})
-		}
-	}
+	page.read(d)
 	for _, a := range d.Alerts[:min(len(d.Alerts), maxAlerts)] {
-		page.Alerts = append(page.Alerts, alertRow{when(a.At), severity(string(a.Severity)), upperFirst(keyword(a.Code)), a.Text, a.Cleared})
+		page.Alerts = append(page.Alerts, alertRow{when(a.At), severity(string(a.Severity)), upperFirst(keyword(a.Code)), alertText(a), a.Cleared})
 	}
 	for _, s := range d.Sightings[:min(len(d.Sightings), maxSightings)] {
 		page.Sightings = append(page.Sightings, sighting(s, when))
@@ -126,7 +134,45 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 	return page
 }
 
-func facts(d control.DeviceDetail, when func(time.Time) moment) []fact {
+// read fills in what the device said last, or why that is not known. The gateway keeps readings in memory alone.
+func (page *devicePage) read(d control.DeviceDetail) {
+	read := func(t time.Time) readTime {
+		r := readTime{moment: at(t, page.now, page.zone), Verb: "Read", Age: age(page.now.Sub(t))}
+		if page.Offline {
+			r.Verb = "Last read"
+		}
+		return r
+	}
+	page.StatusAt, page.SuppliesAt, page.CountersAt = read(d.ReadAt.Status), read(d.ReadAt.Supplies), read(d.ReadAt.Counters)
+	page.NoStatus, page.NoSupplies, page.NoCounters, page.NoAlerts = "Not read yet since the gateway started.", "Not read yet since the gateway started.",
+		"Not read yet since the gateway started.", "None is known."
+	if page.Offline {
+		page.NoStatus = "Not known while it is offline."
+	}
+	if page.Relayed {
+		page.NoCounters, page.NoAlerts = "It reports them to its cloud itself.", "It reports them to its cloud itself."
+	}
+	if d.Reading == nil {
+		return
+	}
+	if !page.Offline { // what it did when it answered last is not what it does
+		page.Printer = printerOf(d.Reading.Status)
+	}
+	page.Supplies = gauges(d.Reading.Supplies)
+	for _, c := range d.Reading.Counters {
+		page.Counters = append(page.Counters, counterRow{upperFirst(keyword(c.Name)), count(int(c.Value))})
+	}
+}
+
+// alertText is what the device said of it; that it is offline is the gateway's own finding, and its text the reason.
+func alertText(a mfpgate.Alert) string {
+	if a.Code == "offline" {
+		return sentence(control.DeviceReason(mfpgate.Reason(a.Text)))
+	}
+	return a.Text
+}
+
+func facts(d control.DeviceDetail, when func(time.Time) moment, now time.Time) []fact {
 	all := []fact{
 		{Term: "Make and model", Text: kind(d.Device)},
 		{Term: "Serial number", Text: d.Serial, Fixed: true},
@@ -135,7 +181,7 @@ func facts(d control.DeviceDetail, when func(time.Time) moment) []fact {
 		{Term: "Address", Text: d.Address, Fixed: true},
 		{Term: "Attached by", Text: attachmentWords(d.Attachment)},
 		{Term: "Mode", Text: modeSentence(d.MonitoringMode)},
-		{Term: "Last seen", Time: when(d.LastSeen)},
+		{Term: "Last seen", Time: when(d.LastSeen), Age: age(now.Sub(d.LastSeen))},
 		{Term: "Built for", Text: strings.ToUpper(d.Market)},
 		{Term: "Home region", Text: strings.ToUpper(d.Home)},
 		{Term: "UUID", Text: d.Identity.UUID, Fixed: true},
@@ -167,11 +213,11 @@ func modeSentence(m mfpgate.MonitoringMode) string {
 	return string(m)
 }
 
-func printerOf(s *mfpgate.PrinterStatus, read moment) *printer {
+func printerOf(s *mfpgate.PrinterStatus) *printer {
 	if s == nil {
 		return nil
 	}
-	out := &printer{Message: s.Message, At: read}
+	out := &printer{}
 	switch s.State {
 	case mfpgate.PrinterIdle:
 		out.State = look{Sign: "✓", Word: "Ready", Class: "good"}
@@ -182,18 +228,26 @@ func printerOf(s *mfpgate.PrinterStatus, read moment) *printer {
 	default:
 		out.State = look{Sign: "?", Word: "It does not say", Class: "quiet"}
 	}
+	if !strings.EqualFold(s.Message, out.State.Word) {
+		out.Message = s.Message
+	}
 	for _, reason := range s.Reasons {
-		base, suffix := reason, ""
-		for _, known := range []mfpgate.AlertSeverity{mfpgate.AlertError, mfpgate.AlertWarning, mfpgate.AlertReport} {
-			if cut, ok := strings.CutSuffix(reason, "-"+string(known)); ok {
-				base, suffix = cut, string(known)
-			}
-		}
-		l := severity(suffix)
-		l.Hint, l.Word = l.Word, upperFirst(keyword(base))
-		out.Reasons = append(out.Reasons, l)
+		out.Reasons = append(out.Reasons, reasonLook(reason))
 	}
 	return out
+}
+
+// reasonLook is a keyword of printer-state-reasons, whose suffix says how bad it is.
+func reasonLook(reason string) look {
+	base, suffix := reason, ""
+	for _, known := range []mfpgate.AlertSeverity{mfpgate.AlertError, mfpgate.AlertWarning, mfpgate.AlertReport} {
+		if cut, ok := strings.CutSuffix(reason, "-"+string(known)); ok {
+			base, suffix = cut, string(known)
+		}
+	}
+	l := severity(suffix)
+	l.Hint, l.Word = l.Word, upperFirst(keyword(base))
+	return l
 }
 
 func severity(s string) look {
@@ -247,12 +301,11 @@ func sighting(s control.SightingDetail, when func(time.Time) moment) sightingRow
 
 // candidates are the devices that the search finds or, without one, those that share something with d.
 func (p *Portal) candidates(r *http.Request, d mfpgate.Device, search string) (list []candidate, more int) {
-	f := p.fleet(r.Context())
 	q := query{Q: strings.TrimSpace(search), Sort: "name", Page: 1}
 	if len(q.Q) > maxQuery {
 		q.Q = strings.ToValidUTF8(q.Q[:maxQuery], "")
 	}
-	for _, other := range f.find(p.Gateway.Devices(r.Context()), q) {
+	for _, other := range find(p.Gateway.Devices(r.Context()), q) {
 		if other.ID == d.ID || q.Q == "" && !alike(d, other) {
 			continue
 		}

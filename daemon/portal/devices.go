@@ -2,7 +2,6 @@ package portal
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -58,6 +57,27 @@ type deviceEntry struct {
 	State                                             look
 	Since, Seen                                       moment
 	Supplies                                          picture
+	Offline                                           bool
+	Stopped                                           []look // why it does not print
+}
+
+// maxStopped bounds what a row says of a device that is stopped; its own page has the rest.
+const maxStopped = 2
+
+// stopped is what keeps a device that answers from its work.
+func stopped(d mfpgate.Device, s *mfpgate.PrinterStatus) (why []look) {
+	if s == nil || d.State == mfpgate.DeviceOffline {
+		return nil
+	}
+	for _, reason := range s.Reasons {
+		if strings.HasSuffix(reason, "-"+string(mfpgate.AlertError)) && len(why) < maxStopped {
+			why = append(why, reasonLook(reason))
+		}
+	}
+	if len(why) == 0 && s.State == mfpgate.PrinterStopped {
+		why = append(why, look{Sign: "✕", Word: "Stopped", Class: "bad"})
+	}
+	return why
 }
 
 // query is what the page's address asks for.
@@ -103,37 +123,14 @@ func (q query) address(path string) string {
 	return path + "?" + v.Encode()
 }
 
-// fleet asks the gateway once for its devices, and for the details of those only that need them.
-type fleet struct {
-	ctx     context.Context
-	gateway control.Gateway
-	details map[mfpgate.DeviceID]control.DeviceDetail
-}
-
-func (p *Portal) fleet(ctx context.Context) *fleet {
-	return &fleet{ctx, p.Gateway, map[mfpgate.DeviceID]control.DeviceDetail{}}
-}
-
-// detail is empty for a device that is gone by now.
-func (f *fleet) detail(id mfpgate.DeviceID) control.DeviceDetail {
-	d, ok := f.details[id]
-	if !ok {
-		d, _ = f.gateway.Device(f.ctx, id)
-		f.details[id] = d
-	}
-	return d
-}
-
 // orders are how the table can be sorted.
-var orders = map[string]func(*fleet, mfpgate.Device, mfpgate.Device) int{
-	"name":    func(_ *fleet, a, b mfpgate.Device) int { return compareText(deviceName(a), deviceName(b)) },
-	"model":   func(_ *fleet, a, b mfpgate.Device) int { return compareText(kind(a), kind(b)) },
-	"serial":  func(_ *fleet, a, b mfpgate.Device) int { return compareText(a.Serial, b.Serial) },
-	"address": func(_ *fleet, a, b mfpgate.Device) int { return compareAddress(a.Address, b.Address) },
-	"state":   func(_ *fleet, a, b mfpgate.Device) int { return cmp.Compare(urgency(a), urgency(b)) },
-	"seen": func(f *fleet, a, b mfpgate.Device) int {
-		return f.detail(a.ID).LastSeen.Compare(f.detail(b.ID).LastSeen)
-	},
+var orders = map[string]func(a, b mfpgate.Device) int{
+	"name":    func(a, b mfpgate.Device) int { return compareText(deviceName(a), deviceName(b)) },
+	"model":   func(a, b mfpgate.Device) int { return compareText(kind(a), kind(b)) },
+	"serial":  func(a, b mfpgate.Device) int { return compareText(a.Serial, b.Serial) },
+	"address": func(a, b mfpgate.Device) int { return compareAddress(a.Address, b.Address) },
+	"state":   func(a, b mfpgate.Device) int { return cmp.Compare(urgency(a), urgency(b)) },
+	"seen":    func(a, b mfpgate.Device) int { return a.LastSeen.Compare(b.LastSeen) },
 }
 
 func compareText(a, b string) int {
@@ -170,30 +167,24 @@ func kind(d mfpgate.Device) string { return strings.TrimSpace(d.Make + " " + d.M
 
 func deviceName(d mfpgate.Device) string { return cmp.Or(d.Name, d.Address, string(d.ID)) }
 
-// matches reports whether every word of the search is in one of the device's texts. The location costs a question to the
-// gateway, so it comes last.
-func (f *fleet) matches(d mfpgate.Device, words []string) bool {
-	short := strings.ToLower(strings.Join([]string{d.Name, d.Make, d.Model, d.Serial, d.Address, string(d.ID)}, "\n"))
-	for _, word := range words {
-		if !strings.Contains(short, word) && !strings.Contains(strings.ToLower(f.detail(d.ID).Location), word) {
-			return false
-		}
-	}
-	return true
+// matches reports whether every word of the search is in one of the device's texts.
+func matches(d mfpgate.Device, words []string) bool {
+	texts := strings.ToLower(strings.Join([]string{d.Name, d.Make, d.Model, d.Serial, d.Address, d.Location, string(d.ID)}, "\n"))
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(texts, word) })
 }
 
 // find are the devices that the query asks for, in its order.
-func (f *fleet) find(devices []mfpgate.Device, q query) []mfpgate.Device {
+func find(devices []mfpgate.Device, q query) []mfpgate.Device {
 	words := strings.Fields(strings.ToLower(q.Q))
 	var found []mfpgate.Device
 	for _, d := range devices {
-		if (q.State == "" || string(d.State) == q.State) && (q.Mode == "" || string(d.MonitoringMode) == q.Mode) && f.matches(d, words) {
+		if (q.State == "" || string(d.State) == q.State) && (q.Mode == "" || string(d.MonitoringMode) == q.Mode) && matches(d, words) {
 			found = append(found, d)
 		}
 	}
 	order := orders[q.Sort]
 	slices.SortStableFunc(found, func(a, b mfpgate.Device) int {
-		way := order(f, a, b)
+		way := order(a, b)
 		if q.Down {
 			way = -way
 		}
@@ -213,7 +204,7 @@ func (p *Portal) devices(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) devicesCSV(w http.ResponseWriter, r *http.Request) {
-	found := p.fleet(r.Context()).find(p.Gateway.Devices(r.Context()), queryOf(r))
+	found := find(p.Gateway.Devices(r.Context()), queryOf(r))
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
 	w.Header().Set("Content-Disposition", `attachment; filename="devices.csv"`)
 	// Excel takes a file without a byte order mark for the local code page.
@@ -222,16 +213,16 @@ func (p *Portal) devicesCSV(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) devicesPage(r *http.Request) devicesPage {
-	f, q := p.fleet(r.Context()), queryOf(r)
+	q := queryOf(r)
 	all, readings := p.Gateway.Devices(r.Context()), p.Gateway.Readings(r.Context())
-	found := f.find(all, q)
+	found := find(all, q)
 	last := max((len(found)+pageRows-1)/pageRows, 1)
 	q.Page = min(q.Page, last)
 	from := (q.Page - 1) * pageRows
 	to := min(from+pageRows, len(found))
 	page := devicesPage{frame: p.frame(r, "devices"), Query: q, Any: len(all) > 0, States: stateChoices(all, q), Modes: modeChoices(all, q), Columns: columns(q)}
 	for _, d := range found[from:to] {
-		page.Rows = append(page.Rows, p.entry(f.detail(d.ID), d, readings[d.ID], page.frame))
+		page.Rows = append(page.Rows, entry(d, readings[d.ID], page.frame))
 	}
 	page.Summary = summary(len(all), len(found), from, to)
 	whole := q
@@ -273,10 +264,10 @@ func ofAll(all, found int) string {
 	return ", of " + count(all) + " in all."
 }
 
-func (p *Portal) entry(more control.DeviceDetail, d mfpgate.Device, reading mfpgate.Reading, f frame) deviceEntry {
-	return deviceEntry{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, ShortSerial: len(d.Serial) <= maxUnbroken, ShortAddress: len(d.Address) <= maxUnbroken, Location: more.Location,
-		Mode: modeWords(d.MonitoringMode), State: lookOf(d), Since: at(d.Since, f.now, f.zone), Seen: at(more.LastSeen, f.now, f.zone),
-		Supplies: newPicture(reading.Supplies)}
+func entry(d mfpgate.Device, reading mfpgate.Reading, f frame) deviceEntry {
+	return deviceEntry{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, ShortSerial: len(d.Serial) <= maxUnbroken, ShortAddress: len(d.Address) <= maxUnbroken, Location: d.Location,
+		Mode: modeWords(d.MonitoringMode), State: lookOf(d), Since: at(d.Since, f.now, f.zone), Seen: at(d.LastSeen, f.now, f.zone),
+		Supplies: newPicture(reading.Supplies), Offline: d.State == mfpgate.DeviceOffline, Stopped: stopped(d, reading.Status)}
 }
 
 func deviceHref(id mfpgate.DeviceID) string { return "/devices/" + url.PathEscape(string(id)) }

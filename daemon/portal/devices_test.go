@@ -70,13 +70,13 @@ func TestTheSearch(t *testing.T) {
 		{"markup is text", "q=%3Cscript%3E", []string{"dev_3"}},
 		{"nothing is found", "q=toaster", nil},
 		{"one state", "state=offline", []string{"dev_4"}},
-		{"one mode", "mode=polling&state=online", []string{"dev_g00007", "dev_g00008"}},
+		{"one mode", "mode=polling&state=online", []string{"dev_1", "dev_g00007", "dev_g00008"}},
 		{"a state that is none", "state=asleep", nil},
 		{"by address, as numbers", "sort=address&q=ricoh&state=online", []string{"dev_1", "dev_2", "dev_7", "dev_3"}},
 		{"downwards", "sort=address&down=1&q=ricoh&state=online", []string{"dev_3", "dev_7", "dev_2", "dev_1"}},
 		{"what needs somebody first", "sort=state&q=ricoh", []string{"dev_4", "dev_6", "dev_5", "dev_1", "dev_2", "dev_7", "dev_3"}},
-		{"the longest unseen first", "sort=seen&state=online&mode=proxy", []string{"dev_7", "dev_3", "dev_2", "dev_1"}},
-		{"an order that is none is the name's", "sort=colour&state=online&mode=proxy", []string{"dev_1", "dev_2", "dev_7", "dev_3"}},
+		{"the longest unseen first", "sort=seen&state=online&mode=proxy", []string{"dev_7", "dev_3", "dev_2"}},
+		{"an order that is none is the name's", "sort=colour&state=online&mode=proxy", []string{"dev_2", "dev_7", "dev_3"}},
 		{"a search that is too long is cut", "q=" + strings.Repeat("x", 5000), nil},
 	} {
 		if diff := cmp.Diff(c.want, ids(d.page("/devices?"+c.query))); diff != "" {
@@ -105,6 +105,12 @@ func TestThePagesOfALargeFleet(t *testing.T) {
 	}
 	if len(seen) != 2043 {
 		t.Errorf("the pages show %d devices", len(seen))
+	}
+	for _, path := range []string{"/devices?sort=seen&down=1", "/devices?q=branch", "/devices.csv"} {
+		d.page(path)
+	}
+	if n := d.gateway.DetailsRead; n != 0 {
+		t.Errorf("lists read the store for %d devices", n)
 	}
 	for _, query := range []string{"page=99", "page=21"} {
 		if page := d.page("/devices?" + query); !strings.Contains(page, "2\u202f001 to 2\u202f043 of 2\u202f043 devices.") || strings.Contains(page, `rel="next"`) {

@@ -129,6 +129,8 @@ func TestPagesAreAsReviewed(t *testing.T) {
 	golden(t, "devices-list.html", text(t, fleet.ask(http.MethodGet, "/devices?q=copier&sort=state&down=1", "", "HX-Request", "true")))
 	golden(t, "device.html", text(t, fleet.ask(http.MethodGet, "/devices/dev_1", "")))
 	golden(t, "device-hostile.html", text(t, fleet.ask(http.MethodGet, "/devices/dev_3", "")))
+	golden(t, "device-offline.html", text(t, fleet.ask(http.MethodGet, "/devices/dev_4", "")))
+	golden(t, "device-relayed.html", text(t, fleet.ask(http.MethodGet, "/devices/dev_2", "")))
 	golden(t, "devices-none.html", text(t, idle.ask(http.MethodGet, "/devices", "")))
 	golden(t, "message.html", text(t, idle.ask(http.MethodGet, "/nowhere", "")))
 }

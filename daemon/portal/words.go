@@ -24,6 +24,17 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
+// age says how long ago in one unit, rounded down: just now, 8 s ago, 3 h ago.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d >= time.Hour && d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", d/time.Hour)
+	}
+	return duration(d) + " ago"
+}
+
 // size says how many bytes, in powers of ten as the configuration does.
 func size(n int64) string {
 	if n < 1000 {

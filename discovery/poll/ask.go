@@ -236,6 +236,8 @@ func reason(err error) mfpgate.Reason {
 		{syscall.ENETUNREACH, discovery.NoRoute},
 		{syscall.EHOSTDOWN, discovery.NoRoute},
 		{syscall.ECONNREFUSED, discovery.Refused},
+		{syscall.ECONNRESET, discovery.Refused}, // taken and broken off: by a forwarder, or a service that goes down
+		{syscall.EPIPE, discovery.Refused},
 		{snmp.ErrSilent, discovery.SNMPSilent},
 		{snmp.ErrCredentials, discovery.NotAuthorized},
 		{snmp.ErrNotPrinter, discovery.NotAPrinter},

@@ -99,22 +99,27 @@ func (s *site) portal() string { return "https://" + s.at.Portal.String() }
 // addUser makes a portal account by the control socket, as mfpgate user add does.
 func (s *site) addUser(name, password string) {
 	s.t.Helper()
+	addUser(s.t, s.at.Control, name, password)
+}
+
+func addUser(t *testing.T, socket, name, password string) {
+	t.Helper()
 	body, err := json.Marshal(map[string]string{"password": password})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPut, "http://mfpgate/api/v1/users/"+name, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://mfpgate/api/v1/users/"+name, bytes.NewReader(body))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := control.Client(s.at.Control).Do(req)
+	resp, err := control.Client(socket).Do(req)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
-		s.t.Fatalf("user add: %s", resp.Status)
+		t.Fatalf("user add: %s", resp.Status)
 	}
 }
 

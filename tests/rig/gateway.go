@@ -31,6 +31,7 @@ type Gateway struct {
 	Socket  string // the control socket
 	Address string // of the relay
 	Metrics string // address of /metrics
+	Portal  string // address of the portal, where the configuration has it on 127.0.0.2
 
 	ctx    context.Context
 	cmd    *exec.Cmd
@@ -112,7 +113,11 @@ func (g *Gateway) AwaitReady(t testing.TB) {
 		relays[g.Address] = true
 	}
 	for _, a := range listening(t, g.PID()) {
-		if !relays[a] {
+		switch {
+		case relays[a]:
+		case strings.HasPrefix(a, "127.0.0.2:"):
+			g.Portal = a
+		default:
 			g.Metrics = a
 		}
 	}

@@ -28,6 +28,7 @@ func (g *Gateway) Readings(context.Context) map[mfpgate.DeviceID]mfpgate.Reading
 func (g *Gateway) Device(_ context.Context, id mfpgate.DeviceID) (control.DeviceDetail, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.DetailsRead++
 	i, err := g.find(id)
 	if err != nil {
 		return control.DeviceDetail{}, err
@@ -95,9 +96,9 @@ func (g *Gateway) SplitDevice(_ context.Context, id mfpgate.DeviceID, sighting m
 	g.DetailsAre[id] = old
 	moved.Pinned = true
 	made := mfpgate.Device{ID: id + "_split", Name: moved.Name, Attachment: mfpgate.AttachmentNetwork, State: mfpgate.DeviceUnknown, Since: Now,
-		Reason: "not-named", MonitoringMode: mfpgate.MonitoringProxy}
+		Reason: "not-named", MonitoringMode: mfpgate.MonitoringProxy, Location: moved.Location, LastSeen: moved.At}
 	g.DevicesAre = append(slices.Clone(g.DevicesAre), made)
-	g.DetailsAre[made.ID] = control.DeviceDetail{LastSeen: moved.At, Identity: moved.Identity, Sightings: []control.SightingDetail{moved}}
+	g.DetailsAre[made.ID] = control.DeviceDetail{Identity: moved.Identity, Sightings: []control.SightingDetail{moved}}
 	return made.ID, nil
 }
 

@@ -19,8 +19,11 @@ func Fleet(n int) *Gateway {
 			d.Serial = fmt.Sprintf("3081RC%05d", 10200+i*37)
 			d.Firmware = "1.02.3"
 		}
-		g.DetailsAre[d.ID] = control.DeviceDetail{Location: []string{"2F east", "3F design", Hostile, "Reception", "", "", "5F 西"}[i],
-			LastSeen: ago(time.Duration(i*i*7) * time.Minute), Identity: mfpgate.Identity{Make: d.Make, Model: d.Model, Serial: d.Serial}}
+		d.Location, d.LastSeen = []string{"2F east, beside the lift", "3F design", Hostile, "Reception", "", "", "5F 西"}[i], ago(time.Duration(i*i*7)*time.Minute)
+		if d.State == mfpgate.DeviceKnown {
+			d.LastSeen = time.Time{}
+		}
+		g.DetailsAre[d.ID] = control.DeviceDetail{Identity: mfpgate.Identity{Make: d.Make, Model: d.Model, Serial: d.Serial}}
 	}
 	g.DevicesAre[1].Reason = "snmp-silent"
 	g.DevicesAre[3].Reason, g.DevicesAre[3].MonitoringMode = "no-answer", mfpgate.MonitoringPolling
@@ -40,18 +43,21 @@ func Fleet(n int) *Gateway {
 	g.DetailsAre["dev_3"] = hostile
 	g.ReadingsAre["dev_4"] = mfpgate.Reading{At: ago(time.Hour), Supplies: []mfpgate.Supply{
 		{Index: "1", Name: "Black Cartridge", Type: "tonerCartridge", Color: "black", Level: mfpgate.LevelUnknown, Max: mfpgate.LevelUnknown}}}
+	away := g.DetailsAre["dev_4"]
+	away.ReadAt = control.ReadTimes{Status: ago(63 * time.Minute), Supplies: ago(65 * time.Minute)}
+	g.DetailsAre["dev_4"] = away
 	g.ReadingsAre["dev_7"] = mfpgate.Reading{At: ago(time.Minute), Supplies: []mfpgate.Supply{
 		{Index: "1", Name: "Black Ink", Type: "ink", Color: "#101010", Level: mfpgate.LevelSome, Max: 100},
 		toner("2", "cyan", 48, 100), toner("3", "magenta", 9, 100), toner("4", "yellow", 0, 100)}}
 	for i := len(g.DevicesAre); i < n; i++ {
 		d := mfpgate.Device{ID: mfpgate.DeviceID(fmt.Sprintf("dev_g%05d", i)), Name: fmt.Sprintf("Branch %03d printer %d", i/9, i%9+1), Make: "Kyocera",
 			Model: fmt.Sprintf("TASKalfa %d54ci", i%5+2), Serial: fmt.Sprintf("V8L%07d", i*7919), Address: fmt.Sprintf("10.%d.%d.%d", 2+i/2500, i/250%10, i%250+1),
-			Attachment: mfpgate.AttachmentNetwork, State: mfpgate.DeviceOnline, Since: ago(time.Duration(i) * time.Minute), MonitoringMode: mfpgate.MonitoringPolling}
+			Attachment: mfpgate.AttachmentNetwork, State: mfpgate.DeviceOnline, Since: ago(time.Duration(i) * time.Minute), MonitoringMode: mfpgate.MonitoringPolling,
+			Location: fmt.Sprintf("Branch %03d", i/9), LastSeen: ago(time.Duration(i) * time.Second)}
 		if i%17 == 0 {
 			d.State, d.Reason = mfpgate.DeviceOffline, "no-answer"
 		}
 		g.DevicesAre = append(g.DevicesAre, d)
-		g.DetailsAre[d.ID] = control.DeviceDetail{Location: fmt.Sprintf("Branch %03d", i/9), LastSeen: ago(time.Duration(i) * time.Second)}
 		g.ReadingsAre[d.ID] = mfpgate.Reading{At: ago(time.Duration(i) * time.Second), Supplies: []mfpgate.Supply{toner("1", "black", int64(i*13%101), 100),
 			toner("2", "cyan", int64(i*29%101), 100), toner("3", "magenta", int64(i*31%101), 100), toner("4", "yellow", int64(i*37%101), 100)}}
 	}
@@ -67,7 +73,8 @@ func (g *Gateway) copier() {
 	at := func(address string) netip.AddrPort { return netip.MustParseAddrPort(address) }
 	who := mfpgate.Identity{UUID: "4509a320-00a0-008f-00b6-002673123456", Make: "Ricoh", Model: "IM C4510", Serial: "3081RC10200",
 		SysObjectID: "1.3.6.1.4.1.367.1.1", MAC: "00:26:73:12:34:56"}
-	g.DetailsAre["dev_1"] = control.DeviceDetail{Location: "2F east, beside the lift", LastSeen: ago(8 * time.Second), NameGiven: "2F copier", Identity: who,
+	g.DevicesAre[0].LastSeen, g.DevicesAre[0].MonitoringMode = ago(8*time.Second), mfpgate.MonitoringPolling
+	g.DetailsAre["dev_1"] = control.DeviceDetail{NameGiven: "2F copier", Identity: who,
 		Conflict: "gateway kobe-1 reports this device, too; take it out of the ranges of one of them",
 		Sightings: []control.SightingDetail{
 			{Sighting: mfpgate.Sighting{ID: "dns-sd:RICOH IM C4510 [123456]._ipp._tcp.local", At: ago(40 * time.Second), Name: "RICOH IM C4510 [123456]", Location: "2F east",

@@ -23,6 +23,7 @@ type Gateway struct {
 	RefusalsAre []control.Refusal
 	HistoryIs   []control.Sample
 	DetailsAre  map[mfpgate.DeviceID]control.DeviceDetail // of devices that have more than what DevicesAre says
+	DetailsRead int                                       // how often one was asked for
 	ReadingsAre map[mfpgate.DeviceID]mfpgate.Reading
 	ChangeFails error // of every change of a device
 	Users       map[string]mfpgate.Secret
