@@ -65,8 +65,12 @@ type logged struct {
 	text bytes.Buffer
 }
 
-func (l *logged) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.text.Write(p) }
-func (l *logged) String() string              { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+func (l *logged) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
 
 func awaitState(t *testing.T, what string, reached func() bool) {
 	t.Helper()
