@@ -187,12 +187,14 @@ func (d *desk) run(part func(context.Context) error) (stop func()) {
 // pass lets time go by until something is reached.
 func (d *desk) pass(what string, reached func() bool) {
 	d.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	awaitState(d.t, what, func() bool {
 		if reached() {
 			return true
 		}
 		d.clock.Advance(time.Second)
-		time.Sleep(time.Millisecond)
+		<-tick.C
 		return false
 	})
 }
