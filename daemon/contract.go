@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 
 // CloudAway is the degradation while the gateway's own cloud does not answer; the last contract stays in force.
 const CloudAway mfpgate.Reason = "cloud-away"
+
+// CloudRefused is the degradation while the cloud answers and does not accept the gateway's token.
+const CloudRefused mfpgate.Reason = "cloud-refused"
 
 // contracts keeps the customer's contract: what the cloud said last, across restarts.
 type contracts struct {
@@ -90,13 +94,10 @@ func (c *contracts) run(ctx context.Context) error {
 		pause := contractEvery
 		if cloud := c.daemon.config.Load().Cloud; cloud.URL == nil {
 			c.daemon.health.clear(CloudAway)
-		} else {
-			if err := c.ask(ctx, cloud); err != nil && ctx.Err() == nil {
-				pause = contractRetry
-				c.daemon.metrics.CloudUp.WithLabelValues("contract").Set(0)
-				c.daemon.health.set(CloudAway, "the cloud does not give the contract, the last one stays in force: "+err.Error())
-				c.daemon.log.Warn().Err(err).Msg(event.CloudUnreachable)
-			}
+			c.daemon.health.clear(CloudRefused)
+		} else if err := c.ask(ctx, cloud); err != nil && ctx.Err() == nil {
+			pause = contractRetry
+			c.failed(cloud, err)
 		}
 		timer := c.daemon.Clock.NewTimer(pause)
 		select {
@@ -108,6 +109,27 @@ func (c *contracts) run(ctx context.Context) error {
 		case <-timer.C():
 		}
 	}
+}
+
+// failed says why there is no contract now.
+func (c *contracts) failed(cloud config.Cloud, err error) {
+	d := c.daemon
+	d.metrics.CloudUp.WithLabelValues("contract").Set(0)
+	d.log.Warn().Err(err).Msg(event.CloudUnreachable)
+	if tokenRefused(err) {
+		d.health.clear(CloudAway)
+		d.health.set(CloudRefused, fmt.Sprintf("%s does not accept the token of gateway %s; put a valid one where cloud.token says and reload. "+
+			"Reports are kept until then: %v", cloud.URL.Host, cloud.GatewayID, err))
+		return
+	}
+	d.health.clear(CloudRefused)
+	d.health.set(CloudAway, "the cloud does not give the contract, the last one stays in force: "+err.Error())
+}
+
+// tokenRefused reports whether the cloud knows the gateway's token no more, or knows it as another's.
+func tokenRefused(err error) bool {
+	code := status(err)
+	return code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
 func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
@@ -133,6 +155,7 @@ func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
 	if err == nil {
 		c.daemon.metrics.CloudUp.WithLabelValues("contract").Set(1)
 		c.daemon.health.clear(CloudAway)
+		c.daemon.health.clear(CloudRefused)
 	}
 	return err
 }

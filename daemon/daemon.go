@@ -113,11 +113,11 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.upload, err = newJournal(ctx, d); err != nil {
+	if d.upload, err = newUpload(ctx, d, uploadBounds); err != nil {
 		return nil, err
 	}
 	d.sources = newSources(d)
-	d.inventory = &inventory{daemon: d, refused: map[mfpgate.DeviceID]time.Time{}}
+	d.inventory = newInventory(d)
 	d.reporter = report.New(report.Options{Clock: o.Clock, Store: d.local, Telemetry: d.upload.telemetry, Alerts: d.upload.alerts,
 		Heartbeat: d.sources.heartbeat, Failed: func(err error) { d.log.Warn().Err(err).Msg(event.DiscoveryNoise) }})
 	limit, err := raiseDescriptorLimit()
@@ -157,14 +157,14 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	for _, page := range d.pages(sockets) {
 		doors.Go(page.serve)
 	}
-	var work errgroup.Group
-	work.Go(func() error { return d.history.run(jobs) })
-	work.Go(func() error { return d.health.run(jobs) })
-	work.Go(func() error { return d.maintain(jobs) })
-	work.Go(func() error { return d.contracts.run(jobs) })
-	work.Go(func() error { return d.sources.run(jobs) })
-	work.Go(func() error { return d.upload.run(jobs) })
-	work.Go(func() error { return d.inventory.run(jobs) })
+	work := newJobs(d)
+	work.start(jobs, "history", d.history.run)
+	work.start(jobs, "health", d.health.run)
+	work.start(jobs, "maintenance", d.maintain)
+	work.start(jobs, "contract", d.contracts.run)
+	work.start(jobs, "discovery", d.sources.run)
+	work.start(jobs, "reports", d.upload.run)
+	work.start(jobs, "inventory", d.inventory.run)
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)
@@ -172,7 +172,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.log.Info().Str(field.Key, key).Msg(event.ConfigOff)
 	}
 	d.notify("READY=1")
-	work.Go(func() error { return d.watchdog(jobs) })
+	work.start(jobs, "watchdog", d.watchdog)
 	if d.Ready != nil {
 		d.Ready(d.where)
 	}
@@ -182,10 +182,10 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.notifyStopping()
 	d.log.Info().Str(field.Signal, cause).Msg(event.DaemonStopping)
 	endJobs()
-	err = work.Wait()
+	work.wait.Wait()
 	d.drain()
 	sockets.closePages()
-	err = errors.Join(err, doors.Wait())
+	err = doors.Wait()
 	endRooms()
 	err = errors.Join(err, inside.Wait(), d.db.Close())
 	d.clouds.close()

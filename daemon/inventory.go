@@ -26,7 +26,15 @@ type inventory struct {
 	refused map[mfpgate.DeviceID]time.Time // not before
 	cloud   string                         // whose word acked is
 	acked   map[mfpgate.DeviceID]*told     // as stored
+	again   chan struct{}                  // capacity 1: the configuration was read again
 }
+
+func newInventory(d *Daemon) *inventory {
+	return &inventory{daemon: d, refused: map[mfpgate.DeviceID]time.Time{}, again: make(chan struct{}, 1)}
+}
+
+// reload makes run tell again at once what was refused: whoever mended it says so by a reload.
+func (i *inventory) reload() { poke(i.again) }
 
 // told is what the cloud acknowledged of a device, under "told/" and its id.
 type told struct {
@@ -55,17 +63,18 @@ func (i *inventory) run(ctx context.Context) error {
 	changes, stop := d.registry.Watch(1)
 	defer stop()
 	for {
-		pause := compareEvery
+		pause, heard := compareEvery, changes
 		if cloud := d.config.Load().Cloud; cloud.URL != nil {
 			if err := i.compare(ctx, cloud); err != nil && ctx.Err() == nil {
 				d.metrics.CloudUp.WithLabelValues("devices").Set(0)
 				d.log.Warn().Err(err).Msg(event.CloudUnreachable)
-				if mfpgate.Wait(ctx, d.Clock, contractRetry) != nil {
-					return nil
+				if tokenRefused(err) {
+					d.contracts.wake() // which says so
 				}
-				continue
+				pause, heard = contractRetry, nil
+			} else {
+				d.metrics.CloudUp.WithLabelValues("devices").Set(1)
 			}
-			d.metrics.CloudUp.WithLabelValues("devices").Set(1)
 		}
 		timer := d.Clock.NewTimer(pause)
 		select {
@@ -73,7 +82,10 @@ func (i *inventory) run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-timer.C():
-		case <-changes:
+		case <-i.again:
+			timer.Stop()
+			clear(i.refused)
+		case <-heard:
 			timer.Stop()
 			if mfpgate.Wait(ctx, d.Clock, gather) != nil {
 				return nil
@@ -141,6 +153,10 @@ func (i *inventory) load(ctx context.Context, cloud string) error {
 	if err != nil {
 		return fmt.Errorf("read what the cloud was told: %w", err)
 	}
+	for id := range i.refused { // what another cloud said
+		i.daemon.registry.Conflict(id, "")
+	}
+	clear(i.refused)
 	i.cloud, i.acked = cloud, all
 	return nil
 }

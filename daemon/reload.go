@@ -54,6 +54,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	d.relay.Apply(policy)
 	d.contracts.wake()
 	d.sources.reload()
+	d.inventory.reload()
 	return changes.Keys(), nil
 }
 

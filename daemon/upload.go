@@ -22,12 +22,15 @@ import (
 )
 
 // The bounds of what waits on disk for the cloud. A reading is a few hundred bytes, an alert 200.
-const (
-	telemetryRows  = 100_000
-	telemetryBytes = 64 << 20
-	alertRows      = 100_000
-	alertBytes     = 32 << 20
-)
+var uploadBounds = bounds{
+	telemetry: journal.QueueOptions{MaxRows: 100_000, MaxBytes: 64 << 20, Overflow: journal.DropOldest},
+	alerts:    journal.QueueOptions{MaxRows: 100_000, MaxBytes: 32 << 20, Overflow: journal.DropOldest},
+}
+
+type bounds struct{ telemetry, alerts journal.QueueOptions }
+
+// ReportsDropped is the degradation from the first report that had no room to the next one that the cloud takes.
+const ReportsDropped mfpgate.Reason = "reports-dropped"
 
 // batchBytes leaves room in a batch for what JSON on the wire has more than a row.
 const batchBytes = api.MaxBatchBytes / 2
@@ -37,13 +40,17 @@ type upload struct {
 	daemon    *Daemon
 	telemetry *journal.Queue
 	alerts    *journal.Queue
+	missing   bool // look's: the loss was logged
 }
 
-// newJournal makes the journal of this gateway's own facts, with the queues of the reports.
-func newJournal(ctx context.Context, d *Daemon) (*upload, error) {
+// newUpload makes the journal of this gateway's own facts, with the queues of the reports.
+func newUpload(ctx context.Context, d *Daemon, limit bounds) (*upload, error) {
 	j, err := journal.New(d.local, journal.Options{Clock: d.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Gateway: d.config.Load().Site.Name, Room: "discovery", MaxDelay: time.Minute, Observe: d.journalled})
 	if err != nil {
+		return nil, err
+	}
+	if err := renewStreams(ctx, d.local, j, d.db.Recovered()); err != nil {
 		return nil, err
 	}
 	for _, queue := range []string{"telemetry", "alerts"} { // a series that begins at 0 can be compared with its past
@@ -53,8 +60,8 @@ func newJournal(ctx context.Context, d *Daemon) (*upload, error) {
 	}
 	u := &upload{
 		daemon:    d,
-		telemetry: j.Queue("telemetry", journal.QueueOptions{MaxRows: telemetryRows, MaxBytes: telemetryBytes, Overflow: journal.DropOldest}),
-		alerts:    j.Queue("alerts", journal.QueueOptions{MaxRows: alertRows, MaxBytes: alertBytes, Overflow: journal.DropOldest}),
+		telemetry: j.Queue("telemetry", limit.telemetry),
+		alerts:    j.Queue("alerts", limit.alerts),
 	}
 	return u, u.renew(ctx, j)
 }
@@ -104,21 +111,43 @@ func (u *upload) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// observe keeps the metrics of both queues.
+// observe keeps the metrics of both queues, and says what they could not hold.
 func (u *upload) observe(ctx context.Context) error {
-	m := u.daemon.metrics
 	for {
-		for name, q := range map[string]*journal.Queue{"telemetry": u.telemetry, "alerts": u.alerts} {
-			s, err := q.Stats(ctx)
-			if err != nil {
-				continue // the store says itself what is wrong with it
-			}
-			m.ReportsWaiting.WithLabelValues(name).Set(float64(s.Rows))
-			m.ReportsDropped.WithLabelValues(name).Set(float64(s.Dropped))
-		}
+		u.look(ctx)
 		if mfpgate.Wait(ctx, u.daemon.Clock, 15*time.Second) != nil {
 			return nil
 		}
+	}
+}
+
+// look is one look of observe.
+func (u *upload) look(ctx context.Context) {
+	d := u.daemon
+	telemetry, err := u.telemetry.Stats(ctx)
+	if err != nil {
+		return // the store says itself what is wrong with it
+	}
+	alerts, err := u.alerts.Stats(ctx)
+	if err != nil {
+		return
+	}
+	for name, s := range map[string]journal.QueueStats{"telemetry": telemetry, "alerts": alerts} {
+		d.metrics.ReportsWaiting.WithLabelValues(name).Set(float64(s.Rows))
+		d.metrics.ReportsDropped.WithLabelValues(name).Set(float64(s.Dropped))
+	}
+	missed := telemetry.Missed + alerts.Missed
+	if missed == 0 {
+		d.health.clear(ReportsDropped)
+		u.missing = false
+		return
+	}
+	text := fmt.Sprintf("too much waited for the cloud: the oldest %d readings and %d alerts were dropped; the newest are kept and sent when it takes them",
+		telemetry.Missed, alerts.Missed)
+	d.health.set(ReportsDropped, text)
+	if !u.missing {
+		u.missing = true
+		d.log.Warn().Uint64(field.Count, missed).Str(field.Text, text).Msg(event.CloudMissedReports)
 	}
 }
 
@@ -155,8 +184,12 @@ func send[I any](ctx context.Context, d *Daemon, b journal.Batch, item func(jour
 	}
 	items := make([]I, len(b.Rows))
 	for i, row := range b.Rows {
-		if items[i], err = item(row); err != nil {
-			return 0, fmt.Errorf("row %d: %w", row.Seq, err)
+		if items[i], err = item(row); err != nil && i > 0 {
+			items = items[:i] // the next batch begins with it
+			break
+		} else if err != nil {
+			d.log.Error().Err(err).Str(field.Text, string(row.Data)).Msg(event.CloudRefusedReport)
+			return row.Seq + 1, nil
 		}
 	}
 	last, err := post(c, items)
@@ -164,12 +197,12 @@ func send[I any](ctx context.Context, d *Daemon, b journal.Batch, item func(jour
 		return last + 1, nil
 	}
 	if !refusedContent(err) {
-		return 0, retryAfter(err)
+		return 0, d.undelivered(err)
 	}
 	accepted := b.First
 	for i := range items {
-		if _, err := post(c, items[i:i+1]); err != nil && !refusedContent(err) {
-			return accepted, retryAfter(err)
+		if _, err := post(c, items[i:i+1]); err != nil && !regionRefuses(err) {
+			return accepted, d.undelivered(err)
 		} else if err != nil {
 			d.log.Error().Err(err).Str(field.Text, string(b.Rows[i].Data)).Msg(event.CloudRefusedReport)
 		}
@@ -178,7 +211,7 @@ func send[I any](ctx context.Context, d *Daemon, b journal.Batch, item func(jour
 	return accepted, nil
 }
 
-// refusedContent reports whether a batch would be refused however often it came.
+// refusedContent reports whether a batch may be refused for what is in it, so that its rows are tried one by one.
 func refusedContent(err error) bool {
 	if refusal, ok := errors.AsType[*client.Error](err); ok {
 		switch refusal.Problem.Status {
@@ -189,10 +222,46 @@ func refusedContent(err error) bool {
 	return errors.Is(err, client.ErrBatch)
 }
 
-// retryAfter keeps to the time that the cloud names.
-func retryAfter(err error) error {
+// regionRefuses reports whether the region itself would refuse a row however often it came. What stands between, such as a
+// proxy of the site with a word about the size, is no reason to lose it.
+func regionRefuses(err error) bool {
+	refusal, ok := errors.AsType[*client.Error](err)
+	return refusedContent(err) && (!ok || refusal.Reason() != "")
+}
+
+// undelivered gives a failure the meaning that it has for the queue: it keeps to the time that the cloud names.
+func (d *Daemon) undelivered(err error) error {
+	if tokenRefused(err) {
+		d.contracts.wake() // which says so
+	}
+	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Reason() == api.StreamEnded {
+		return fmt.Errorf("%w: %w", journal.ErrStreamEnded, err)
+	}
 	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.RetryAfter > 0 {
 		return journal.RetryAfter(err, refusal.RetryAfter)
 	}
 	return err
+}
+
+// renewedKey holds the time of the recovery after which the queues got new streams.
+const renewedKey = "journal-renewed"
+
+// renewStreams gives the queues new streams if the store was recovered from a backup: it would use sequence numbers again that
+// the cloud has seen, and the cloud would take new reports for old ones. It does so once for each recovery, whatever kills it.
+func renewStreams(ctx context.Context, local store.Store, j *journal.Journal, recovery *store.Recovery) error {
+	if recovery == nil {
+		return nil
+	}
+	var done time.Time
+	err := local.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, renewedKey, &done) })
+	if err == nil && done.Equal(recovery.At) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("new streams after a recovery: %w", err)
+	}
+	if err := j.RenewStreams(ctx); err != nil {
+		return err
+	}
+	return local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, renewedKey, recovery.At) })
 }

@@ -103,6 +103,9 @@ var titles = map[mfpgate.Reason]string{
 	"relay-silent":     "The relay does not answer",
 	"backup-failed":    "The last backup failed",
 	"cloud-away":       "The cloud cannot be reached",
+	"cloud-refused":    "The cloud does not accept the gateway's token",
+	"reports-dropped":  "Reports for the cloud were dropped",
+	"job-failed":       "A part of the gateway failed",
 	"dns-sd-failed":    "Devices are not found by DNS-SD",
 	"listen-overruled": "The relay listens elsewhere than configured",
 }

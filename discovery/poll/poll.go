@@ -46,8 +46,9 @@ type Poller struct {
 	Options
 	jobs  map[mfpgate.DeviceID]*job
 	queue queue
-	done  chan *job // has room for all that may run
-	busy  int       // that run
+	done  chan *job     // has room for all that may run
+	busy  int           // that run
+	every time.Duration // the interval that the queue was planned with
 }
 
 // job is one device's part of the plan.
@@ -67,8 +68,8 @@ const (
 	identifyEvery = time.Hour
 	// resync is how often the plan is compared with the registry, whatever it told meanwhile.
 	resync = 5 * time.Minute
-	// longest bounds a sleep, so that a clock that was set is noticed.
-	longest = 30 * time.Second
+	// longest bounds a sleep, so that a clock that was set is noticed, and that other intervals are in force.
+	longest = 10 * time.Second
 )
 
 // New builds a poller.
@@ -96,6 +97,10 @@ func (p *Poller) Run(ctx context.Context) error {
 		if away := now.Sub(synced); away >= resync || away < 0 {
 			p.resync(now)
 			synced = now
+		}
+		if every := p.Intervals().Status; every != p.every {
+			p.every = every
+			p.replan(now)
 		}
 		for p.busy < p.Parallel && len(p.queue) > 0 && !p.queue[0].due.After(now) {
 			p.start(ctx, heap.Pop(&p.queue).(*job))
@@ -132,6 +137,16 @@ func (p *Poller) resync(now time.Time) {
 			p.forget(j)
 		}
 	}
+}
+
+// replan gives every device that waits its turn of the interval in force, unless it has one before that.
+func (p *Poller) replan(now time.Time) {
+	for _, j := range p.queue {
+		if at := next(now, p.every, j.id); at.Before(j.due) {
+			j.due = at
+		}
+	}
+	heap.Init(&p.queue)
 }
 
 func (p *Poller) plan(id mfpgate.DeviceID, now time.Time) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -148,6 +149,10 @@ func (q *Queue) offer(ctx context.Context, b Batch, deliver Deliverer) error {
 	began := q.j.Clock.Now()
 	accepted, err := deliver(call, b)
 	took := q.j.Clock.Now().Sub(began)
+	ended := errors.Is(err, ErrStreamEnded)
+	if ended {
+		accepted = math.MaxUint64
+	}
 	if accepted <= b.First {
 		if err == nil {
 			err = fmt.Errorf("the receiver took nothing of rows %d to %d", b.First, b.End()-1)
@@ -159,6 +164,8 @@ func (q *Queue) offer(ctx context.Context, b Batch, deliver Deliverer) error {
 	switch known, unkept := q.accept(keep, b, accepted); {
 	case unkept != nil:
 		return errors.Join(err, unkept)
+	case ended:
+		return err
 	case !known:
 		return errors.Join(err, fmt.Errorf("the receiver has rows up to %d of %s, of which %d were sent: stream renewed", accepted-1, b.Stream, b.End()-1))
 	}

@@ -25,6 +25,9 @@ var (
 	ErrInvalid = errors.New("not valid")
 	// ErrQueueFull is returned by Append when the rows do not fit and the queue may not drop, or when they alone exceed it.
 	ErrQueueFull = errors.New("queue is full")
+	// ErrStreamEnded is returned by a Deliverer whose receiver has seen a later stream of the queue than the batch's: the store
+	// is an old one. The queue gets a new stream, in which it sends all it has.
+	ErrStreamEnded = errors.New("the receiver knows a later stream")
 	// ErrRunning is returned by the second Run of a journal, or Deliver of a queue, while the first has not ended.
 	ErrRunning = errors.New("runs already")
 )

@@ -355,6 +355,7 @@ type QueueStats struct {
 	Rows    uint64
 	Bytes   uint64
 	Dropped uint64    // ever, in this store
+	Missed  uint64    // of them since the receiver last took a row
 	Next    uint64    // the sequence number of the next row
 	Oldest  time.Time // when the oldest row was appended; zero if there is none
 }
@@ -366,7 +367,7 @@ func (q *Queue) Stats(ctx context.Context) (st QueueStats, err error) {
 		if err != nil {
 			return err
 		}
-		st = QueueStats{Stream: t.Stream, Rows: t.Seq - h.Seq, Bytes: t.Bytes - h.Bytes, Dropped: h.Dropped, Next: t.Seq}
+		st = QueueStats{Stream: t.Stream, Rows: t.Seq - h.Seq, Bytes: t.Bytes - h.Bytes, Dropped: h.Dropped, Missed: h.Seq - h.Acked, Next: t.Seq}
 		if st.Rows > 0 {
 			s, err := q.segment(at, h.Segment)
 			if err != nil {

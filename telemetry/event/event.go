@@ -7,7 +7,8 @@ const (
 	DaemonStopping   = "daemon.stopping"
 	DaemonStopped    = "daemon.stopped"
 	DaemonDegraded   = "daemon.degraded"
-	DaemonNoise      = "daemon.remarked" // what net/http says of its connections
+	DaemonJobFailed  = "daemon.failed-job" // it is started again
+	DaemonNoise      = "daemon.remarked"   // what net/http says of its connections
 	ConfigReloaded   = "config.reloaded"
 	ConfigRefused    = "config.refused"
 	ConfigOff        = "config.switched-off"
@@ -42,4 +43,5 @@ const (
 
 	CloudRefusedDevice = "cloud.refused-device" // the region does not take what it is told of a device
 	CloudRefusedReport = "cloud.refused-report" // a reading or an alert was left out
+	CloudMissedReports = "cloud.missed-reports" // the oldest were dropped, because too many waited
 )
