@@ -214,7 +214,7 @@ func (r *Registry) reindex(d *device) {
 
 // release builds a new table if the present one is wrong, or misses many devices, and unlocks.
 func (r *Registry) release() {
-	if t := r.table.Load(); r.wrong || t == nil || r.stale > len(t.byAddress)/8 {
+	if t := r.table.Load(); r.wrong || t == nil || r.stale > t.size()/8 {
 		r.rebuild()
 	}
 	r.mu.Unlock()
