@@ -141,8 +141,10 @@ func (s *session) connect(i int) error {
 		return fmt.Errorf("%s: %w", s.addr, err)
 	}
 	s.agent = agent
-	// The library looks at the context only between attempts.
-	s.end = context.AfterFunc(s.ctx, func() { _ = agent.Conn.SetDeadline(time.Unix(1, 0)) })
+	// The library looks at the context only between attempts. When the context ends as the session does, this runs beside the
+	// library's Close, which takes the socket from the agent.
+	conn := agent.Conn
+	s.end = context.AfterFunc(s.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	return nil
 }
 
