@@ -1,0 +1,187 @@
+package load_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
+	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
+	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/tests/rig"
+)
+
+// Every device is configured by URI and asked over IPP. SNMP is left out, for the gateway sends 200 of its packets a second at
+// most, whatever the number of devices; `make bench BENCH=discovery` has it.
+const (
+	population = 2000
+	switched   = population / 10
+	atOnce     = 32 // devices that the gateway asks at once
+)
+
+func copier(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, 1, byte(n / 250), byte(n%250 + 1)})
+}
+
+func serial(n int) string { return fmt.Sprintf("SIM%06d", n) }
+
+// fleet is a gateway and its simulated devices, each with sockets of its own, so that one that is off refuses connections.
+type fleet struct {
+	gateway  *rig.Gateway
+	printers []*printer.Printer
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	s := printertest.Start(t, printer.SiteOptions{OwnSockets: true})
+	f := &fleet{}
+	var static strings.Builder
+	for n := range population {
+		o := printer.Options{Addresses: []netip.Addr{copier(n)}, Serial: serial(n), Name: fmt.Sprintf("Copier %d", n),
+			NoSNMP: true}
+		p := printertest.Add(t, s, o)
+		f.printers = append(f.printers, p)
+		fmt.Fprintf(&static, "    - {name: %q, address: %s, uri: \"ipp://%s/ipp/print\"}\n", o.Name, copier(n), p.IPP())
+	}
+	f.gateway = rig.Start(t, fmt.Sprintf(`  allow: [{host: update.vendor.example, ports: [443]}]
+devices:
+  polling: {status: 5s}
+  static:
+%s`, &static))
+	return f
+}
+
+// slowly waits for what takes the gateway a while, and looks seldom: to list all devices costs it something, too.
+func slowly(t *testing.T, what string, reached func() (bool, string)) {
+	t.Helper()
+	late := time.NewTimer(3 * rig.Deadline)
+	defer late.Stop()
+	again := time.NewTicker(250 * time.Millisecond)
+	defer again.Stop()
+	for {
+		ok, state := reached()
+		if ok {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			t.Fatalf("still not: %s; %s", what, state)
+		}
+	}
+}
+
+// states counts the devices by state and reason.
+func (f *fleet) states(t *testing.T) string {
+	t.Helper()
+	counts := map[string]int{}
+	for _, d := range f.devices(t) {
+		counts[strings.TrimSpace(fmt.Sprintf("%s %s", d.State, d.Reason))]++
+	}
+	return fmt.Sprint(counts)
+}
+
+func (f *fleet) devices(t *testing.T) []mfpgate.Device {
+	t.Helper()
+	var list struct{ Items []mfpgate.Device }
+	f.gateway.API(t, "devices", &list)
+	return list.Items
+}
+
+// await waits until the states are as wanted.
+func (f *fleet) await(t *testing.T, what, want string) {
+	t.Helper()
+	slowly(t, what, func() (bool, string) {
+		got := f.states(t)
+		return got == want, "there are " + got + ", want " + want
+	})
+}
+
+// asked is what the gateway and the devices have counted.
+type asked struct {
+	polls, ipp float64 // the gateway's
+	received   []int64 // by device, over IPP
+}
+
+func (f *fleet) asked(t *testing.T) (a asked) {
+	t.Helper()
+	a.polls = f.gateway.Metric(t, `mfpgate_discovery_polls_total{outcome="answered"}`)
+	a.ipp = f.gateway.Metric(t, `mfpgate_discovery_queries_total{protocol="ipp"}`)
+	for _, p := range f.printers {
+		a.received = append(a.received, p.Stats().IPP)
+	}
+	return a
+}
+
+func TestTwoThousandDevices(t *testing.T) {
+	f := newFleet(t)
+	began := time.Now()
+	everybody := fmt.Sprintf("map[online:%d]", population)
+	f.await(t, "all devices are online", everybody)
+	t.Logf("%d devices are found and online after %v", population, time.Since(began).Round(100*time.Millisecond))
+
+	serials := map[string]int{}
+	ids := map[string]mfpgate.DeviceID{}
+	for _, d := range f.devices(t) {
+		serials[d.Serial]++
+		ids[d.Serial] = d.ID
+	}
+	for n := range population {
+		if serials[serial(n)] != 1 {
+			t.Errorf("%s is there %d times", serial(n), serials[serial(n)])
+		}
+	}
+	f.questions(t)
+
+	off := map[mfpgate.DeviceID]bool{}
+	for n := 0; n < population; n += population / switched {
+		f.printers[n].PowerOff()
+		off[ids[serial(n)]] = true
+	}
+	f.await(t, "those that are off are offline", fmt.Sprintf("map[offline %s:%d online:%d]", discovery.Refused, switched, population-switched))
+	for _, d := range f.devices(t) {
+		if (d.State == mfpgate.DeviceOffline) != off[d.ID] {
+			t.Errorf("%s is %s, and switched off is %v", d.Name, d.State, off[d.ID])
+		}
+	}
+	for n := 0; n < population; n += population / switched {
+		if err := f.printers[n].On(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.await(t, "all are online again", everybody)
+	for _, d := range f.devices(t) {
+		if ids[d.Serial] != d.ID {
+			t.Errorf("%s has another id than before", d.Serial)
+		}
+	}
+}
+
+// questions watches two intervals, counted in polls, so that a slow machine just takes longer.
+func (f *fleet) questions(t *testing.T) {
+	t.Helper()
+	before := f.asked(t)
+	slowly(t, "every device is asked twice more", func() (bool, string) {
+		polls := f.asked(t).polls - before.polls
+		return polls >= 2*population, fmt.Sprintf("%.0f polls", polls)
+	})
+	after := f.asked(t)
+	polls, sent, got := after.polls-before.polls, after.ipp-before.ipp, int64(0)
+	each := make([]int64, 0, population)
+	for n := range population {
+		each = append(each, after.received[n]-before.received[n])
+		got += each[n]
+	}
+	t.Logf("%.0f polls: %.0f questions over IPP, %d received; from %d to %d a device", polls, sent, got, slices.Min(each), slices.Max(each))
+	// One question a turn, of every device alike: those asked at the moment of either reading are on one side only.
+	if sent < polls-atOnce || sent > polls+atOnce || float64(got) < sent-atOnce || float64(got) > sent+atOnce {
+		t.Errorf("a turn of a device is one question; these are not")
+	}
+	if slices.Min(each) < 1 || slices.Max(each)-slices.Min(each) > 2 {
+		t.Errorf("the devices do not take turns")
+	}
+}
