@@ -49,7 +49,7 @@ func run(args []string, out io.Writer) int {
 	only := flags.String("run", "", "the `suite` to run; all if empty")
 	rounds := flags.Int("rounds", 5, "interleaved rounds; the median counts")
 	file := flags.String("out", "bin/bench.json", "the `file` for the figures")
-	profiles := flags.String("profile", "", "write profiles of our relay to this `folder`, and measure nothing")
+	profiles := flags.String("profile", "", "write profiles of our relay, or with -run discovery of finding and asking devices, to this `folder`, and measure nothing")
 	warn := flags.Bool("warn", false, "exit with 0 although a target is missed")
 	if flags.Parse(args) != nil {
 		return broken
@@ -64,7 +64,7 @@ func run(args []string, out io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if *profiles != "" {
-		chosen = []suite{{"profile", func(ctx context.Context, b *bench) ([]*series, error) { return nil, profile(ctx, b, *profiles) }}}
+		chosen = []suite{{"profile", func(ctx context.Context, b *bench) ([]*series, error) { return nil, profile(ctx, b, *profiles, *only) }}}
 		*file = os.DevNull
 	}
 	good, err := measure(ctx, chosen, *rounds, *file, out)

@@ -21,7 +21,7 @@ import (
 const (
 	statusEvery  = 5 * time.Second
 	scaleWindow  = 4 * statusEvery
-	scaleRounds  = 1
+	scaleRounds  = 3
 	scaleSettle  = statusEvery // after all are online: their first reports are stored
 	scalePatient = 5 * time.Minute
 	agentsOf     = 10 // one of as many has an agent alone
