@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/tests/need"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -37,6 +39,11 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	need.That(t, files.Cur >= 3*population, fmt.Sprintf("a limit of %d open files; raise it with ulimit -n", 3*population))
 	s := printertest.Start(t, printer.SiteOptions{OwnSockets: true})
 	f := &fleet{}
 	var static strings.Builder
