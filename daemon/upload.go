@@ -58,33 +58,11 @@ func newUpload(ctx context.Context, d *Daemon, limit bounds) (*upload, error) {
 		d.metrics.ReportsWaiting.WithLabelValues(queue)
 		d.metrics.ReportsDropped.WithLabelValues(queue)
 	}
-	u := &upload{
+	return &upload{
 		daemon:    d,
 		telemetry: j.Queue("telemetry", limit.telemetry),
 		alerts:    j.Queue("alerts", limit.alerts),
-	}
-	return u, u.renew(ctx, j)
-}
-
-// renewedKey holds the time of the recovery whose streams are renewed.
-const renewedKey = "renewed"
-
-// renew begins new streams once after the store was put back to a backup: the cloud may have more of the old ones than the
-// store knows of, and would take what comes now for what it has.
-func (u *upload) renew(ctx context.Context, j *journal.Journal) error {
-	recovered := u.daemon.db.Recovered()
-	if recovered == nil {
-		return nil
-	}
-	var renewed time.Time
-	err := u.daemon.local.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, renewedKey, &renewed) })
-	if err != nil && !errors.Is(err, store.ErrNotFound) || renewed.Equal(recovered.At) {
-		return err
-	}
-	if err := j.RenewStreams(ctx); err != nil {
-		return fmt.Errorf("renew the streams of a recovered store: %w", err)
-	}
-	return u.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, renewedKey, recovered.At) })
+	}, nil
 }
 
 // journalled counts and logs what became of a delivery.

@@ -94,7 +94,8 @@ func (d *device) record() record {
 	return rec
 }
 
-// Run sweeps every second and stores what was learnt, until ctx ends, and then once more.
+// Run sweeps every second and then stores what was learnt, until ctx ends, and then once more. A device that is found changes
+// several times within a second, and each transaction of the store waits for the disk: so they are gathered.
 func (r *Registry) Run(ctx context.Context) error {
 	tick := r.Clock.NewTimer(time.Second)
 	defer tick.Stop()
@@ -107,31 +108,20 @@ func (r *Registry) Run(ctx context.Context) error {
 			return r.flush(final)
 		case <-tick.C():
 			r.Sweep()
+			_ = r.flush(ctx) // the records stay queued; the store says itself that it takes none
 			tick.Reset(time.Second)
-		case <-r.dirty:
-			if err := r.flush(ctx); err != nil && ctx.Err() == nil {
-				// The records stay queued; the store says itself that it takes none.
-				if mfpgate.Wait(ctx, r.Clock, time.Second) == nil {
-					r.wake()
-				}
-			}
 		}
-	}
-}
-
-func (r *Registry) wake() {
-	select {
-	case r.dirty <- struct{}{}:
-	default:
 	}
 }
 
 // perUpdate keeps a transaction below the store's bounds, also with records of many sightings.
 const perUpdate = 16
 
+// flush stores all that waits. One does at a time: of two, the one with the older record of a device could be the last to
+// store it, and the other return before its own is durable.
 func (r *Registry) flush(ctx context.Context) error {
-	r.flushing.Lock() // of two writers the one with the older record could come last
-	defer r.flushing.Unlock()
+	r.storing.Lock()
+	defer r.storing.Unlock()
 	for {
 		batch := map[mfpgate.DeviceID][]byte{}
 		r.mu.Lock()

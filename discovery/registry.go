@@ -60,7 +60,8 @@ type Options struct {
 // Registry is safe for concurrent use. Run must run for sightings to become durable.
 type Registry struct {
 	Options
-	table atomic.Pointer[table]
+	table   atomic.Pointer[table]
+	storing sync.Mutex // held by flush; never taken while mu is held
 
 	mu         sync.Mutex
 	policy     *Policy
@@ -73,10 +74,7 @@ type Registry struct {
 	stale      int  // additions since the table was built, which look-ups may miss for a moment
 	wrong      bool // the table says what is not so
 
-	flushing sync.Mutex
-
-	dirty   chan struct{} // capacity 1: something waits to be stored
-	queue   map[mfpgate.DeviceID]struct{}
+	queue   map[mfpgate.DeviceID]struct{} // wait to be stored
 	watches map[chan mfpgate.DeviceID]struct{}
 }
 
@@ -92,7 +90,7 @@ type indexed struct {
 func New(ctx context.Context, o Options, p *Policy) (*Registry, error) {
 	r := &Registry{Options: o, policy: &Policy{}, devices: map[mfpgate.DeviceID]*device{}, bySighting: map[mfpgate.SightingID]*device{},
 		byKey: map[key]*device{}, byLink: map[link][]*device{}, byAddress: map[netip.Addr][]*device{}, indexed: map[*device]indexed{},
-		dirty: make(chan struct{}, 1), queue: map[mfpgate.DeviceID]struct{}{}, watches: map[chan mfpgate.DeviceID]struct{}{}}
+		queue: map[mfpgate.DeviceID]struct{}{}, watches: map[chan mfpgate.DeviceID]struct{}{}}
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -136,7 +134,6 @@ func (r *Registry) Configure(p *Policy) {
 		r.refresh(d, r.Clock.Now())
 	}
 	r.wrong = true
-	r.wake()
 }
 
 // configured finds the device that an entry names, or makes it. before is the one that had the entry until now.
@@ -230,7 +227,7 @@ func (r *Registry) reindex(d *device) {
 
 // release builds a new table if the present one is wrong, or misses many devices, and unlocks.
 func (r *Registry) release() {
-	if t := r.table.Load(); r.wrong || t == nil || r.stale > len(t.byAddress)/8 {
+	if t := r.table.Load(); r.wrong || t == nil || r.stale > t.size()/8 {
 		r.rebuild()
 	}
 	r.mu.Unlock()
@@ -269,7 +266,6 @@ func takeFrom[K comparable](index map[K][]*device, k K, d *device) {
 // changed tells the store and those who watch. The lock is held.
 func (r *Registry) changed(d *device) {
 	r.queue[d.id] = struct{}{}
-	r.wake()
 	r.tell(d.id)
 }
 

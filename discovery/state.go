@@ -67,7 +67,6 @@ func (r *Registry) refresh(d *device, now time.Time) {
 		}
 		if now.Sub(d.seen) > saveEvery {
 			r.queue[d.id] = struct{}{}
-			r.wake()
 		}
 		d.seen = now
 	}
@@ -126,7 +125,7 @@ func (r *Registry) List() []mfpgate.Device {
 
 func (r *Registry) show(d *device) mfpgate.Device {
 	i := d.identity()
-	out := mfpgate.Device{ID: d.id, Name: d.found.name, Make: i.Make, Model: i.Model, Serial: i.Serial, Attachment: mfpgate.AttachmentNetwork,
+	out := mfpgate.Device{ID: d.id, Name: d.found.name, Make: i.Make, Model: i.Model, Serial: i.Serial, Attachment: d.attachment(),
 		State: d.state, Reason: d.reason, Since: d.since, MonitoringMode: r.monitoring(d), Market: r.market(d), Home: r.policy.SiteRegion,
 		LastSeen: d.lastSeen()}
 	if d.readings != nil {
@@ -134,9 +133,6 @@ func (r *Registry) show(d *device) mfpgate.Device {
 	}
 	for _, s := range d.inOrder() {
 		out.Firmware, out.Location = cmp.Or(out.Firmware, s.Firmware), cmp.Or(out.Location, s.Location)
-		if s.ID.Source() == mfpgate.SourceUSB {
-			out.Attachment = mfpgate.AttachmentUSB
-		}
 	}
 	if addresses := d.addresses(); len(addresses) > 0 {
 		out.Address = addresses[0].String()
@@ -175,6 +171,16 @@ func (d *device) lastSeen() time.Time {
 		return last
 	}
 	return last.UTC().Truncate(time.Second)
+}
+
+// attachment is USB where a USB port shows the device.
+func (d *device) attachment() mfpgate.Attachment {
+	for id := range d.sightings {
+		if id.Source() == mfpgate.SourceUSB {
+			return mfpgate.AttachmentUSB
+		}
+	}
+	return mfpgate.AttachmentNetwork
 }
 
 // Detail is all that is known of a device.
@@ -256,9 +262,12 @@ func (r *Registry) Collect() {
 	for _, state := range []mfpgate.DeviceState{mfpgate.DeviceOnline, mfpgate.DeviceOffline, mfpgate.DeviceKnown, mfpgate.DeviceUnknown} {
 		counts[series{mfpgate.AttachmentNetwork, state}] = 0
 	}
-	for _, d := range r.List() {
-		counts[series{d.Attachment, d.State}]++
+	r.mu.Lock()
+	r.sweep()
+	for _, d := range r.devices {
+		counts[series{d.attachment(), d.state}]++
 	}
+	r.release()
 	for s, n := range counts {
 		r.Metrics.Devices.WithLabelValues(string(s.attachment), string(s.state)).Set(float64(n))
 	}

@@ -49,7 +49,7 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 	device, reading, err := p.read(ctx, t, parts)
 	if err != nil && t.Ways[0].Sighting != "" && ctx.Err() == nil {
 		// It used to answer, and does not: it may be somewhere else, or have been away for a moment.
-		if worthASecondTry(err) && mfpgate.Wait(ctx, p.Clock, secondTry) != nil {
+		if !j.failed && worthASecondTry(err) && mfpgate.Wait(ctx, p.Clock, secondTry) != nil {
 			return
 		}
 		if p.identify(ctx, t) == nil {
@@ -62,6 +62,7 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 	if ctx.Err() != nil {
 		return
 	}
+	j.failed = err != nil
 	if err == nil {
 		p.count("answered")
 		if parts.Has(mfpgate.PartSupplies) {

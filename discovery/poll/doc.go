@@ -6,8 +6,8 @@
 // of questions grows with the devices and with nothing else, and Parallel bounds how many wait for an answer.
 //
 // A device answers in one of several ways; the one that answered last is asked first. When none answers, all are tried, and
-// once more after a moment where that may help; then the registry is told why, by the first way that used to answer. A
-// failure of one device never delays another.
+// once more after a moment where that may help; then the registry is told why, by the first way that used to answer. A failure of one device never delays one that answers: those that are away
+// have turns of their own, which take longer where very many are.
 //
 // What devices answer is judged by the packages ipp and snmp. This one stores nothing.
 package poll

@@ -38,25 +38,34 @@ type Options struct {
 	SNMP      SNMP                                                   // nil: off
 	Intervals func() Intervals                                       // in force now
 	Took      func(context.Context, mfpgate.Device, mfpgate.Reading) // what a device answered; the reading is empty when it did not
-	Parallel  int                                                    // devices asked at once; 0 is 32
+	Parallel  int                                                    // devices asked at once, and as many that are lost; 0 is 32
 }
 
 // Poller asks. See New and Run.
 type Poller struct {
 	Options
-	jobs  map[mfpgate.DeviceID]*job
+	jobs map[mfpgate.DeviceID]*job
+	// A device that is away takes seconds to ask, one that is there takes milliseconds. At night half a site is away: those
+	// wait for one another, and for nobody else.
+	answering, lost lane
+	done            chan *job     // has room for all that may run
+	every           time.Duration // the interval that the lanes were planned with
+}
+
+// lane is the plan of devices that are asked one after the other, some at once.
+type lane struct {
 	queue queue
-	done  chan *job     // has room for all that may run
-	busy  int           // that run
-	every time.Duration // the interval that the queue was planned with
+	busy  int // that run
 }
 
 // job is one device's part of the plan.
 type job struct {
 	id       mfpgate.DeviceID
 	due      time.Time
-	place    int // in the queue; -1 outside
+	place    int   // in the queue; -1 outside
+	lane     *lane // where it waits or runs
 	running  bool
+	failed   bool      // its last turn
 	again    bool      // asked for while it ran
 	who      time.Time // when it was asked who it is
 	supplies time.Time // when each part was asked for
@@ -77,7 +86,7 @@ func New(o Options) *Poller {
 	if o.Parallel <= 0 {
 		o.Parallel = 32
 	}
-	return &Poller{Options: o, jobs: map[mfpgate.DeviceID]*job{}, done: make(chan *job, o.Parallel)}
+	return &Poller{Options: o, jobs: map[mfpgate.DeviceID]*job{}, done: make(chan *job, 2*o.Parallel)}
 }
 
 // Run asks until ctx ends, and returns when the last question has.
@@ -85,7 +94,7 @@ func (p *Poller) Run(ctx context.Context) error {
 	changes, stop := p.Devices.Watch(1024)
 	defer stop()
 	defer func() {
-		for ; p.busy > 0; p.busy-- {
+		for n := p.answering.busy + p.lost.busy; n > 0; n-- {
 			<-p.done
 		}
 	}()
@@ -102,12 +111,14 @@ func (p *Poller) Run(ctx context.Context) error {
 			p.every = every
 			p.replan(now)
 		}
-		for p.busy < p.Parallel && len(p.queue) > 0 && !p.queue[0].due.After(now) {
-			p.start(ctx, heap.Pop(&p.queue).(*job))
-		}
 		wait := longest
-		if len(p.queue) > 0 && p.busy < p.Parallel {
-			wait = min(wait, max(p.queue[0].due.Sub(now), 0))
+		for _, l := range []*lane{&p.answering, &p.lost} {
+			for l.busy < p.Parallel && len(l.queue) > 0 && !l.queue[0].due.After(now) {
+				p.start(ctx, heap.Pop(&l.queue).(*job))
+			}
+			if len(l.queue) > 0 && l.busy < p.Parallel {
+				wait = min(wait, max(l.queue[0].due.Sub(now), 0))
+			}
 		}
 		timer.Reset(wait)
 		select {
@@ -116,7 +127,7 @@ func (p *Poller) Run(ctx context.Context) error {
 		case id := <-changes:
 			p.changed(id, now)
 		case j := <-p.done:
-			p.busy--
+			j.lane.busy--
 			p.finish(j, p.Clock.Now())
 		case <-timer.C():
 		}
@@ -141,24 +152,26 @@ func (p *Poller) resync(now time.Time) {
 
 // replan gives every device that waits its turn of the interval in force, unless it has one before that.
 func (p *Poller) replan(now time.Time) {
-	for _, j := range p.queue {
-		if at := next(now, p.every, j.id); at.Before(j.due) {
-			j.due = at
+	for _, l := range []*lane{&p.answering, &p.lost} {
+		for _, j := range l.queue {
+			if at := next(now, p.every, j.id); at.Before(j.due) {
+				j.due = at
+			}
 		}
+		heap.Init(&l.queue)
 	}
-	heap.Init(&p.queue)
 }
 
 func (p *Poller) plan(id mfpgate.DeviceID, now time.Time) {
-	j := &job{id: id, due: now, place: -1}
+	j := &job{id: id, due: now, place: -1, lane: &p.answering}
 	p.jobs[id] = j
-	heap.Push(&p.queue, j)
+	heap.Push(&j.lane.queue, j)
 }
 
 func (p *Poller) forget(j *job) {
 	delete(p.jobs, j.id)
 	if j.place >= 0 {
-		heap.Remove(&p.queue, j.place)
+		heap.Remove(&j.lane.queue, j.place)
 	}
 }
 
@@ -173,14 +186,14 @@ func (p *Poller) changed(id mfpgate.DeviceID, now time.Time) {
 		j.again = true
 	case j.due.After(now):
 		j.due = now
-		heap.Fix(&p.queue, j.place)
+		heap.Fix(&j.lane.queue, j.place)
 	}
 }
 
 // start asks a device in a goroutine of its own.
 func (p *Poller) start(ctx context.Context, j *job) {
 	j.running = true
-	p.busy++
+	j.lane.busy++
 	go func() { // Run waits for it
 		p.ask(ctx, j)
 		p.done <- j
@@ -197,7 +210,10 @@ func (p *Poller) finish(j *job, now time.Time) {
 	if j.again {
 		j.again, j.due = false, now
 	}
-	heap.Push(&p.queue, j)
+	if j.lane = &p.answering; j.failed {
+		j.lane = &p.lost
+	}
+	heap.Push(&j.lane.queue, j)
 }
 
 // next is the first moment after now that is the device's own: the same in every interval, another for every device.

@@ -202,6 +202,7 @@ func (r *Reporter) reported(ctx context.Context, id mfpgate.DeviceID) (*reported
 	err := r.Store.View(ctx, func(s store.Snapshot) error { return store.GetJSON(s, prefix+string(id), &record) })
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		r.last[id] = nil // a device in mode proxy answers every minute, and never has one
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("report: %w", err)

@@ -314,3 +314,24 @@ func TestAnAgentThatStringsUsAlongIsLeft(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A context that ends as the session does is no reason to touch a socket that is gone.
+func TestAContextThatEndsWithTheSession(t *testing.T) {
+	t.Parallel()
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	at := silent.LocalAddr().(*net.UDPAddr).AddrPort()
+	for _, patience := range []time.Duration{time.Millisecond, 2 * time.Millisecond} {
+		c := client(t, at.Port(), func(o *snmp.Options) { o.Timeout = patience })
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			if _, err := c.Identify(ctx, at.Addr()); !errors.Is(err, snmp.ErrSilent) && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a silent agent: %v", err)
+			}
+			cancel()
+		}
+	}
+}

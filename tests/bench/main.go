@@ -31,7 +31,7 @@ type suite struct {
 	run  func(context.Context, *bench) ([]*series, error)
 }
 
-func suites() []suite { return []suite{{"relay", relay}} }
+func suites() []suite { return []suite{{"relay", relay}, {"discovery", discovery}} }
 
 // bench is what every suite works with.
 type bench struct {
@@ -49,14 +49,14 @@ func run(args []string, out io.Writer) int {
 	only := flags.String("run", "", "the `suite` to run; all if empty")
 	rounds := flags.Int("rounds", 5, "interleaved rounds; the median counts")
 	file := flags.String("out", "bin/bench.json", "the `file` for the figures")
-	profiles := flags.String("profile", "", "write profiles of our relay to this `folder`, and measure nothing")
+	profiles := flags.String("profile", "", "write profiles of our relay, or with -run discovery of finding and asking devices, to this `folder`, and measure nothing")
 	warn := flags.Bool("warn", false, "exit with 0 although a target is missed")
 	if flags.Parse(args) != nil {
 		return broken
 	}
 	chosen := slices.DeleteFunc(suites(), func(s suite) bool { return *only != "" && s.name != *only })
 	if len(chosen) == 0 || *rounds < 1 || flags.NArg() > 0 {
-		fmt.Fprintf(out, "bench: no suite %q; there is relay, and at least one round\n", *only)
+		fmt.Fprintf(out, "bench: no suite %q; there are relay and discovery, and at least one round\n", *only)
 		return broken
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -64,7 +64,7 @@ func run(args []string, out io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if *profiles != "" {
-		chosen = []suite{{"profile", func(ctx context.Context, b *bench) ([]*series, error) { return nil, profile(ctx, b, *profiles) }}}
+		chosen = []suite{{"profile", func(ctx context.Context, b *bench) ([]*series, error) { return nil, profile(ctx, b, *profiles, *only) }}}
 		*file = os.DevNull
 	}
 	good, err := measure(ctx, chosen, *rounds, *file, out)

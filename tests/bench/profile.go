@@ -11,13 +11,17 @@ import (
 )
 
 // profile puts each of the relay's loads on relayhost and writes what Go's profiler says of it: bulk.cpu, setup.cpu,
-// setup.allocs, idle.heap, idle.goroutine and, in words, idle.memstats.
-func profile(ctx context.Context, b *bench, folder string) error {
+// setup.allocs, idle.heap, idle.goroutine and, in words, idle.memstats. With only discovery, it is of the devices instead:
+// find.cpu, poll.cpu, poll.allocs and poll.heap.
+func profile(ctx context.Context, b *bench, folder, only string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
 	if err := b.build(ctx, "tests/bench/relayhost"); err != nil {
 		return err
+	}
+	if only == "discovery" {
+		return b.profileDevices(ctx, folder)
 	}
 	o, err := startOrigin()
 	if err != nil {
@@ -29,13 +33,7 @@ func profile(ctx context.Context, b *bench, folder string) error {
 		return err
 	}
 	defer p.stop()
-	save := func(name, path string) error {
-		text, err := fetch(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+path)
-		if err != nil {
-			return fmt.Errorf("profile %s: %w", name, err)
-		}
-		return os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644)
-	}
+	save := saver(ctx, p, folder)
 	if err := b.setUps(ctx, p, o, setUpWarmUp); err != nil {
 		return err
 	}
@@ -72,4 +70,37 @@ func profile(ctx context.Context, b *bench, folder string) error {
 		}
 	}
 	return save("idle.goroutine", "goroutine")
+}
+
+// saver returns what writes a profile of p to a file.
+func saver(ctx context.Context, p *peer, folder string) func(name, path string) error {
+	return func(name, path string) error {
+		text, err := fetch(ctx, http.MethodGet, "http://"+p.debug+"/debug/pprof/"+path)
+		if err != nil {
+			return fmt.Errorf("profile %s: %w", name, err)
+		}
+		return os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644)
+	}
+}
+
+// profileDevices has a gateway find many devices and then ask them.
+func (b *bench) profileDevices(ctx context.Context, folder string) error {
+	f, err := b.startFleet(ctx, manyDevices)
+	if err != nil {
+		return err
+	}
+	defer f.stop()
+	save := saver(ctx, f.gateway, folder)
+	if err := save("find.cpu", "profile?seconds=20"); err != nil {
+		return err
+	}
+	if err := f.found(ctx, b); err != nil {
+		return err
+	}
+	for _, of := range [][2]string{{"poll.cpu", "profile?seconds=20"}, {"poll.allocs", "allocs"}, {"poll.heap", "heap?gc=1"}} {
+		if err := save(of[0], of[1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
