@@ -146,7 +146,7 @@ func TestPortZeroIsNoEndpoint(t *testing.T) { // Bonjour Printing: the flagship 
 		for _, line := range copier("Copier", "10.1.0.9") {
 			s.hear(strings.ReplaceAll(strings.ReplaceAll(line, "_ipp", "_printer"), "SRV 0 0 631", "SRV 0 0 0"))
 		}
-		if len(s.sighted) != 1 || s.sighted[0].Identity.Make != "Rigworks" || len(s.sighted[0].Endpoints) > 0 {
+		if len(s.sighted) != 1 || s.sighted[0].Identity.Model != "Rigworks Composite 100" || len(s.sighted[0].Endpoints) > 0 {
 			t.Errorf("got %+v", s.sighted)
 		}
 	})
