@@ -52,8 +52,8 @@ func scale(ctx context.Context, b *bench) ([]*series, error) {
 				return nil, err
 			}
 			costs[n] = f
-			fmt.Fprintf(b.out, "  %d devices: online after %.1f s; %.2f CPU s until then, %.2f in the next %.1f s; %.1f MiB; %.0f polls, %.0f IPP and %.0f SNMP questions\n",
-				n, f.finding.seconds(), f.finding.cpu.Seconds(), f.window.cpu.Seconds(), f.window.seconds(), f.rss/1024, f.window.polls, f.window.ipp, f.window.snmp)
+			fmt.Fprintf(b.out, "  %d devices: online after %.1f s; %.2f CPU s and %.0f polls until then; %.2f CPU s in the next %.1f s; %.1f MiB; %.0f polls, %.0f IPP and %.0f SNMP questions\n",
+				n, f.finding.seconds(), f.finding.cpu.Seconds(), f.finding.polls, f.window.cpu.Seconds(), f.window.seconds(), f.rss/1024, f.window.polls, f.window.ipp, f.window.snmp)
 		}
 		none := costs[0]
 		for n, who := range map[int]string{fewDevices: few, manyDevices: ours} {
@@ -62,9 +62,12 @@ func scale(ctx context.Context, b *bench) ([]*series, error) {
 			idle := none.window.cpu.Seconds() / none.window.seconds() * f.window.seconds()
 			found.put(round, who, float64(n))
 			finding.put(round, who, f.finding.seconds())
-			findCPU.put(round, who, (f.finding.cpu - none.finding.cpu).Seconds())
+			turn := (f.window.cpu.Seconds() - idle) / f.window.polls
+			// Those that are found early take further turns while the others are looked for.
+			further := max(0, f.finding.polls-float64(n))
+			findCPU.put(round, who, (f.finding.cpu-none.finding.cpu).Seconds()-further*turn)
 			pollCPU.put(round, who, (f.window.cpu.Seconds()-idle)/minutes)
-			each.put(round, who, (f.window.cpu.Seconds()-idle)*1e6/f.window.polls)
+			each.put(round, who, turn*1e6)
 			rss.put(round, who, (f.rss-none.rss)/1024)
 			per.put(round, who, (f.rss-none.rss)/float64(n))
 			polls.put(round, who, f.window.polls/minutes)
@@ -75,7 +78,7 @@ func scale(ctx context.Context, b *bench) ([]*series, error) {
 		ipp.put(round, "received", many.gotIPP/many.seconds()*60)
 		snmp.put(round, "received", many.gotSNMP/many.seconds()*60)
 	}
-	b.notes = append(b.notes, "note: what a gateway without devices costs is taken off find_cpu, poll_cpu, rss_added and what follows from them")
+	b.notes = append(b.notes, "note: what a gateway without devices costs is taken off find_cpu, poll_cpu, rss_added and what follows from them; off find_cpu also the turns of a device after its first")
 	return []*series{found, finding, findCPU, pollCPU, each, rss, per, polls, ipp, snmp}, nil
 }
 
