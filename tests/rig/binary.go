@@ -63,7 +63,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	at := filepath.Join(cache, "mfpgate") // the toolchain builds it anew where the flags differ
 	args := []string{"build", "-buildvcs=false", "-o", at}
-	if racing {
+	if Racing {
 		args = append(args, "-race")
 	}
 	build := exec.Command("go", append(args, "./cmd/mfpgate")...)

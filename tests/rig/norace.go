@@ -2,5 +2,5 @@
 
 package rig
 
-// racing builds the gateway as the test itself is built.
-const racing = false
+// Racing says that the test, and so the gateway that it builds, has the race detector.
+const Racing = false
