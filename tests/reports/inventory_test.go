@@ -29,7 +29,7 @@ func TestTheCloudKnowsTheDevices(t *testing.T) {
 	rig.Until(t, "g-1 tells of both", func() bool {
 		n := 0
 		for _, d := range devices(t, cloud) {
-			if d.Serial != "" && d.Model != "" && d.LastSeen != nil && d.MonitoringMode == "polling" && d.Market == "jp" {
+			if d.Serial != "" && d.Model != "" && d.LastSeen != nil && d.MonitoringMode == "polling" && d.Market == "us" {
 				n++
 			}
 		}
