@@ -315,7 +315,9 @@ func TestADayWithoutTheCloud(t *testing.T) {
 		}
 	}
 	lost := uint64(24*devices - keep)
-	d.pass("the loss is told", func() bool { return strings.Contains(d.degraded(ReportsDropped), fmt.Sprintf("%d readings and 0 alerts", lost)) })
+	d.pass("the loss is told", func() bool {
+		return strings.Contains(d.degraded(ReportsDropped), fmt.Sprintf("%d readings and 0 alerts", lost))
+	})
 	if got := d.metric("telemetry"); got != fmt.Sprint(lost) {
 		t.Errorf("the metric counts %v dropped readings, want %d", got, lost)
 	}
