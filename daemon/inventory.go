@@ -62,7 +62,7 @@ func (i *inventory) run(ctx context.Context) error {
 	d := i.daemon
 	changes, stop := d.registry.Watch(1)
 	defer stop()
-	for {
+	for failures := 0; ; {
 		pause, heard := compareEvery, changes
 		if cloud := d.config.Load().Cloud; cloud.URL != nil {
 			if err := i.compare(ctx, cloud); err != nil && ctx.Err() == nil {
@@ -71,9 +71,11 @@ func (i *inventory) run(ctx context.Context) error {
 				if tokenRefused(err) {
 					d.contracts.wake() // which says so
 				}
-				pause, heard = contractRetry, nil
+				pause, heard = min(time.Second<<min(failures, 10), contractRetry), nil
+				failures++
 			} else {
 				d.metrics.CloudUp.WithLabelValues("devices").Set(1)
+				failures = 0
 			}
 		}
 		timer := d.Clock.NewTimer(pause)

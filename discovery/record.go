@@ -15,6 +15,7 @@ import (
 
 // record is what is stored of a device, under "device/" and its id.
 type record struct {
+	Asked     *asked              `json:"asked,omitempty"`
 	Schema    int                 `json:"schema"`
 	ID        mfpgate.DeviceID    `json:"deviceId"`
 	Given     string              `json:"given,omitempty"`
@@ -59,9 +60,21 @@ func (r *Registry) load(ctx context.Context) error {
 	return nil
 }
 
+// asked is what came of asking a device, as of its last change: without it a restart would take every device for one that was
+// never seen until it has answered again.
+type asked struct {
+	OK     bool           `json:"ok"`
+	Reason mfpgate.Reason `json:"reason,omitempty"`
+	At     time.Time      `json:"at"`
+	Since  time.Time      `json:"since"`
+}
+
 func (r *Registry) restore(rec record) {
 	d := &device{id: rec.ID, given: rec.Given, sightings: map[mfpgate.SightingID]*sighted{}, apart: map[mfpgate.DeviceID]struct{}{},
 		seen: rec.Seen, heard: rec.Heard, since: rec.Since, state: rec.State, reason: rec.Reason}
+	if a := rec.Asked; a != nil {
+		d.asked = answerState{ok: a.OK, reason: a.Reason, at: a.At, since: a.Since}
+	}
 	for _, s := range rec.Sightings {
 		d.sightings[s.ID] = &s
 	}
@@ -84,6 +97,9 @@ func (r *Registry) restore(rec record) {
 
 func (d *device) record() record {
 	rec := record{Schema: schema, ID: d.id, Given: d.given, Seen: d.seen.UTC(), Heard: d.heard.UTC(), State: d.state, Reason: d.reason, Since: d.since.UTC()}
+	if a := d.asked; !a.at.IsZero() {
+		rec.Asked = &asked{OK: a.ok, Reason: a.reason, At: a.at.UTC(), Since: a.since.UTC()}
+	}
 	for _, s := range d.inOrder() {
 		rec.Sightings = append(rec.Sightings, *s)
 	}

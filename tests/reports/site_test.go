@@ -107,7 +107,7 @@ func (s *site) config(t *testing.T, dir, gateway string, printers int, status st
 	fmt.Fprintf(&b, "devices:\n  monitoring: polling\n  dns_sd: true\n  polling: {status: %s}\n  static:\n", status)
 	for n, p := range s.printers[:printers] {
 		at := p.IPP()
-		fmt.Fprintf(&b, "    - {name: \"copier %d\", address: %s, uri: \"ipp://%s/ipp/print\"}\n", n, at.Addr(), at)
+		fmt.Fprintf(&b, "    - {name: \"copier %d\", address: %s, uri: \"ipp://%s/ipp/print\", market: us}\n", n, at.Addr(), at)
 	}
 	if printers == 0 {
 		return strings.Replace(b.String(), "  static:\n", "", 1)
