@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -41,10 +42,17 @@ func (p page) serve() error {
 // noise is what net/http says of connections, such as a TLS handshake that was broken off: for debugging only.
 type noise struct{ log telemetry.Logger }
 
+// maxNoise bounds a remark, in which a peer may have its say.
+const maxNoise = 512
+
 func (n noise) Write(text []byte) (int, error) {
-	n.log.Debug().Bytes(field.Text, bytes.TrimSpace(text)).Msg(event.DaemonNoise)
+	n.log.Debug().Bytes(field.Text, bytes.TrimSpace(text[:min(len(text), maxNoise)])).Msg(event.DaemonNoise)
 	return len(text), nil
 }
+
+// Noise is where a process has the standard logger write: net/http's client says there, and nowhere else, what it thinks of a
+// peer that talks without being asked, with the peer's own words.
+func (d *Daemon) Noise() io.Writer { return noise{d.log} }
 
 func (d *Daemon) pages(s *sockets) []page {
 	api := control.Handler(gateway{d}, d.Build.Version)

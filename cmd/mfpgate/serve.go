@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,8 @@ func (p *process) serve() *cobra.Command {
 		if err != nil {
 			return failed(err)
 		}
+		log.SetFlags(0)
+		log.SetOutput(d.Noise())
 		return failed(d.Run(c.Context()))
 	}
 	return c

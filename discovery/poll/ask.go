@@ -64,7 +64,7 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 	}
 	j.failed = err != nil
 	if err == nil {
-		p.count("answered")
+		defer p.count("answered")
 		if parts.Has(mfpgate.PartSupplies) {
 			j.supplies = now
 		}
@@ -78,7 +78,7 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 		err = failure
 	}
 	why := reason(err)
-	p.count(string(why))
+	defer p.count(string(why)) // last: whoever sees the count can see what it brought
 	if device, ok := p.Devices.Failed(t.ID, why); ok {
 		p.Took(ctx, device, mfpgate.Reading{})
 	}
@@ -126,6 +126,7 @@ func (p *Poller) one(ctx context.Context, w discovery.Way, parts mfpgate.Parts) 
 		reading, err = p.IPP.Read(ctx, w.Endpoint, parts)
 	case p.SNMP != nil:
 		reading, err = p.SNMP.Read(ctx, w.Endpoint.Address.Addr(), parts)
+		err = silent(err)
 	default:
 		err = errNoWay
 	}
@@ -196,6 +197,11 @@ func (p *Poller) identify(ctx context.Context, t discovery.Target) error {
 		}
 	}
 	if !answered {
+		for _, r := range results {
+			if reason(first) == discovery.Refused && errors.Is(r.err, snmp.ErrSilent) {
+				return r.err // there is something, and it is no IPP that is missing: one without IPP is asked over SNMP
+			}
+		}
 		return first
 	}
 	for i, w := range t.Ways {
@@ -211,11 +217,21 @@ func (p *Poller) who(ctx context.Context, w discovery.Way) (mfpgate.Sighting, er
 	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP && p.SNMP == nil:
 		return mfpgate.Sighting{}, errNoWay
 	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP:
-		return p.SNMP.Identify(ctx, w.Endpoint.Address.Addr())
+		s, err := p.SNMP.Identify(ctx, w.Endpoint.Address.Addr())
+		return s, silent(err)
 	case w.Endpoint.Address.Port() == 0:
 		return p.IPP.Find(ctx, w.Endpoint.Address.Addr())
 	}
 	return p.IPP.Identify(ctx, w.Endpoint)
+}
+
+// silent is the error of a question over SNMP, whose own patience with versions and repeats is longer than ours: that ours
+// ran out says the same.
+func silent(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return snmp.ErrSilent
+	}
+	return err
 }
 
 // worthASecondTry leaves out what stays so for longer than a moment.

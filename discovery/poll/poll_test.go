@@ -315,14 +315,24 @@ func TestWhyADeviceIsOffline(t *testing.T) {
 			}
 		})
 	}
-	run(t, &discovery.Policy{}, func(s *site) {
-		s.put("snmp 10.1.0.9", copier())
-		sighting, _ := snmpSide{s.network}.Identify(t.Context(), netip.MustParseAddr("10.1.0.9"))
-		s.devices.Sight(sighting)
-		s.pass(2 * time.Minute)
+	for rule, silence := range map[string]*printer{"its own patience": {fails: snmp.ErrSilent}, "the poller's": {takes: time.Hour}} {
+		run(t, &discovery.Policy{}, func(s *site) {
+			s.put("snmp 10.1.0.9", copier())
+			sighting, _ := snmpSide{s.network}.Identify(t.Context(), netip.MustParseAddr("10.1.0.9"))
+			s.devices.Sight(sighting)
+			s.pass(2 * time.Minute)
+			s.put("snmp 10.1.0.9", silence)
+			s.pass(every.Status + 10*time.Second)
+			if got := s.device(); got != "10.1.0.9 offline snmp-silent" {
+				t.Errorf("%s: %s", rule, got)
+			}
+		})
+	}
+	// Of a device that never answered, what keeps it from being asked over SNMP says more than that it has no IPP.
+	run(t, &discovery.Policy{Monitoring: mfpgate.MonitoringPolling, Static: []discovery.Static{{Name: "x", Address: netip.MustParseAddr("10.1.0.9")}}}, func(s *site) {
 		s.put("snmp 10.1.0.9", &printer{fails: snmp.ErrSilent})
-		s.pass(every.Status + 10*time.Second)
-		if got := s.device(); got != "10.1.0.9 offline snmp-silent" {
+		s.pass(2 * time.Minute)
+		if got := s.device(); !strings.HasSuffix(got, " offline snmp-silent") {
 			t.Error(got)
 		}
 	})

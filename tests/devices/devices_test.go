@@ -16,10 +16,11 @@ var (
 // A device that shows itself over DNS-SD and over SNMP is one.
 func TestADeviceIsOneWhateverShowsIt(t *testing.T) {
 	t.Parallel() // it waits for the network most of the time
-	s := start(t, 2)
-	s.Host(1).Printer(t, copier)
-	s.Host(1).SNMP(t, console)
-	s.Host(2).SNMP(t, lan.SNMPOptions{Make: "Ricoh", Model: "IM C3000", Serial: "3100R100"})
+	l := lan.New(t, 3)
+	l.Host(1).Printer(t, copier)
+	l.Host(1).SNMP(t, console)
+	l.Host(2).SNMP(t, lan.SNMPOptions{Make: "Ricoh", Model: "IM C3000", Serial: "3100R100"})
+	s := startOn(t, l, relay+devicesHead+dnssd+snmp) // which scans once
 	s.await(t, "the agent is found", online("IM C3000", s.Host(2)))
 	s.await(t, "the copier is one, with what each source says", func(d mfpgate.Device) bool {
 		return online("E52645", s.Host(1))(d) && d.Serial == "JPBCN1Q0AB" && d.Firmware == "10.02" && d.Name == "Copier 2F" && len(s.devices(t)) == 2

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/tests/need"
+	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
 //go:embed testdata/agent.py
@@ -39,6 +40,7 @@ type SNMPOptions struct {
 	Errors      [2]byte              // hrPrinterDetectedErrorState (RFC 2790): bit 0 is the first byte's highest
 	Console     string               // prtConsoleDisplayBufferText
 	Alerts      []PrtAlert
+	Endless     bool // the table of supplies has always one row more
 }
 
 // PrtAlert is a row of prtAlertTable (RFC 3805), in the numbers of its types.
@@ -97,6 +99,12 @@ func (a *Agent) start(t testing.TB) {
 	env := []string{"MIBS=", "MIBDIRS=", "SNMP_PERSISTENT_DIR=" + dir, "SNMPCONFPATH=" + filepath.Join(dir, "none")}
 	a.program = a.host.start(t, "snmpd", "NET-SNMP version", env,
 		snmpd, "-f", "-Lo", "-C", "-c", filepath.Join(dir, "snmpd.conf"), "-p", filepath.Join(dir, "pid"), "-I", unwanted)
+	// It says so some time before it listens to anybody, and a scan comes by once an hour.
+	rig.Until(t, a.program.name+" answers", func() bool {
+		_, err := a.host.Try(t, "env", "MIBS=", "SNMP_PERSISTENT_DIR="+filepath.Join(dir, "client"), need.Program(t, "snmpget"), "-v2c", "-c", SNMPCommunity,
+			"-t", "1", "-r", "0", "127.0.0.1", ".1.3.6.1.2.1.25.3.2.1.2.1")
+		return err == nil
+	})
 }
 
 // Set changes what the agent tells, from the next request on.

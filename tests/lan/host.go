@@ -108,15 +108,23 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (conn n
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, fmt.Errorf("dial from %s: %w", h.Name, err)
 	}
-	visit := &place{takeThread()} // for the host's own thread has other things to do
-	err = visit.do(func() error {
-		if err := unix.Setns(int(h.net.Fd()), unix.CLONE_NEWNET); err != nil {
-			return err
-		}
+	err = h.visit(func() (err error) {
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, address) // makes the socket of a literal address on this goroutine
 		return err
 	})
-	return conn, errors.Join(err, visit.leave())
+	return conn, err
+}
+
+// visit runs f on a thread in the host's network. The host's own thread has other things to do.
+func (h *Host) visit(f func() error) error {
+	visit := &place{takeThread()}
+	err := visit.do(func() error {
+		if err := unix.Setns(int(h.net.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return f()
+	})
+	return errors.Join(err, visit.leave())
 }
 
 // Client returns an HTTP client on the host, one connection for each request.

@@ -98,9 +98,23 @@ func (l *LAN) host(t testing.TB, i int, dir string) (*Host, error) {
 		return nil, err
 	}
 	return h, h.place.do(func() error {
-		return l.configure("link set lo up", "address add "+h.V4.String()+"/24 dev eth0",
+		err := l.configure("link set lo up", "address add "+h.V4.String()+"/24 dev eth0",
 			"address add "+h.V6.String()+"/64 dev eth0 nodad", "link set eth0 up", multicast)
+		return errors.Join(err, doubt())
 	})
+}
+
+// doubt makes the calling thread's kernel notice in 3 s that a neighbour is away. By default it may take a minute, in which
+// nothing tells a device without power from one that does not answer.
+func doubt() error {
+	for name, value := range map[string]string{"base_reachable_time_ms": "1000", "delay_first_probe_time": "1", "retrans_time_ms": "300"} {
+		for _, family := range []string{"ipv4", "ipv6"} {
+			if err := os.WriteFile("/proc/sys/net/"+family+"/neigh/eth0/"+name, []byte(value), 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // multicast is the route that a host without a default route needs.

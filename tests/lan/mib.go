@@ -92,6 +92,10 @@ func (o SNMPOptions) table() (string, error) {
 		add("string", id, "1.3.6.1.4.1.2699.1.2.1.2.1.1.3", 1) // ppmPrinterIEEE1284DeviceId, PWG 5107.2
 	}
 
+	if o.Endless {
+		add("endless", 1, prt+".11.1.1", 6) // prtMarkerSuppliesDescription
+	}
+
 	slices.SortFunc(rows, func(a, b row) int { return slices.Compare(a.oid, b.oid) })
 	var b strings.Builder
 	for _, r := range rows {

@@ -1,6 +1,7 @@
 """A pass_persist program of snmpd: it serves what the file named by its argument holds, as it stands at each request.
 
-A line of the file is an OID, a type of snmpd.conf(5) and a value, with tabs between; the lines are in the OIDs' order.
+A line of the file is an OID, a type of snmpd.conf(5) and a value, with tabs between; the lines are in the OIDs' order. Below
+the OID of a line of the type endless there is always one object more.
 """
 import bisect
 import os
@@ -22,11 +23,17 @@ class Table:
             return
         with open(self.path, encoding="utf-8") as lines:
             self.rows = [line.rstrip("\n").split("\t", 2) for line in lines]
+        self.endless = [parse(row[0]) for row in self.rows if row[1] == "endless"]
+        self.rows = [row for row in self.rows if row[1] != "endless"]
         self.oids = [parse(row[0]) for row in self.rows]
         self.read_of = version
 
     def find(self, oid, after):
         self.load()
+        for base in self.endless:
+            if after and base <= oid < base[:-1] + (base[-1] + 1,):
+                last = oid[len(base) + 1] if len(oid) > len(base) + 1 else 0
+                return ["." + ".".join(map(str, base + (1, last + 1))), "string", "Toner"]
         i = (bisect.bisect_right if after else bisect.bisect_left)(self.oids, oid)
         if i == len(self.oids) or not after and self.oids[i] != oid:
             return ["NONE"]
