@@ -114,7 +114,8 @@ func (r *Registry) join(d *device) *device {
 			}
 		}
 		for _, o := range others {
-			if o == nil || o == d || r.devices[o.id] != o || d.isApart(o) || d.words("").differ(o.words("")) {
+			if o == nil || o == d || r.devices[o.id] != o || d.isApart(o) || d.static != nil && o.static != nil ||
+				d.words("").differ(o.words("")) || d.denies(o) || o.denies(d) {
 				continue
 			}
 			if o.id < d.id {
@@ -126,6 +127,23 @@ func (r *Registry) join(d *device) *device {
 		}
 	}
 	return d
+}
+
+// denies reports whether a sighting of d by itself certainly is not of o, and was met elsewhere than o answers: what a third
+// one says of both does not make them one then. Queues of one printer may differ, and are at one address.
+func (d *device) denies(o *device) bool {
+	theirs := o.words("")
+	for _, s := range d.sightings {
+		if s.Gone || s.Pinned {
+			continue
+		}
+		w := &words{}
+		w.add(s.Identity)
+		if w.differ(theirs) && !slices.ContainsFunc(s.Endpoints, func(e mfpgate.Endpoint) bool { return o.answersAt(e.Address.Addr()) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *device) isApart(o *device) bool {

@@ -1,0 +1,43 @@
+package discovery_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/mfpgate/mfpgate/discovery"
+)
+
+var (
+	second = netip.MustParseAddr("10.1.0.10")
+)
+
+// One answer that takes the UUID of one device and the serial number of another makes neither one nor less known.
+func TestAForgedAnswerJoinsNobody(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		policy *discovery.Policy
+	}{
+		{"configured", policy(discovery.Static{Name: "2F copier", Address: copierAt}, discovery.Static{Name: "3F copier", Address: second})},
+		{"met", policy()},
+	} {
+		s := newSite(t)
+		r, stop := s.open(c.policy)
+		a, b := hp, hp2
+		a.Serial, b.Serial = "AAA111", "BBB222"
+		r.Sight(answeredIPP("10.1.0.9:631", a))
+		r.Sight(answeredIPP("10.1.0.10:631", b))
+		first, _, known := r.Identify(copierAt, "")
+		other, _, _ := r.Identify(second, "")
+		forged := a
+		forged.Serial = b.Serial
+		r.Sight(answeredIPP("10.1.0.66:631", forged))
+		r.Sight(answeredIPP("10.1.0.10:631", b)) // what is shown again changes nothing of it
+		r.Sight(answeredIPP("10.1.0.9:631", a))
+		one, _, knownOne := r.Identify(copierAt, "")
+		two, _, knownTwo := r.Identify(second, "")
+		if one != first || two != other || knownOne != known || knownTwo != known {
+			t.Errorf("%s: %s and %s became %s (known %v) and %s (known %v)", c.rule, first, other, one, knownOne, two, knownTwo)
+		}
+		stop()
+	}
+}
