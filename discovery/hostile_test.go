@@ -1,9 +1,12 @@
 package discovery_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery"
 )
 
@@ -39,5 +42,25 @@ func TestAForgedAnswerJoinsNobody(t *testing.T) {
 			t.Errorf("%s: %s and %s became %s (known %v) and %s (known %v)", c.rule, first, other, one, knownOne, two, knownTwo)
 		}
 		stop()
+	}
+}
+
+// An endpoint that everybody claims costs no more than one that nobody does.
+func TestAnEndpointThatAllClaimIsCheap(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(policy())
+	defer stop()
+	const devices = 2000
+	for i := range devices {
+		identity := mfpgate.Identity{UUID: fmt.Sprintf("22222222-aaaa-4b6c-9000-%012d", i)}
+		r.Sight(announced(fmt.Sprintf("X%d", i), "_ipp", "x.local", 631, identity, "10.1.0.66"))
+	}
+	began := time.Now()
+	for i := range 50 {
+		identity := mfpgate.Identity{UUID: fmt.Sprintf("33333333-aaaa-4b6c-9000-%012d", i)}
+		r.Sight(announced(fmt.Sprintf("Y%d", i), "_ipp", "x.local", 631, identity, "10.1.0.66"))
+	}
+	if each := time.Since(began) / 50; each > 2*time.Millisecond {
+		t.Errorf("%s for each", each)
 	}
 }

@@ -8,10 +8,17 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
+// maxClaims bounds the devices that share an endpoint or a label and are compared with one another. What more than that claim
+// tells of none; and to compare them all would keep the registry from everything else.
+const maxClaims = 16
+
 // linked returns the devices that a sighting may belong to without a word of proof: the one that announces the endpoint that
 // answered, the one whose services have the same name (Bonjour Printing §3.1: all of a printer's do), the one at its address.
 func (r *Registry) linked(s mfpgate.Sighting) (list []*device) {
 	for _, l := range linksOf(s) {
+		if len(r.byLink[l]) > maxClaims {
+			continue
+		}
 		for _, d := range r.byLink[l] {
 			if _, _, named := strings.Cut(string(l), "name "); !named || d.sameHost(s) {
 				list = append(list, d)
