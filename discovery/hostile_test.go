@@ -64,3 +64,21 @@ func TestAnEndpointThatAllClaimIsCheap(t *testing.T) {
 		t.Errorf("%s for each", each)
 	}
 }
+
+// A device that was last heard in the future, by a clock that was set since, is not there for a year.
+func TestTheClockStepsBack(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(static)
+	r.Identify(copierAt, "")
+	stop()
+	s.clock.Advance(-365 * 24 * time.Hour)
+	r, stop = s.open(static)
+	defer func() { stop() }()
+	for range 3 {
+		s.clock.Advance(time.Hour)
+		r.Sweep()
+	}
+	if d := r.List()[0]; d.State == mfpgate.DeviceOnline {
+		t.Errorf("silent for 3 hours, it is %s", d.State)
+	}
+}

@@ -75,6 +75,13 @@ func (r *Registry) restore(rec record) {
 	if a := rec.Asked; a != nil {
 		d.asked = answerState{ok: a.OK, reason: a.Reason, at: a.At, since: a.Since}
 	}
+	// A clock that was ahead, as one without a battery may be, must not keep a device online until then.
+	now := r.Clock.Now()
+	for _, at := range []*time.Time{&d.seen, &d.heard, &d.since, &d.asked.at, &d.asked.since} {
+		if at.After(now) {
+			*at = now
+		}
+	}
 	for _, s := range rec.Sightings {
 		d.sightings[s.ID] = &s
 	}
