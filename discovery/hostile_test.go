@@ -45,6 +45,40 @@ func TestAForgedAnswerJoinsNobody(t *testing.T) {
 	}
 }
 
+// Who repeats what a configured device says of itself is not let in by the relay for that, while the device is there.
+func TestAWordDoesNotOpenTheRelay(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(static)
+	defer stop()
+	r.Sight(answeredIPP("10.1.0.9:631", hp))
+	r.Sight(answeredIPP("10.1.0.66:631", hp))
+	if _, name, known := r.Identify(liar, ""); known {
+		t.Errorf("the liar is let in as %q", name)
+	}
+	if _, name, known := r.Identify(copierAt, ""); !known || name != "2F copier" {
+		t.Errorf("the device is %q, known %v", name, known)
+	}
+}
+
+// Announcements cost a device none of the places where it answers.
+func TestAnnouncementsDriveNoAnswerOut(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(policy())
+	defer stop()
+	id, _, _ := r.Identify(copierAt, "")
+	r.Sight(answeredIPP("10.1.0.9:631", hp))
+	for i := range 3 * discovery.MaxSightings {
+		s.clock.Advance(time.Second)
+		r.Sight(announced(fmt.Sprintf("X%d", i), "_ipp", "x.local", uint16(1000+i), hp, "10.1.0.66"))
+	}
+	if got, _, _, ok := r.Lookup(copierAt, ""); !ok || got != id {
+		t.Errorf("the relay knows the device's address as %q, it was %s", got, id)
+	}
+	if target, _ := r.Target(id); len(target.Ways) == 0 || target.Ways[0].Endpoint.Address.Addr() != copierAt {
+		t.Errorf("asked first at %+v", target.Ways)
+	}
+}
+
 // An endpoint that everybody claims costs no more than one that nobody does.
 func TestAnEndpointThatAllClaimIsCheap(t *testing.T) {
 	s := newSite(t)

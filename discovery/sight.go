@@ -280,7 +280,7 @@ func (d *device) prune() {
 	for len(d.sightings) > MaxSightings {
 		var oldest *sighted
 		for _, s := range d.sightings {
-			if !s.Pinned && s.ID.Source() != mfpgate.SourceStatic && (oldest == nil || s.At.Before(oldest.At)) {
+			if !s.Pinned && s.ID.Source() != mfpgate.SourceStatic && (oldest == nil || cheaper(s, oldest)) {
 				oldest = s
 			}
 		}
@@ -289,6 +289,14 @@ func (d *device) prune() {
 		}
 		delete(d.sightings, oldest.ID)
 	}
+}
+
+// cheaper reports whether a is less of a loss than b: what is announced before what answered, then the older.
+func cheaper(a, b *sighted) bool {
+	if a.Answered != b.Answered {
+		return b.Answered
+	}
+	return a.At.Before(b.At)
 }
 
 // What a sighting may hold; the rest is cut off.

@@ -50,7 +50,9 @@ type stepped struct {
 	by atomic.Int64
 }
 
-func (c *stepped) Now() time.Time { return c.SystemClock.Now().Round(0).Add(time.Duration(c.by.Load())) }
+func (c *stepped) Now() time.Time {
+	return c.SystemClock.Now().Round(0).Add(time.Duration(c.by.Load()))
+}
 
 func TestAClockThatIsSetStopsNoQuestion(t *testing.T) {
 	for _, by := range []time.Duration{-365 * 24 * time.Hour, 365 * 24 * time.Hour} {
