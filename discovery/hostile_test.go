@@ -116,3 +116,16 @@ func TestTheClockStepsBack(t *testing.T) {
 		t.Errorf("silent for 3 hours, it is %s", d.State)
 	}
 }
+
+// What a device calls itself is text and nothing else, in a terminal too.
+func TestNamesDoNotSteerATerminal(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(policy())
+	defer stop()
+	evil := answeredIPP("10.1.0.9:631", hp)
+	evil.Name = "a\u009b31mb\u202ec\u2028d\x1b[2J"
+	r.Sight(evil)
+	if got := r.List()[0].Name; got != "a31mbcd[2J" {
+		t.Errorf("%q", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/mfpgate/mfpgate"
@@ -321,10 +322,10 @@ func bounded(s mfpgate.Sighting) mfpgate.Sighting {
 	return s
 }
 
-// clip keeps whole characters of at most maxWord bytes, without control characters: the word goes to logs, pages and sheets.
+// clip keeps whole characters of at most maxWord bytes, without characters that steer a terminal or turn the direction of text: the word goes to logs, pages and sheets.
 func clip(s string) string {
 	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == utf8.RuneError {
+		if unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp) || c == utf8.RuneError {
 			return -1
 		}
 		return c
