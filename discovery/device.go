@@ -81,6 +81,16 @@ func (d *device) strong() bool {
 	return false
 }
 
+// announcedOnly reports whether it is known by announcements and nothing else: it never answered, and came from nowhere.
+func (d *device) announcedOnly() bool {
+	for _, s := range d.sightings {
+		if s.ID.Source() != mfpgate.SourceDNSSD || s.Pinned {
+			return false
+		}
+	}
+	return true
+}
+
 // addresses are those at which it answered, from which it came, or that the configuration gives it.
 func (d *device) addresses() []netip.Addr {
 	var list []netip.Addr

@@ -79,6 +79,31 @@ func TestAnnouncementsDriveNoAnswerOut(t *testing.T) {
 	}
 }
 
+// Whoever fills the table with names that answer nowhere keeps no device out.
+func TestAFloodOfNamesKeepsNoDeviceOut(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(policy())
+	defer stop()
+	for i := range discovery.MaxStrangers + 100 {
+		identity := mfpgate.Identity{UUID: fmt.Sprintf("22222222-aaaa-4b6c-9000-%012d", i)}
+		r.Sight(announced(fmt.Sprintf("X%d", i), "_ipp", fmt.Sprintf("x%d.local", i), 631, identity, "10.1.0.66"))
+	}
+	s.clock.Advance(time.Second)
+	r.Sight(answeredIPP("10.1.0.9:631", hp))
+	if _, _, _, ok := r.Lookup(copierAt, ""); !ok {
+		r.Sweep()
+		if _, _, _, ok := r.Lookup(copierAt, ""); !ok {
+			t.Error("a device that answers was not recorded")
+		}
+	}
+	if id, _, _ := r.Identify(second, ""); id == "" {
+		t.Error("a device that came to the relay was not recorded")
+	}
+	if n := len(r.IDs()); n > discovery.MaxStrangers {
+		t.Errorf("%d devices", n)
+	}
+}
+
 // An endpoint that everybody claims costs no more than one that nobody does.
 func TestAnEndpointThatAllClaimIsCheap(t *testing.T) {
 	s := newSite(t)

@@ -126,7 +126,7 @@ func (r *Registry) meet(address netip.Addr, account string) (mfpgate.DeviceID, s
 		d = holder(address, holders)
 	}
 	if d == nil {
-		if r.full() {
+		if r.full() && !r.makeRoom(true) {
 			return "", cmp.Or(account, address.String()), account != ""
 		}
 		d = r.create()
@@ -148,6 +148,21 @@ func (r *Registry) meet(address netip.Addr, account string) (mfpgate.DeviceID, s
 
 // full reports whether no further device may be recorded that nobody configured.
 func (r *Registry) full() bool { return len(r.devices)-len(r.policy.Static) >= MaxStrangers }
+
+// makeRoom forgets a stranger for one that came to the relay or answered, which announcements alone must not keep out, or
+// for one that is announced: then only one that withdrew, or did not answer when it was asked. The lock is held.
+func (r *Registry) makeRoom(answered bool) bool {
+	for _, d := range r.devices {
+		if d.static != nil || d.given != "" || !d.announcedOnly() {
+			continue
+		}
+		if answered || !d.asked.at.IsZero() && !d.asked.ok {
+			r.drop(d)
+			return true
+		}
+	}
+	return false
+}
 
 func accountSighting(name string) mfpgate.SightingID {
 	return mfpgate.SightingID(accountPrefix + name)

@@ -31,8 +31,11 @@ func (r *Registry) Sight(s mfpgate.Sighting) {
 	}
 	d := r.owner(before, s)
 	if d == nil {
-		if r.full() || s.Identity == (mfpgate.Identity{}) && len(s.Endpoints) == 0 {
+		if s.Identity == (mfpgate.Identity{}) && len(s.Endpoints) == 0 {
 			return // nothing tells who or where it is; the source shows it again when it knows more
+		}
+		if r.full() && !r.makeRoom(s.Answered || s.ID.Source() == mfpgate.SourceUSB) {
+			return
 		}
 		d = r.create()
 		r.Log.Info().Str(field.Device, string(d.id)).Str(field.DeviceName, s.Name).Str(field.Text, string(s.ID)).Msg(event.DeviceSighted)
