@@ -11,6 +11,7 @@ import (
 )
 
 var (
+	liar   = netip.MustParseAddr("10.1.0.66")
 	second = netip.MustParseAddr("10.1.0.10")
 )
 

@@ -3,6 +3,7 @@ package discovery
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/mfpgate/mfpgate"
@@ -25,7 +26,7 @@ func (r *Registry) rebuild() {
 	for a, holders := range r.byAddress {
 		d := holder(a, holders)
 		f := d.found
-		if d.static == nil || d.static.Address != a {
+		if !d.entitled(a) {
 			f = d.elsewhere
 		}
 		if a.Is4() {
@@ -41,6 +42,20 @@ func (r *Registry) rebuild() {
 	}
 	r.table.Store(t)
 	r.stale, r.wrong = 0, false
+}
+
+// entitled reports whether a device is let in from an address as the one that the configuration names: from the configured
+// address, and from one where an administrator pinned what answers. Anybody can say to be the device.
+func (d *device) entitled(a netip.Addr) bool {
+	if d.static == nil || d.static.Address == a {
+		return d.static != nil
+	}
+	for _, s := range d.sightings {
+		if s.Pinned && s.Answered && slices.ContainsFunc(s.Endpoints, func(e mfpgate.Endpoint) bool { return e.Address.Addr() == a }) {
+			return true
+		}
+	}
+	return false
 }
 
 // holder is the device that an address means where several answer at it: the one that the configuration names there, else
@@ -142,7 +157,7 @@ func (r *Registry) meet(address netip.Addr, account string) (mfpgate.DeviceID, s
 	}
 	d.found.touched.Store(true)
 	r.refresh(d, r.Clock.Now())
-	known := account != "" || d.static != nil && d.static.Address == address
+	known := account != "" || d.entitled(address)
 	return d.id, d.found.name, known
 }
 
