@@ -23,6 +23,7 @@ type device struct {
 	found     *found    // what look-ups of the relay see; new ones when its name or standing changes
 	elsewhere *found    // the same at an address that the configuration does not give it
 	seen      time.Time // the relay heard it last
+	saved     time.Time // what is stored of seen
 	heard     time.Time // since when without an absence
 
 	asked    answerState

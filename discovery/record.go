@@ -71,7 +71,7 @@ type asked struct {
 
 func (r *Registry) restore(rec record) {
 	d := &device{id: rec.ID, given: rec.Given, sightings: map[mfpgate.SightingID]*sighted{}, apart: map[mfpgate.DeviceID]struct{}{},
-		seen: rec.Seen, heard: rec.Heard, since: rec.Since, state: rec.State, reason: rec.Reason}
+		seen: rec.Seen, saved: rec.Seen, heard: rec.Heard, since: rec.Since, state: rec.State, reason: rec.Reason}
 	if a := rec.Asked; a != nil {
 		d.asked = answerState{ok: a.OK, reason: a.Reason, at: a.At, since: a.Since}
 	}
@@ -128,11 +128,23 @@ func (r *Registry) Run(ctx context.Context) error {
 			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			r.Sweep()
+			r.queueSeen()
 			return r.flush(final)
 		case <-tick.C():
 			r.Sweep()
 			_ = r.flush(ctx) // the records stay queued; the store says itself that it takes none
 			tick.Reset(time.Second)
+		}
+	}
+}
+
+// queueSeen has the times of the last connections stored that saveEvery kept back.
+func (r *Registry) queueSeen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, d := range r.devices {
+		if d.seen.After(d.saved) {
+			r.queue[id] = struct{}{}
 		}
 	}
 }
@@ -156,7 +168,7 @@ func (r *Registry) flush(ctx context.Context) error {
 					r.mu.Unlock()
 					return fmt.Errorf("device %s: %w", id, err)
 				}
-				batch[id] = value
+				batch[id], d.saved = value, d.seen
 			}
 			delete(r.queue, id)
 			if len(batch) == perUpdate {

@@ -65,10 +65,10 @@ func (r *Registry) refresh(d *device, now time.Time) {
 		if now.Sub(d.seen) > Present {
 			d.heard = now
 		}
-		if now.Sub(d.seen) > saveEvery {
+		d.seen = now
+		if now.Sub(d.saved) > saveEvery {
 			r.queue[d.id] = struct{}{}
 		}
-		d.seen = now
 	}
 	state, reason, since := r.stateOf(d, now)
 	if state == d.state {
