@@ -100,7 +100,7 @@ func (r *Registry) Rename(ctx context.Context, id mfpgate.DeviceID, name string)
 		switch {
 		case d == nil:
 			return ErrNoDevice
-		case clip(name) != name || utf8.RuneCountInString(name) > 200:
+		case clip(name, len(name)) != name || utf8.RuneCountInString(name) > 200:
 			return fmt.Errorf("%w: a name is one line of at most 200 characters", ErrAdmin)
 		}
 		d.given = name

@@ -290,3 +290,49 @@ func TestForeignWordsAreBounded(t *testing.T) {
 		t.Errorf("name %d, location %d bytes, %d endpoints", len(s.Name), len(s.Location), len(s.Endpoints))
 	}
 }
+
+// Of what devices say no more is kept than the store takes, so that none keeps others out; pinned sightings stay, shorter.
+func TestTheLongestRecordsFitTheStore(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(policy())
+	defer stop()
+	long := strings.Repeat("<", 256) // which JSON writes in six bytes each
+	sight := func(n, i int, long string) {
+		one := announced(fmt.Sprintf("Copier %d of %d", i, n), "_ipp", long, 631, mfpgate.Identity{Make: long, Model: long,
+			UUID: fmt.Sprintf("11111111-aaaa-4b6c-9000-0000000000%02d", n)}, "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4")
+		one.Location = long
+		for k := range one.Endpoints {
+			one.Endpoints[k].Path = long
+		}
+		r.Sight(one)
+	}
+	for n := range 20 {
+		for i := range discovery.MaxSightings / 2 {
+			sight(n, i, long)
+		}
+	}
+	ids := r.IDs()
+	for i := range discovery.MaxSightings / 2 {
+		sight(20, i, "")
+		sight(21, i, "")
+	}
+	pinned := slices.DeleteFunc(r.IDs(), func(id mfpgate.DeviceID) bool { return slices.Contains(ids, id) })
+	if len(ids) != 20 || len(pinned) != 2 {
+		t.Fatalf("%d devices and %d to pin, want 20 and 2", len(ids), len(pinned))
+	}
+	if err := r.Pin(t.Context(), pinned[0], pinned[1:]); err != nil {
+		t.Fatal(err)
+	}
+	for i := range discovery.MaxSightings / 2 {
+		sight(20, i, long)
+		sight(21, i, long)
+	}
+	for _, id := range r.IDs() {
+		if err := r.Rename(t.Context(), id, "Lobby"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, _ := r.Detail(pinned[0]); len(d.Sightings) != discovery.MaxSightings {
+		t.Errorf("%d sightings are pinned, want %d", len(d.Sightings), discovery.MaxSightings)
+	}
+}

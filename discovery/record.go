@@ -149,8 +149,11 @@ func (r *Registry) queueSeen() {
 	}
 }
 
-// perUpdate keeps a transaction below the store's bounds, also with records of many sightings.
-const perUpdate = 16
+// perUpdate and bytesPerUpdate keep a transaction below the store's bounds: one record comes on top.
+const (
+	perUpdate      = 16
+	bytesPerUpdate = store.MaxUpdate - 2*store.MaxValue
+)
 
 // flush stores all that waits. One does at a time: of two, the one with the older record of a device could be the last to
 // store it, and the other return before its own is durable.
@@ -158,7 +161,7 @@ func (r *Registry) flush(ctx context.Context) error {
 	r.storing.Lock()
 	defer r.storing.Unlock()
 	for {
-		batch := map[mfpgate.DeviceID][]byte{}
+		batch, bytes := map[mfpgate.DeviceID][]byte{}, 0
 		r.mu.Lock()
 		for id := range r.queue {
 			batch[id] = nil // a device that is gone
@@ -169,9 +172,10 @@ func (r *Registry) flush(ctx context.Context) error {
 					return fmt.Errorf("device %s: %w", id, err)
 				}
 				batch[id], d.saved = value, d.seen
+				bytes += len(value)
 			}
 			delete(r.queue, id)
-			if len(batch) == perUpdate {
+			if len(batch) == perUpdate || bytes > bytesPerUpdate {
 				break
 			}
 		}

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )
@@ -281,7 +283,7 @@ func (d *device) prune() {
 			delete(d.sightings, id)
 		}
 	}
-	for len(d.sightings) > MaxSightings {
+	for len(d.sightings) > MaxSightings || d.size() > maxRecord {
 		var oldest *sighted
 		for _, s := range d.sightings {
 			if !s.Pinned && s.ID.Source() != mfpgate.SourceStatic && (oldest == nil || cheaper(s, oldest)) {
@@ -289,6 +291,7 @@ func (d *device) prune() {
 			}
 		}
 		if oldest == nil {
+			d.shorten()
 			return
 		}
 		delete(d.sightings, oldest.ID)
@@ -303,6 +306,28 @@ func cheaper(a, b *sighted) bool {
 	return a.At.Before(b.At)
 }
 
+// maxRecord bounds the JSON of a device's sightings, so that its record fits into the store: one that did not would keep all
+// that are written with it out.
+const maxRecord = store.MaxValue - 8<<10
+
+// size is that of the sightings in the record.
+func (d *device) size() (bytes int) {
+	for _, s := range d.sightings {
+		text, _ := json.Marshal(s) // it always has one
+		bytes += len(text) + len(",")
+	}
+	return bytes
+}
+
+// shorten cuts what pinned sightings say, for they must stay. A device that is not hostile never says so much.
+func (d *device) shorten() {
+	for word := maxWord / 2; d.size() > maxRecord && word > 0; word /= 2 {
+		for _, s := range d.sightings {
+			s.Sighting = cut(s.Sighting, word, maxEndpoints*word/maxWord)
+		}
+	}
+}
+
 // What a sighting may hold; the rest is cut off.
 const (
 	maxWord      = 256 // bytes
@@ -310,30 +335,39 @@ const (
 )
 
 func bounded(s mfpgate.Sighting) mfpgate.Sighting {
-	for _, p := range []*string{&s.Identity.UUID, &s.Identity.Make, &s.Identity.Model, &s.Identity.Serial, &s.Identity.SysObjectID,
-		&s.Identity.MAC, &s.Identity.USB, &s.Name, &s.Location, &s.Firmware} {
-		*p = clip(*p)
-	}
-	if len(s.Endpoints) > maxEndpoints {
-		s.Endpoints = s.Endpoints[:maxEndpoints]
-	}
-	s.Endpoints = slices.Clone(s.Endpoints)
-	for i := range s.Endpoints {
-		s.Endpoints[i].Host, s.Endpoints[i].Path = clip(s.Endpoints[i].Host), clip(s.Endpoints[i].Path)
-	}
+	s = cut(s, maxWord, maxEndpoints)
 	s.At = s.At.Round(0).UTC().Truncate(time.Millisecond)
 	return s
 }
 
-// clip keeps whole characters of at most maxWord bytes, without characters that steer a terminal or turn the direction of text: the word goes to logs, pages and sheets.
-func clip(s string) string {
+// cut bounds the words of a sighting and its endpoints. Words of identity keep as many bytes as a UUID has.
+func cut(s mfpgate.Sighting, word, endpoints int) mfpgate.Sighting {
+	const uuid = 36
+	for _, p := range []*string{&s.Identity.UUID, &s.Identity.Make, &s.Identity.Model, &s.Identity.Serial, &s.Identity.SysObjectID,
+		&s.Identity.MAC, &s.Identity.USB} {
+		*p = clip(*p, max(word, uuid))
+	}
+	for _, p := range []*string{&s.Name, &s.Location, &s.Firmware} {
+		*p = clip(*p, word)
+	}
+	s.Endpoints = slices.Clone(s.Endpoints[:min(len(s.Endpoints), endpoints)])
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		e.Host, e.Path = clip(e.Host, word), clip(e.Path, word)
+	}
+	return s
+}
+
+// clip keeps whole characters of at most limit bytes, without characters that steer a terminal or turn the direction of
+// text: the word goes to logs, pages and sheets.
+func clip(s string, limit int) string {
 	s = strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp) || c == utf8.RuneError {
 			return -1
 		}
 		return c
 	}, s)
-	for len(s) > maxWord {
+	for len(s) > limit {
 		_, n := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-n]
 	}
