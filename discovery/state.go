@@ -21,6 +21,7 @@ const (
 	Refused       mfpgate.Reason = "refused"        // its address answers, its port does not
 	NoAnswer      mfpgate.Reason = "no-answer"      // nothing came back in time
 	SNMPSilent    mfpgate.Reason = "snmp-silent"    // no answer to SNMP, which says the same of a wrong community
+	SNMPOff       mfpgate.Reason = "snmp-off"       // it can be asked by SNMP alone, which the configuration has off
 	TLSFailed     mfpgate.Reason = "tls-failed"     // no TLS connection could be made
 	NotAPrinter   mfpgate.Reason = "not-a-printer"  // something answers that is no printer
 	Busy          mfpgate.Reason = "busy"           // it says that it cannot answer now

@@ -11,6 +11,7 @@ var deviceReasons = map[mfpgate.Reason]string{
 	"refused":        "its address refuses the connection; the service may be switched off at the device",
 	"no-answer":      "its address does not answer; it may be switched off, asleep or unplugged",
 	"snmp-silent":    "it does not answer over SNMP; it may be switched off or asleep, or want another community; check devices.snmp",
+	"snmp-off":       "it can be asked over SNMP alone; switch devices.snmp on",
 	"tls-failed":     "no TLS connection to it can be made; check its certificate and its TLS versions",
 	"not-a-printer":  "what answers at its address is no printer; the address may be another machine's now",
 	"busy":           "it answers that it is busy; it is asked again",

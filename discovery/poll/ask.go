@@ -88,7 +88,10 @@ func (p *Poller) count(outcome string) {
 	p.Metrics.DiscoveryPolls.WithLabelValues(outcome).Inc()
 }
 
-var errNoWay = errors.New("nothing has answered yet")
+var (
+	errNoWay   = errors.New("nothing has answered yet")
+	errSNMPOff = errors.New("SNMP is off")
+)
 
 // read asks the ways that have answered before, each for the parts that the ones before it did not have. The first that fails
 // ends it: the others are asked together then, by identify.
@@ -128,7 +131,7 @@ func (p *Poller) one(ctx context.Context, w discovery.Way, parts mfpgate.Parts) 
 		reading, err = p.SNMP.Read(ctx, w.Endpoint.Address.Addr(), parts)
 		err = silent(err)
 	default:
-		err = errNoWay
+		err = errSNMPOff
 	}
 	reading.At = p.Clock.Now()
 	return reading, err
@@ -215,7 +218,7 @@ func (p *Poller) identify(ctx context.Context, t discovery.Target) error {
 func (p *Poller) who(ctx context.Context, w discovery.Way) (mfpgate.Sighting, error) {
 	switch {
 	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP && p.SNMP == nil:
-		return mfpgate.Sighting{}, errNoWay
+		return mfpgate.Sighting{}, errSNMPOff
 	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP:
 		s, err := p.SNMP.Identify(ctx, w.Endpoint.Address.Addr())
 		return s, silent(err)
@@ -255,6 +258,7 @@ func reason(err error) mfpgate.Reason {
 		{syscall.ECONNREFUSED, discovery.Refused},
 		{syscall.ECONNRESET, discovery.Refused}, // taken and broken off: by a forwarder, or a service that goes down
 		{syscall.EPIPE, discovery.Refused},
+		{errSNMPOff, discovery.SNMPOff},
 		{snmp.ErrSilent, discovery.SNMPSilent},
 		{snmp.ErrCredentials, discovery.NotAuthorized},
 		{snmp.ErrNotPrinter, discovery.NotAPrinter},

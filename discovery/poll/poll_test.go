@@ -147,6 +147,12 @@ var every = poll.Intervals{Status: time.Minute, Supplies: 15 * time.Minute, Coun
 // run runs a test of a site in virtual time.
 func run(t *testing.T, p *discovery.Policy, test func(*site)) {
 	t.Helper()
+	runBy(t, p, func(n *network) poll.SNMP { return snmpSide{n} }, test)
+}
+
+// runBy runs it with another SNMP.
+func runBy(t *testing.T, p *discovery.Policy, agents func(*network) poll.SNMP, test func(*site)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{network: &network{at: map[string]*printer{}, asked: map[string]int{}}, t: t, metrics: telemetry.NewMetrics(),
 			took: map[mfpgate.DeviceID][]mfpgate.Reading{}}
@@ -162,7 +168,7 @@ func run(t *testing.T, p *discovery.Policy, test func(*site)) {
 		running.Go(func() { _ = s.devices.Run(ctx) })
 		running.Go(func() {
 			err := poll.New(poll.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: s.metrics, Devices: s.devices,
-				IPP: ippSide{s.network}, SNMP: snmpSide{s.network}, Intervals: func() poll.Intervals { return every }, Took: s.take}).Run(ctx)
+				IPP: ippSide{s.network}, SNMP: agents(s.network), Intervals: func() poll.Intervals { return every }, Took: s.take}).Run(ctx)
 			if err != nil {
 				t.Error(err)
 			}
@@ -273,6 +279,17 @@ func TestADeviceThatReportsForItselfIsAskedForItsStateOnly(t *testing.T) {
 			t.Errorf("asked %d times for counters", n)
 		}
 		if got := s.device(); got != "10.1.0.9 online" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestADeviceThatOnlySNMPCanAskIsNotToBlameForItBeingOff(t *testing.T) {
+	runBy(t, &discovery.Policy{}, func(*network) poll.SNMP { return nil }, func(s *site) {
+		s.devices.Sight(mfpgate.Sighting{ID: "snmp:10.1.0.9", Identity: copier().identity, Answered: true,
+			Endpoints: []mfpgate.Endpoint{{Protocol: mfpgate.ProtocolSNMP, Address: netip.MustParseAddrPort("10.1.0.9:161")}}})
+		s.pass(2 * time.Minute)
+		if got := s.device(); got != "10.1.0.9 offline snmp-off" {
 			t.Error(got)
 		}
 	})
