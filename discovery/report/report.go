@@ -67,7 +67,8 @@ const (
 	schema = 1
 	// maxWaiting bounds the answers that have not been compared yet; more make the poller wait.
 	maxWaiting = 1024
-	// perUpdate keeps a transaction below the store's bounds: a record of up to 20 KiB and its rows for each device.
+	// perUpdate keeps a transaction below the store's bounds: a record and its rows for each device, of up to 20 KiB each
+	// unless the device says more than any does.
 	perUpdate = 6
 )
 
@@ -119,7 +120,14 @@ func (r *Reporter) drain(ctx context.Context) {
 		if n == 0 {
 			return
 		}
-		if err := r.write(ctx, batch); err != nil {
+		err := r.write(ctx, batch)
+		if errors.Is(err, store.ErrTooLarge) && n > 1 { // one device that says too much must not silence the others
+			err = nil
+			for i := range batch {
+				err = errors.Join(err, r.write(ctx, batch[i:i+1]))
+			}
+		}
+		if err != nil {
 			r.Failed(err)
 		}
 		for range n {

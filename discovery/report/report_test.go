@@ -246,3 +246,20 @@ func TestAFullStoreLosesNoCondition(t *testing.T) {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
+
+func TestADeviceThatSaysTooMuchSilencesNoOther(t *testing.T) {
+	d := newDesk(t)
+	many := mfpgate.Reading{At: start}
+	for range 100 {
+		many.Supplies = append(many.Supplies, mfpgate.Supply{Name: strings.Repeat("x", 1000)})
+	}
+	talker := mfpgate.Device{ID: "dev_talker", State: mfpgate.DeviceOnline, MonitoringMode: mfpgate.MonitoringPolling}
+	other := mfpgate.Device{ID: "dev_other", State: mfpgate.DeviceOnline, MonitoringMode: mfpgate.MonitoringPolling}
+	d.take(answer{talker, many}, answer{other, mfpgate.Reading{At: start, Firmware: "1.2"}})
+	if got := d.told(); !strings.Contains(got, "dev_other") || strings.Contains(got, "dev_talker") {
+		t.Errorf("told:\n%s", got)
+	}
+	if len(d.failed) != 1 || !errors.Is(d.failed[0], store.ErrTooLarge) {
+		t.Errorf("failures: %v", d.failed)
+	}
+}
