@@ -126,7 +126,7 @@ func devices(d *Devices) object {
 		}),
 		may("polling", "how often devices are asked, where the contract does not say", object{
 			may("status", "state, of every device that can be asked", one(&d.Polling.Status, duration(time.Second, time.Hour)).or("60s")),
-			may("supplies", "supplies, of devices in mode polling", one(&d.Polling.Supplies, duration(time.Second, day)).or("15m")),
+			may("supplies", "supplies, of every device that can be asked", one(&d.Polling.Supplies, duration(time.Second, day)).or("15m")),
 			may("counters", "counters and firmware, of devices in mode polling", one(&d.Polling.Counters, duration(time.Second, 7*day)).or("1h")),
 			may("heartbeat", "longest time without a report to the cloud, of devices in mode polling", one(&d.Polling.Heartbeat, duration(time.Second, 7*day)).or("6h")),
 		}),

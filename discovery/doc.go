@@ -5,8 +5,9 @@
 // relay's own connections (Identify). A sighting belongs to a device by what the device says of itself, the strongest
 // first: printer-uuid; make, model and serial number of IEEE 1284; SNMP's serial number with sysObjectID; MAC; USB's
 // vendor, product and serial. What says nothing of itself belongs to the device that answers at its address. Two devices
-// whose stronger words differ are never taken for one. An administrator overrules all of it: a pinned sighting stays where
-// it was pinned, and devices that were split are never joined again.
+// that share none of these, and both have a UUID or both a serial number, are never taken for one; a serial number with its
+// make and model outweighs a UUID, which some devices take anew with a new name. An administrator overrules all of it: a
+// pinned sighting stays where it was pinned, and devices that were split are never joined again.
 //
 // A device keeps its id for as long as its record is kept: across restarts, reloads, other names and other addresses. A
 // configured address names the device that answers there; while none does, it stays with the one that did last. Of two
@@ -20,5 +21,6 @@
 // time of a device's last connection is exact to a second. The store follows behind memory; a crash can lose what was
 // learnt in the last moments about a stranger, never what an administrator said.
 //
-// Foreign words are bounded: MaxStrangers devices that nobody configured, MaxSightings for each device.
+// Foreign words are bounded: MaxStrangers devices that nobody configured, MaxSightings for each device, and no more of
+// them than fit into a record.
 package discovery
