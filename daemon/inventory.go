@@ -160,6 +160,7 @@ func (i *inventory) load(ctx context.Context, cloud string) error {
 	}
 	clear(i.refused)
 	i.cloud, i.acked = cloud, all
+	clear(i.refused) // by another cloud
 	return nil
 }
 

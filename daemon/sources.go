@@ -117,6 +117,7 @@ func (s *sources) browse(ctx context.Context) error {
 	}
 	s.querier.Store(q)
 	defer s.querier.Store(nil)
+	defer d.health.clear(BrowseFailed) // what is switched off does not fail
 	for {
 		err := q.Run(ctx)
 		if ctx.Err() != nil {
