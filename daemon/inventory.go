@@ -123,6 +123,7 @@ func (i *inventory) compare(ctx context.Context, cloud config.Cloud) error {
 			return err
 		}
 	}
+	maps.DeleteFunc(i.refused, func(_ mfpgate.DeviceID, until time.Time) bool { return !until.After(now) })
 	for _, t := range gone { // what is left is in the registry no more
 		if err := i.withdraw(ctx, c, t); err != nil {
 			return err
@@ -172,7 +173,7 @@ func (i *inventory) wire(detail discovery.Detail) api.Device {
 
 // sameDevice reports whether the cloud knows all of a device, and its last sign of life well enough.
 func sameDevice(a, b api.Device) bool {
-	if (a.LastSeen == nil) != (b.LastSeen == nil) || a.LastSeen != nil && b.LastSeen.Sub(*a.LastSeen) >= tellSeen {
+	if (a.LastSeen == nil) != (b.LastSeen == nil) || a.LastSeen != nil && b.LastSeen.Sub(*a.LastSeen).Abs() >= tellSeen {
 		return false
 	}
 	if (a.Since == nil) != (b.Since == nil) || a.Since != nil && !a.Since.Equal(*b.Since) {

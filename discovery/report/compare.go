@@ -76,7 +76,7 @@ func (r *Reporter) parts(d *difference, before *reported, a answer) {
 	last.Firmware = cmp.Or(now.Firmware, last.Firmware)
 	last.At = now.At
 	switch {
-	case before != nil && now.At.Sub(before.At) >= r.Heartbeat():
+	case before != nil && (now.At.Sub(before.At) >= r.Heartbeat() || now.At.Before(before.At)): // a clock that was ahead, too
 		whole := *last
 		whole.At = now.At
 		d.reading = &whole

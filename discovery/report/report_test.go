@@ -263,3 +263,24 @@ func TestADeviceThatSaysTooMuchSilencesNoOther(t *testing.T) {
 		t.Errorf("failures: %v", d.failed)
 	}
 }
+
+// A clock that was ahead does not keep the heartbeat back until it comes to where it was.
+func TestTheHeartbeatOutlivesAClockThatWasAhead(t *testing.T) {
+	d := newDesk(t)
+	d.take(d.online(nil))
+	d.told()
+	d.clock.Advance(-365 * 24 * time.Hour)
+	d.take(d.online(nil))
+	if got := d.told(); got != "dev_1: idle" {
+		t.Errorf("after the step: %q", got)
+	}
+	d.take(d.online(nil))
+	if got := d.told(); got != "" {
+		t.Errorf("once more: %q", got)
+	}
+	d.clock.Advance(6 * time.Hour)
+	d.take(d.online(nil))
+	if got := d.told(); got != "dev_1: idle" {
+		t.Errorf("after the heartbeat's time: %q", got)
+	}
+}
