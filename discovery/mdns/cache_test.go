@@ -267,3 +267,18 @@ func TestWhatOneLinkShowsIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// Whoever takes a sighting asks at its endpoints: nobody on the link may choose hosts elsewhere for that.
+func TestAnnouncedAddressesAreOfTheSite(t *testing.T) {
+	for address, want := range map[string]int{"10.1.0.9": 1, "172.20.0.9": 1, "fd00::9": 1, "fe80::9": 1,
+		"169.254.169.254": 0, "127.0.0.1": 0, "::1": 0, "224.0.0.251": 0, "::ffff:127.0.0.1": 0} {
+		bubble(t, func(t *testing.T, s *sim) {
+			s.run().pass(time.Second)
+			s.hear(copier("Copier", address)...)
+			s.pass(30 * time.Second)
+			if len(s.sighted) == 0 || len(s.sighted[len(s.sighted)-1].Endpoints) != want {
+				t.Errorf("%s: want %d endpoints, got %+v", address, want, s.sighted)
+			}
+		})
+	}
+}

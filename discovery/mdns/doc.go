@@ -18,7 +18,8 @@
 // The link is full of strangers' bytes. Packets count only from port 5353, and with TTL 255 or from an address of the link
 // (RFC 6762 §6, §11); up to 9000 bytes; and only records that an instance of the services leads to are kept. On each
 // interface that is at most 8192 instances with their hosts, 16 records of a name and type, 8 KiB of TXT record, and 2 hours,
-// whatever the TTL. Addresses of loopback, as a USB printer's daemon on a host announces them, are none of the device's.
+// whatever the TTL. Addresses of loopback, as a USB printer's daemon on a host announces them, are none of the device's, nor are
+// those that are neither private nor of the link's own prefixes.
 // What is beyond a bound is left out and counted as OutOfBounds. Of an instance that never stops changing one change a second
 // is told.
 //

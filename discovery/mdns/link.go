@@ -263,11 +263,11 @@ func (l *link) learnHost(f Family, h *host, rr dns.RR) {
 	changed := true
 	switch rr := rr.(type) {
 	case *dns.A:
-		if a, ok := netip.AddrFromSlice(rr.A.To4()); ok && usable(a) {
+		if a, ok := netip.AddrFromSlice(rr.A.To4()); ok && l.usable(a) {
 			changed = h.a.put(rr, string(a.AsSlice()), 0, f)
 		}
 	case *dns.AAAA:
-		if a, ok := netip.AddrFromSlice(rr.AAAA.To16()); ok && usable(a) {
+		if a, ok := netip.AddrFromSlice(rr.AAAA.To16()); ok && l.usable(a) {
 			changed = h.aaaa.put(rr, string(a.AsSlice()), 0, f)
 		}
 	case *dns.NSEC:

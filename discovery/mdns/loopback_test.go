@@ -183,13 +183,13 @@ func TestFoundOverRealSockets(t *testing.T) {
 	name := fmt.Sprintf("Probe-%d", os.Getpid())
 	goroutines := runtime.NumGoroutine()
 	t.Run("devices", func(t *testing.T) {
-		r := respond(t, copier(name+`-Canon\ iR-ADV\ \232\164\135\229\144\136\230\169\159`, "192.0.2.9"), copier(name+"-b", "2001:db8::9"))
+		r := respond(t, copier(name+`-Canon\ iR-ADV\ \232\164\135\229\144\136\230\169\159`, "10.192.2.9"), copier(name+"-b", "fd00::9"))
 		first, second := watch(t, name), watch(t, name) // beside each other, as ours is beside avahi
 		for _, s := range []*seen{first, second} {
 			id := "dns-sd:" + name + "-Canon iR-ADV 複合機._ipp._tcp.local"
 			s.await(t, "sighting of both", func(all map[string]mfpgate.Sighting) bool {
 				x := all[id]
-				return len(all) == 2 && len(x.Endpoints) == 1 && x.Endpoints[0].Address.String() == "192.0.2.9:631" && x.Endpoints[0].Path == "ipp/print"
+				return len(all) == 2 && len(x.Endpoints) == 1 && x.Endpoints[0].Address.String() == "10.192.2.9:631" && x.Endpoints[0].Path == "ipp/print"
 			})
 		}
 		for _, d := range r.devices {
@@ -223,7 +223,7 @@ func TestThousandsAreFoundWithinBounds(t *testing.T) {
 	const devices = 2000
 	crowd := make([][]string, devices)
 	for i := range crowd {
-		crowd[i] = copier(fmt.Sprintf("%s-%04d", name, i), fmt.Sprintf("192.0.2.%d", 1+i%250))
+		crowd[i] = copier(fmt.Sprintf("%s-%04d", name, i), fmt.Sprintf("10.192.2.%d", 1+i%250))
 	}
 	r := respond(t, crowd...)
 	var before, after runtime.MemStats

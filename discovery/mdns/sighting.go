@@ -161,9 +161,19 @@ func (h *host) endpoints(to []mfpgate.Endpoint, e mfpgate.Endpoint, port uint16)
 	return to
 }
 
-// usable says whether an address can be another device's. A daemon that shares a USB printer announces loopback.
-func usable(a netip.Addr) bool {
-	return !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() && !a.Is4In6()
+// usable says whether an address can be another device's. A daemon that shares a USB printer announces loopback. Announced
+// addresses are asked by who takes the sighting, and anybody on the link may announce any: so they are the link's own, or
+// private, as a reflector of another segment's announcements has them. The Internet's, and those by which the provider of a
+// virtual machine tells it its secrets (169.254.169.254), are not.
+func (l *link) usable(a netip.Addr) bool {
+	switch {
+	case a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6():
+		return false
+	case a.IsPrivate() || a.Is6() && a.IsLinkLocalUnicast():
+		return true
+	}
+	return len(l.prefixes) == 0 && !a.IsLinkLocalUnicast() ||
+		slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 func hostText(name string) string { return strings.TrimSuffix(plainText(unescape(name)), ".") }
