@@ -51,7 +51,10 @@ func (r *Registry) Target(id mfpgate.DeviceID) (t Target, ok bool) {
 			snmp[e.Address.Addr()] = snmp[e.Address.Addr()] || e.Protocol == mfpgate.ProtocolSNMP
 		}
 	}
-	slices.SortStableFunc(t.Ways, func(a, b Way) int { return cmp.Compare(rank(a.Endpoint.Protocol), rank(b.Endpoint.Protocol)) })
+	// Where the configuration has it first: others may only say that they are it.
+	slices.SortStableFunc(t.Ways, func(a, b Way) int {
+		return cmp.Or(compareBool(d.configuredAt(b.Endpoint), d.configuredAt(a.Endpoint)), cmp.Compare(rank(a.Endpoint.Protocol), rank(b.Endpoint.Protocol)))
+	})
 	var tried []Way
 	try := func(e mfpgate.Endpoint) {
 		if !answered[bare(e)] && len(tried) < maxTried && e.Address.Addr().IsValid() {
@@ -90,6 +93,11 @@ func (r *Registry) Target(id mfpgate.DeviceID) (t Target, ok bool) {
 	}
 	t.Ways = append(t.Ways, tried...)
 	return t, len(t.Ways) > 0
+}
+
+// configuredAt reports whether an endpoint is at the address that the configuration gives the device.
+func (d *device) configuredAt(e mfpgate.Endpoint) bool {
+	return d.static != nil && d.static.Address.IsValid() && e.Address.Addr() == d.static.Address
 }
 
 // bare is an endpoint by where it is alone.

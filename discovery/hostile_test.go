@@ -155,3 +155,19 @@ func TestNamesDoNotSteerATerminal(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// The configured address is asked first, and remembered, however many others answer as the device.
+func TestTheConfiguredAddressIsAskedFirst(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(static)
+	defer stop()
+	r.Sight(answeredIPP("10.1.0.9:631", hp))
+	id, _, _ := r.Identify(copierAt, "")
+	for i := range 2 * discovery.MaxSightings {
+		s.clock.Advance(time.Second)
+		r.Sight(answeredIPP(fmt.Sprintf("10.1.0.1:%d", 1000+i), hp))
+	}
+	if target, _ := r.Target(id); len(target.Ways) == 0 || target.Ways[0].Endpoint.Address.Addr() != copierAt || target.Ways[0].Sighting == "" {
+		t.Errorf("asked first at %+v", target.Ways[0])
+	}
+}

@@ -286,7 +286,7 @@ func (d *device) prune() {
 	for len(d.sightings) > MaxSightings || d.size() > maxRecord {
 		var oldest *sighted
 		for _, s := range d.sightings {
-			if !s.Pinned && s.ID.Source() != mfpgate.SourceStatic && (oldest == nil || cheaper(s, oldest)) {
+			if !s.Pinned && s.ID.Source() != mfpgate.SourceStatic && !slices.ContainsFunc(s.Endpoints, d.configuredAt) && (oldest == nil || cheaper(s, oldest)) {
 				oldest = s
 			}
 		}
