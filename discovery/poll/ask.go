@@ -28,17 +28,17 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 	if !ok {
 		return
 	}
-	now, every := p.Clock.Now(), p.Intervals()
+	now, every := p.now(), p.Intervals()
 	parts := mfpgate.PartStatus
-	if now.Sub(j.supplies) >= every.Supplies {
+	if due(now, j.supplies, every.Supplies) {
 		parts |= mfpgate.PartSupplies
 	}
-	if t.Mode == mfpgate.MonitoringPolling && now.Sub(j.counters) >= every.Counters {
+	if t.Mode == mfpgate.MonitoringPolling && due(now, j.counters, every.Counters) {
 		parts |= mfpgate.PartCounters
 	}
 	var failure error
 	p.Devices.Asking(j.id)
-	if t.Suspect || now.Sub(j.who) >= identifyEvery || t.Ways[0].Sighting == "" {
+	if t.Suspect || due(now, j.who, identifyEvery) || t.Ways[0].Sighting == "" {
 		if failure = p.identify(ctx, t); failure == nil {
 			j.who = now
 		}
@@ -82,6 +82,12 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 	if device, ok := p.Devices.Failed(t.ID, why); ok {
 		p.Took(ctx, device, mfpgate.Reading{})
 	}
+}
+
+// due reports whether something that was asked for last at some time is to be asked for again. A time that lies ahead was told
+// by a clock that was set back since.
+func due(now, last time.Time, every time.Duration) bool {
+	return now.Sub(last) >= every || last.After(now)
 }
 
 func (p *Poller) count(outcome string) {

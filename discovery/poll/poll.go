@@ -50,6 +50,7 @@ type Poller struct {
 	answering, lost lane
 	done            chan *job     // has room for all that may run
 	every           time.Duration // the interval that the lanes were planned with
+	at              time.Time     // when Run looked at the plan last
 }
 
 // lane is the plan of devices that are asked one after the other, some at once.
@@ -102,7 +103,11 @@ func (p *Poller) Run(ctx context.Context) error {
 	defer timer.Stop()
 	var synced time.Time
 	for {
-		now := p.Clock.Now()
+		now := p.now()
+		if now.Before(p.at) { // the clock was set back: turns that were planned by it would be far away
+			p.replan(now)
+		}
+		p.at = now
 		if away := now.Sub(synced); away >= resync || away < 0 {
 			p.resync(now)
 			synced = now
@@ -128,11 +133,14 @@ func (p *Poller) Run(ctx context.Context) error {
 			p.changed(id, now)
 		case j := <-p.done:
 			j.lane.busy--
-			p.finish(j, p.Clock.Now())
+			p.finish(j, p.now())
 		case <-timer.C():
 		}
 	}
 }
+
+// now is the wall time: turns are planned by it, and a monotonic reading beside it would hide that it was set.
+func (p *Poller) now() time.Time { return p.Clock.Now().Round(0) }
 
 // resync gives every device of the registry its place, and takes the others'.
 func (p *Poller) resync(now time.Time) {
@@ -163,7 +171,7 @@ func (p *Poller) replan(now time.Time) {
 }
 
 func (p *Poller) plan(id mfpgate.DeviceID, now time.Time) {
-	j := &job{id: id, due: now, place: -1, lane: &p.answering}
+	j := &job{id: id, due: now, place: -1, lane: &p.lost} // where one that never answers delays nobody who does
 	p.jobs[id] = j
 	heap.Push(&j.lane.queue, j)
 }
