@@ -49,7 +49,7 @@ func relayPolicy(cfg *config.Config) (*proxy.Policy, error) {
 // devicePolicy is what a configuration says of devices.
 func devicePolicy(cfg *config.Config) *discovery.Policy {
 	d := &cfg.Devices
-	p := &discovery.Policy{Monitoring: d.Monitoring, SiteRegion: cfg.Site.Region, AskStatic: d.DNSSD || snmpOn(d)}
+	p := &discovery.Policy{Monitoring: d.Monitoring, SiteRegion: cfg.Site.Region, AskStatic: d.DNSSD || snmpOn(d), Agents: d.SNMP.Ranges}
 	for _, g := range d.Ranges {
 		p.Ranges = append(p.Ranges, discovery.Range(g))
 	}

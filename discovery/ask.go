@@ -87,7 +87,8 @@ func (r *Registry) Target(id mfpgate.DeviceID) (t Target, ok bool) {
 		}
 	}
 	for a := range addresses {
-		if !snmp[a] {
+		agent := d.static != nil && d.static.Address == a || slices.ContainsFunc(r.policy.Agents, func(p netip.Prefix) bool { return p.Contains(a.WithZone("")) })
+		if !snmp[a] && agent {
 			try(mfpgate.Endpoint{Protocol: mfpgate.ProtocolSNMP, Address: netip.AddrPortFrom(a, 0)})
 		}
 	}

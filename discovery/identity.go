@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
@@ -105,3 +107,6 @@ func shared[K comparable](a, b map[K]struct{}) bool {
 	}
 	return false
 }
+
+// sorted is the proofs in one order.
+func (w *words) sorted() []key { return slices.Sorted(maps.Keys(w.keys)) }

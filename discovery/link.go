@@ -35,6 +35,9 @@ func (r *Registry) linked(s mfpgate.Sighting) (list []*device) {
 	return list
 }
 
+// few are the devices of an index that are compared: the oldest.
+func few(all []*device) []*device { return all[:min(len(all), maxClaims)] }
+
 // link is what two sightings of one device share without being proof.
 type link string
 

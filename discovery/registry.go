@@ -47,6 +47,9 @@ type Policy struct {
 	Static     []Static
 	SiteRegion string // the home of a device of which nothing else is known
 	AskStatic  bool   // configured devices are asked at their addresses even in mode proxy
+	// Agents are the networks in which devices are asked over SNMP, besides the configured ones: a question gives away the
+	// community, so it goes to no address that a device made up.
+	Agents []netip.Prefix
 }
 
 // Options are what the registry is built from.
@@ -67,7 +70,7 @@ type Registry struct {
 	policy     *Policy
 	devices    map[mfpgate.DeviceID]*device
 	bySighting map[mfpgate.SightingID]*device
-	byKey      map[key]*device
+	byKey      map[key][]*device
 	byLink     map[link][]*device
 	byAddress  map[netip.Addr][]*device
 	indexed    map[*device]indexed
@@ -89,7 +92,7 @@ type indexed struct {
 // New loads what is stored, and then puts the policy in force.
 func New(ctx context.Context, o Options, p *Policy) (*Registry, error) {
 	r := &Registry{Options: o, policy: &Policy{}, devices: map[mfpgate.DeviceID]*device{}, bySighting: map[mfpgate.SightingID]*device{},
-		byKey: map[key]*device{}, byLink: map[link][]*device{}, byAddress: map[netip.Addr][]*device{}, indexed: map[*device]indexed{},
+		byKey: map[key][]*device{}, byLink: map[link][]*device{}, byAddress: map[netip.Addr][]*device{}, indexed: map[*device]indexed{},
 		queue: map[mfpgate.DeviceID]struct{}{}, watches: map[chan mfpgate.DeviceID]struct{}{}}
 	if err := r.load(ctx); err != nil {
 		return nil, err
@@ -198,14 +201,12 @@ func (r *Registry) reindex(d *device) {
 	before := r.indexed[d]
 	r.unindex(d)
 	now := indexed{addresses: d.addresses()}
-	for k := range d.words("").keys {
-		if r.byKey[k] == nil {
-			r.byKey[k] = d
-			now.keys = append(now.keys, k)
-		}
+	for _, k := range d.words("").sorted() {
+		now.keys = append(now.keys, k)
+		addTo(r.byKey, k, d)
 	}
 	for _, a := range now.addresses {
-		r.byAddress[a] = append(r.byAddress[a], d)
+		addTo(r.byAddress, a, d)
 	}
 	for id, s := range d.sightings {
 		r.bySighting[id] = d
@@ -213,7 +214,7 @@ func (r *Registry) reindex(d *device) {
 		for _, l := range linksOf(s.Sighting) {
 			if !slices.Contains(now.links, l) {
 				now.links = append(now.links, l)
-				r.byLink[l] = append(r.byLink[l], d)
+				addTo(r.byLink, l, d)
 			}
 		}
 	}
@@ -242,9 +243,7 @@ func (r *Registry) unindex(d *device) {
 		}
 	}
 	for _, k := range was.keys {
-		if r.byKey[k] == d {
-			delete(r.byKey, k)
-		}
+		takeFrom(r.byKey, k, d)
 	}
 	for _, l := range was.links {
 		takeFrom(r.byLink, l, d)
@@ -252,6 +251,13 @@ func (r *Registry) unindex(d *device) {
 	for _, a := range was.addresses {
 		takeFrom(r.byAddress, a, d)
 	}
+}
+
+// addTo keeps the devices of an index in the order of their ids, so that what is made of them does not depend on the order in
+// which they came.
+func addTo[K comparable](index map[K][]*device, k K, d *device) {
+	at, _ := slices.BinarySearchFunc(index[k], d, func(a, b *device) int { return cmp.Compare(a.id, b.id) })
+	index[k] = slices.Insert(slices.Clone(index[k]), at, d)
 }
 
 func takeFrom[K comparable](index map[K][]*device, k K, d *device) {

@@ -87,8 +87,10 @@ func (r *Registry) owner(before *device, s mfpgate.Sighting) *device {
 		r.Log.Warn().Str(field.Device, string(before.id)).Str(field.DeviceName, before.name()).Str(field.Text, string(s.ID)).Msg(event.DeviceReplaced)
 	}
 	for _, k := range keysOf(s.Identity) {
-		if d := r.byKey[k]; d != nil && !d.words(s.ID).differ(w) {
-			return d
+		for _, d := range few(r.byKey[k]) {
+			if !d.words(s.ID).differ(w) {
+				return d
+			}
 		}
 	}
 	for _, d := range r.linked(s) {
@@ -105,10 +107,10 @@ func (r *Registry) join(d *device) *device {
 	for again := true; again; {
 		again = false
 		var others []*device
-		for k := range d.words("").keys {
-			others = append(others, r.byKey[k])
+		for _, k := range d.words("").sorted() {
+			others = append(others, few(r.byKey[k])...)
 		}
-		for _, s := range d.sightings {
+		for _, s := range d.inOrder() {
 			if !s.Pinned {
 				others = append(others, r.linked(s.Sighting)...)
 			}

@@ -255,7 +255,8 @@ func TestQuestionsGrowWithDevicesAlone(t *testing.T) {
 }
 
 func TestEachPartComesFromWhoHasIt(t *testing.T) {
-	run(t, &discovery.Policy{Monitoring: mfpgate.MonitoringPolling}, func(s *site) {
+	p := &discovery.Policy{Monitoring: mfpgate.MonitoringPolling, Agents: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}}
+	run(t, p, func(s *site) {
 		s.put("ipp 10.1.0.9:631", copier())
 		s.put("snmp 10.1.0.9", copier())
 		s.devices.Sight(announced("10.1.0.9"))
@@ -373,6 +374,19 @@ func TestADeviceThatMovedIsFoundAtOnce(t *testing.T) {
 		}
 		if _, _, _, ok := s.devices.Lookup(netip.MustParseAddr("10.1.0.9"), ""); ok {
 			t.Error("the relay still knows it by the address that it left")
+		}
+	})
+}
+
+// A question over SNMP gives the community away: it goes to the networks that the configuration names, and nowhere else.
+func TestTheCommunityGoesToNoAddressThatADeviceMadeUp(t *testing.T) {
+	p := &discovery.Policy{Monitoring: mfpgate.MonitoringPolling, Agents: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}}
+	run(t, p, func(s *site) {
+		s.devices.Sight(announced("10.9.9.1"))
+		s.put("ipp 10.9.9.1:631", copier())
+		s.pass(2 * time.Hour)
+		if n := s.count("snmp"); n > 0 {
+			t.Errorf("asked %d times over SNMP", n)
 		}
 	})
 }

@@ -161,6 +161,14 @@ func (r *Reporter) clear(d *difference, a answer, code string) {
 	d.alerts = append(d.alerts, r.alert(a, code, severity, "", true))
 }
 
+// closing ends what is open of a device that is not reported any more: nobody else would.
+func (r *Reporter) closing(before *reported, a answer) (alerts []mfpgate.Alert) {
+	for _, code := range slices.Sorted(maps.Keys(before.Open)) {
+		alerts = append(alerts, r.alert(a, code, before.Open[code], "", true))
+	}
+	return alerts
+}
+
 // resets tells of counters that fell: the device was reset, or its counting part replaced.
 func (r *Reporter) resets(d *difference, a answer) {
 	var fallen []string

@@ -152,6 +152,9 @@ func (r *Reporter) write(ctx context.Context, batch []answer) error {
 		if a.device.MonitoringMode != mfpgate.MonitoringPolling {
 			if before != nil { // it reports for itself from now on
 				ended = append(ended, a.device.ID)
+				for _, v := range r.closing(before, a) {
+					alerts = append(alerts, text(v))
+				}
 			}
 			continue
 		}

@@ -188,11 +188,12 @@ func TestWhatIsReported(t *testing.T) {
 		{"a level that is not known any more is", time.Minute, d.online(toner(mfpgate.LevelSome)), "dev_1: black=-3"},
 		{"firmware", time.Minute, d.online(func(r *mfpgate.Reading) { r.Firmware = "2.1" }), "dev_1: firmware=2.1"},
 		{"after the heartbeat everything is said again", 7 * time.Hour, d.online(nil), "dev_1: idle black=-3 impressions=13 firmware=2.1"},
-		{"a device that reports for itself is not reported", time.Minute, func() answer {
+		{"a condition of a device that is to report for itself", time.Minute, d.online(reasons("media-jam-error")), "+media-jam error dev_1\ndev_1: idle"},
+		{"ends when it does", time.Minute, func() answer {
 			a := d.online(reasons("media-jam-error"))
 			a.device.MonitoringMode = mfpgate.MonitoringProxy
 			return a
-		}(), ""},
+		}(), "-media-jam error dev_1"},
 		{"one that is polled again is news", time.Minute, d.online(nil), "dev_1: idle"},
 	} {
 		d.clock.Advance(c.after)
