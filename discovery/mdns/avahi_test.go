@@ -238,7 +238,7 @@ func TestBesideAvahi(t *testing.T) {
 	n.host("h4", "10.77.0.4/24") // nobody else has the port: the first question may be answered to it alone
 	n.await(n.querier("h4"), beforeFourth, want())
 	second := n.querier("gw")
-	n.await(second, beforeFourth, want()) // and this one came after them
+	n.await(second, 0, want()) // and this one came after them; avahi may take what the first one states for its own, and be silent for a while
 	began := time.Now()
 	publisher.end(syscall.SIGTERM)
 	for _, from := range []<-chan sighting{first, second} {
