@@ -71,9 +71,6 @@ func (w *words) add(i mfpgate.Identity) {
 	}
 }
 
-// proves reports whether an identity is told by more than where it was met.
-func (w *words) proves() bool { return len(w.keys) > 0 || len(w.serials) > 0 }
-
 // differ reports whether two are certainly not one: they share no proof but a MAC, and both have a UUID or both a serial number.
 // A serial number with its make and model outweighs a UUID: some devices take a new UUID with a new name, and some have one for
 // each queue. Models alone are spelled too differently to tell, and a device may have several MACs.

@@ -136,12 +136,15 @@ func source(f mdns.Family, port uint16) (a netip.AddrPort) {
 // pass lets time pass. What the querier does meanwhile comes after what the test did, and before what it does next; the lock
 // tells the race detector.
 func (s *sim) pass(d time.Duration) {
-	s.mu.Lock()
-	s.mu.Unlock() //nolint:staticcheck // no critical section
+	s.meet()
 	<-time.After(d)
 	synctest.Wait()
+	s.meet()
+}
+
+func (s *sim) meet() {
 	s.mu.Lock()
-	s.mu.Unlock() //nolint:staticcheck // no critical section
+	defer s.mu.Unlock()
 }
 
 func (s *sim) Send(i net.Interface, f mdns.Family, packet []byte) error {

@@ -15,9 +15,6 @@ import (
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/printer/printertest"
 )
 
-// quick gives up soon on a printer that keeps silent.
-var quick = &http.Client{Timeout: 200 * time.Millisecond}
-
 func knock(t *testing.T, c *http.Client, at netip.AddrPort) error {
 	t.Helper()
 	body, err := getAttributes("printer-state").EncodeBytes()
