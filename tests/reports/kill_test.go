@@ -113,13 +113,16 @@ func TestEachReportArrivesOnce(t *testing.T) {
 	}
 	g.Stop(t)
 
-	// Nothing has changed: a restart tells nothing again.
-	puts := s.count("PUT devices")
-	contracts := s.count("GET contract")
-	g = rig.StartIn(t, dir, config)
-	answered := s.printers[0].Stats().IPP
-	rig.Until(t, "it is at work", func() bool { return s.count("GET contract") > contracts && s.printers[0].Stats().IPP > answered+6 })
-	if again := s.count("PUT devices") - puts; again > 0 {
+	// Nothing has changed: a restart tells nothing again. The first may tell what was on its way at the stop.
+	again := 0
+	for range 2 {
+		puts, contracts, answered := s.count("PUT devices"), s.count("GET contract"), s.printers[0].Stats().IPP
+		g = rig.StartIn(t, dir, config)
+		rig.Until(t, "it is at work", func() bool { return s.count("GET contract") > contracts && s.printers[0].Stats().IPP > answered+6 })
+		g.Stop(t)
+		again = s.count("PUT devices") - puts
+	}
+	if again > 0 {
 		t.Errorf("%d devices were told again", again)
 	}
 }
