@@ -97,6 +97,7 @@ relay:
   clients: [127.0.0.0/8]
   allow: [{host: 127.0.0.1, ports: [%s], private: true}]
   capacity: {linger: 50ms}
+devices: {dns_sd: true, snmp: {ranges: [127.0.9.0/30], communities: [public]}}
 cloud: {url: "https://jp.cloud.example", gateway_id: vm-1, token: {credential: cloud-token}}
 `, port)
 }
@@ -264,7 +265,7 @@ func testReload(t *testing.T, one, onePort, two, twoPort string) {
 		t.Error("the reload of a bad file succeeded")
 	}
 	said := must(t, "journalctl", "-q", "-u", "mfpgate.service", "-o", "cat")
-	for _, want := range []string{configFile + ":8:1: nonsense", configFile + ":9:14: log.level"} {
+	for _, want := range []string{configFile + ":9:1: nonsense", configFile + ":10:14: log.level"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("a refused reload, want %q in the journal:\n%s", want, said)
 		}
