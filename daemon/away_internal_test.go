@@ -105,6 +105,8 @@ func newFront(t *testing.T, region *servertest.Region) *front {
 		case hanging:
 			_, _ = io.Copy(io.Discard, r.Body) // else the server does not see that the caller has left
 			<-r.Context().Done()
+		case stranger, closed: // over a connection of better weather
+			panic(http.ErrAbortHandler)
 		case deaf:
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)

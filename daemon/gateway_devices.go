@@ -45,7 +45,10 @@ func (g gateway) RenameDevice(ctx context.Context, id mfpgate.DeviceID, name str
 }
 
 func (g gateway) ForgetDevice(ctx context.Context, id mfpgate.DeviceID) error {
-	return deviceError(g.registry.Forget(ctx, id))
+	if err := g.registry.Forget(ctx, id); err != nil {
+		return deviceError(err)
+	}
+	return g.reporter.Forget(ctx, id) // also of one that the cloud never heard of
 }
 
 func (g gateway) ScanDevices(context.Context) (control.Scan, error) {

@@ -124,8 +124,12 @@ func (r *Reporter) conditions(d *difference, a answer) {
 			r.clear(d, a, code)
 		}
 	}
+	words := "" // the device has one message, which is about one of its conditions: nobody knows which
+	if len(now) == 1 {
+		words = a.reading.Status.Message
+	}
 	for _, code := range slices.Sorted(maps.Keys(now)) {
-		r.raise(d, a, code, now[code], a.reading.Status.Message)
+		r.raise(d, a, code, now[code], words)
 	}
 }
 

@@ -171,12 +171,19 @@ func TestWhatIsReported(t *testing.T) {
 		{"the same again is none", time.Minute, d.online(nil), ""},
 		{"a condition begins", time.Minute, d.online(reasons("media-jam-error", "toner-low-warning")),
 			"+media-jam error dev_1\n+toner-low warning dev_1\ndev_1: idle"},
-		{"it goes on", time.Minute, d.online(reasons("media-jam-error", "toner-low-warning")), ""},
+		{"it goes on, whatever the device says beside it", time.Minute, d.online(reasons("media-jam-error", "toner-low-warning")), ""},
 		{"one ends, one gets worse", time.Minute, d.online(reasons("toner-low-error")), "-media-jam error dev_1\n+toner-low error dev_1\ndev_1: idle"},
 		{"a keyword without suffix is an error", time.Minute, d.online(reasons("paused", "toner-low-error")), "+paused error dev_1\ndev_1: idle"},
 		{"a device that is away is one alert, and ends no other", time.Minute, d.offline("no-answer"), "+offline error dev_1 no-answer"},
 		{"it stays away, for whatever reason", time.Minute, d.offline("no-route"), ""},
 		{"it is back", time.Minute, d.online(nil), "-offline error dev_1\n-paused error dev_1\n-toner-low error dev_1\ndev_1: idle"},
+		{"a message goes with the only condition", time.Minute, d.online(func(r *mfpgate.Reading) {
+			r.Status.Reasons, r.Status.Message = []string{"media-jam-error"}, "Jam in tray 2"
+		}), "+media-jam error dev_1 Jam in tray 2\ndev_1: idle"},
+		{"and with none of several", time.Minute, d.online(func(r *mfpgate.Reading) {
+			r.Status.Reasons, r.Status.Message = []string{"media-jam-error", "toner-low-report"}, "Jam in tray 2"
+		}), "+toner-low report dev_1\ndev_1: idle"},
+		{"all ends", time.Minute, d.online(nil), "-media-jam error dev_1\n-toner-low report dev_1\ndev_1: idle"},
 		{"counters", time.Minute, d.online(counters(128_734)), "dev_1: impressions=128734"},
 		{"counters that rise", time.Minute, d.online(counters(128_740)), "dev_1: impressions=128740"},
 		{"counters that fall are an event, and are reported", time.Minute, d.online(counters(12)),
