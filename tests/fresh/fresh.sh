@@ -57,12 +57,20 @@ mount -o remount,bind,ro "$root/usr/local/go"
 mount --bind "$modules" "$root/var/cache/modules"
 mount -o remount,bind,ro "$root/var/cache/modules"
 
+# The root of the namespace, not of a process alone: what enters a namespace of its own from here must not get out of it.
+cd "$root"
+mkdir .machine
+pivot_root . .machine
+umount -l .machine
+rmdir .machine
+cd /
+
 # as USER COMMAND...: in that user's clone, with nothing of this machine's environment but NEED.
 as() {
   local user=$1 home; shift
-  home=$(chroot "$root" getent passwd "$user" | cut -d: -f6)
+  home=$(getent passwd "$user" | cut -d: -f6)
   # shellcheck disable=SC2086 # settings have no spaces
-  chroot "$root" setpriv --reuid="$user" --regid="$user" --init-groups env -i $gosettings ${NEED:+NEED=$NEED} \
+  setpriv --reuid="$user" --regid="$user" --init-groups env -i $gosettings ${NEED:+NEED=$NEED} \
     HOME="$home" USER="$user" LANG=C.UTF-8 PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     sh -c 'cd "$HOME/mfpgate" && exec "$@"' - "$@"
 }
