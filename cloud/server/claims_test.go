@@ -54,7 +54,7 @@ func TestOneGatewayTellsOfADevice(t *testing.T) {
 		}
 	}
 	for _, unset := range []api.Device{ // what makers leave unset is nobody's
-		{UUID: "00000000-0000-0000-0000-000000000000"}, {UUID: "FFFFFFFF-ffff-ffff-ffff-ffffffffffff"}, {Make: "Example", Model: "SIM-100", Serial: "XXXX-0000"},
+		{UUID: "00000000-0000-0000-0000-000000000000"}, {UUID: "FFFFFFFF-ffff-ffff-ffff-ffffffffffff"}, {Make: "Example", Model: "SIM-100", Serial: strings.Repeat("X", 4) + "-0000"},
 	} {
 		first, second := put(osaka, gwPath+"/devices/dev_9", unset), put(tokyo, other+"dev_9", unset)
 		if first.status != 201 || second.status != 201 {

@@ -19,29 +19,30 @@ import (
 // insideEnv says that this process is the one in the namespaces, and where it may write.
 const insideEnv = "MFPGATE_TEST_INSIDE"
 
-// TestRealPrinter runs TestInside in namespaces of its own, as process 1, so that what it starts ends with it: CUPS's
+// TestRealPrinter runs itself again in namespaces of its own, as process 1, so that what it starts ends with it: CUPS's
 // printer needs Avahi on a system bus and a host name with addresses of both families, and must not meet those of this
 // machine.
 func TestRealPrinter(t *testing.T) {
+	if dir := os.Getenv(insideEnv); dir != "" {
+		inside(t, dir)
+		return
+	}
 	need.Root(t)
 	for _, program := range []string{"ippeveprinter", "avahi-daemon", "dbus-daemon", "ip", "mount"} {
 		need.Program(t, program)
 	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestInside$", "-test.v", "-test.timeout=60s")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestRealPrinter$", "-test.v", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), insideEnv+"="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	out, err := cmd.CombinedOutput()
 	need.That(t, !errors.Is(err, syscall.EPERM), "may not make namespaces; run where CAP_SYS_ADMIN is given")
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestInside")) {
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestRealPrinter")) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
-func TestInside(t *testing.T) {
-	dir := os.Getenv(insideEnv)
-	if dir == "" {
-		t.Skip("runs inside TestRealPrinter")
-	}
+// inside is the test in the namespaces.
+func inside(t *testing.T, dir string) {
 	site(t, dir)
 	printer := eve(t, dir)
 	client, sent := newClient(t)

@@ -24,8 +24,8 @@ type session struct {
 	agent  *gosnmp.GoSNMP
 	end    func() bool // stops watching ctx for this socket
 	over   func()      // releases ctx
-	fresh  bool        // the agent has answered in this session
-	system string      // sysObjectID, if the first question was asked in this session
+	fresh  bool        // the agent has answered since open
+	system string      // sysObjectID, if the first question was asked since open
 	first  bool        // the device with index 1 is a printer, by the same question
 }
 

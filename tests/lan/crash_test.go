@@ -16,15 +16,6 @@ import (
 // killed in the environment makes the test's binary the one that dies.
 const killed = "LAN_TEST_KILLED"
 
-// TestDies is what TestNothingIsLeftOfADeadTest kills.
-func TestDies(t *testing.T) {
-	if os.Getenv(killed) == "" {
-		t.Skip("it is TestNothingIsLeftOfADeadTest's child")
-	}
-	fmt.Println("hosts:", strings.Join(busy(t), " "))
-	<-t.Context().Done() // the parent kills it
-}
-
 // A child with Pdeathsig dies with the thread that started it, and the network's threads are some that were others' before.
 func TestOtherChildrenLive(t *testing.T) {
 	need.Root(t)
@@ -57,10 +48,16 @@ func TestOtherChildrenLive(t *testing.T) {
 	}
 }
 
+// It runs itself again, as the test that is killed while its network stands.
 func TestNothingIsLeftOfADeadTest(t *testing.T) {
+	if os.Getenv(killed) != "" {
+		fmt.Println("hosts:", strings.Join(busy(t), " "))
+		<-t.Context().Done() // the parent kills it
+		return
+	}
 	t.Parallel() // it waits for the network most of the time
 	need.Root(t)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDies$", "-test.timeout=60s")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNothingIsLeftOfADeadTest$", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), killed+"=1", "TMPDIR="+t.TempDir()) // what it leaves in files goes with this test
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
