@@ -13,11 +13,8 @@ type key string
 
 // keysOf returns the proofs in an identity, the strongest first.
 func keysOf(i mfpgate.Identity) (keys []key) {
-	serial := fold(i.Serial)
-	if !telling(serial) {
-		serial = ""
-	}
-	if uuid := fold(i.UUID); telling(strings.ReplaceAll(uuid, "-", "")) {
+	serial := fold(mfpgate.CleanSerial(i.Serial))
+	if uuid := mfpgate.CleanUUID(i.UUID); uuid != "" {
 		keys = append(keys, key("uuid:"+uuid))
 	}
 	if i.Make != "" && i.Model != "" && serial != "" {
@@ -26,10 +23,10 @@ func keysOf(i mfpgate.Identity) (keys []key) {
 	if i.SysObjectID != "" && serial != "" {
 		keys = append(keys, key("snmp:"+i.SysObjectID+"|"+serial))
 	}
-	if mac := fold(i.MAC); telling(strings.ReplaceAll(mac, ":", "")) {
+	if mac := fold(i.MAC); strings.Trim(mac, "0:") != "" && strings.Trim(mac, "f:") != "" {
 		keys = append(keys, key("mac:"+mac))
 	}
-	if _, serial, found := strings.Cut(i.USB, ":"); found && telling(fold(serial)) {
+	if _, serial, found := strings.Cut(i.USB, ":"); found && mfpgate.CleanSerial(serial) != "" {
 		keys = append(keys, key("usb:"+fold(i.USB)))
 	}
 	return keys
@@ -42,16 +39,6 @@ func model(i mfpgate.Identity) string {
 
 // fold makes two spellings of one word equal.
 func fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
-
-// telling reports whether a serial number or an address tells devices apart. Makers ship placeholders: one character over
-// and over, a run of digits, a word.
-func telling(s string) bool {
-	switch s {
-	case "", "unknown", "none", "n/a", "na", "null", "not available", "notavailable", "default", "serial", "serialnumber", "to be filled by o.e.m.":
-		return false
-	}
-	return len(s) >= 3 && strings.Trim(s, s[:1]) != "" && !strings.HasPrefix("0123456789", s) && !strings.HasPrefix("123456789012345", s)
-}
 
 // words are all that the sources of one device say of who it is.
 type words struct {
@@ -66,7 +53,7 @@ func (w *words) add(i mfpgate.Identity) {
 	for _, k := range keysOf(i) {
 		w.keys[k] = struct{}{}
 	}
-	if s := fold(i.Serial); telling(s) {
+	if s := fold(mfpgate.CleanSerial(i.Serial)); s != "" {
 		w.serials[s] = struct{}{}
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/store"
 )
@@ -21,21 +21,18 @@ type claimRecord struct {
 	At       time.Time `json:"at"`
 }
 
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-
 // claimKeys are the keys that a device claims: its printer-uuid, and its make, model and serial together. Values that makers
-// leave unset (no digits but zeros, or a row of X) are no identity: two devices would have the same.
+// leave unset are no identity: two devices would have the same.
 func claimKeys(d api.Device) []string {
 	var keys []string
-	uuid := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(d.UUID)), "urn:uuid:")
-	if uuidForm.MatchString(uuid) && strings.Trim(uuid, "0-") != "" && strings.Trim(uuid, "f-") != "" {
+	if uuid := mfpgate.CleanUUID(d.UUID); uuid != "" {
 		keys = append(keys, "claim/uuid/"+uuid)
 	}
-	parts := []string{d.Make, d.Model, d.Serial}
+	parts := []string{d.Make, d.Model, mfpgate.CleanSerial(d.Serial)}
 	for i, p := range parts {
 		parts[i] = strings.ToLower(strings.Join(strings.Fields(p), " "))
 	}
-	if parts[0] != "" && parts[1] != "" && strings.Trim(parts[2], "0xX?*#._- ") != "" {
+	if parts[0] != "" && parts[1] != "" && parts[2] != "" {
 		sum := sha256.Sum256([]byte(strings.Join(parts, "\x00"))) // foreign text may be longer than a key
 		keys = append(keys, "claim/serial/"+hex.EncodeToString(sum[:]))
 	}

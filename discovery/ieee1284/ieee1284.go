@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // The bounds of what is read: PWG 5107.2 lets an id have 65,535 octets, and no device needs more than a few hundred.
@@ -65,7 +67,7 @@ func Parse(text string) ID {
 			*to = Text(value, MaxValue)
 		}
 	}
-	id.Serial = Serial(id.Serial)
+	id.Serial = mfpgate.CleanSerial(id.Serial)
 	return id
 }
 
@@ -194,19 +196,6 @@ func Text(raw string, limit int) string {
 		}
 	}
 	return b.String()
-}
-
-// Serial is a serial number, or empty for a text that only fills its place: two devices that both say "000000" are not
-// one device.
-func Serial(text string) string {
-	switch strings.ToLower(text) {
-	case "", "none", "null", "unknown", "n/a", "na", "not available", "not set", "undefined", "default", "serial number", "serialnumber", "0123456789", "123456789", "1234567890":
-		return ""
-	}
-	if strings.Trim(text, "0xX-_?.* #") == "" || strings.Trim(text, "fF") == "" {
-		return ""
-	}
-	return text
 }
 
 func isFiller(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }

@@ -20,10 +20,10 @@ func identityNames() []string {
 func (a attributes) identity() mfpgate.Identity {
 	id := a.deviceID()
 	out := mfpgate.Identity{
-		UUID:   uuid(a.text("printer-uuid")),
+		UUID:   mfpgate.CleanUUID(a.text("printer-uuid")),
 		Make:   id.Make,
 		Model:  id.Model,
-		Serial: ieee1284.Serial(a.text("printer-serial-number")),
+		Serial: mfpgate.CleanSerial(a.text("printer-serial-number")),
 	}
 	if out.Serial == "" {
 		out.Serial = id.Serial
@@ -53,23 +53,6 @@ func (a attributes) deviceID() ieee1284.ID {
 func (a attributes) describes() bool {
 	_, state := a.integer("printer-state")
 	return state || a.first("printer-state-reasons", "printer-name", "printer-make-and-model", "printer-uuid") != ""
-}
-
-// uuid is the 36 characters of a URN (RFC 9562 §4) in lower case. What is none is empty, and so is the nil UUID: it would make one
-// device of all that have not been given theirs.
-func uuid(s string) string {
-	const shape, nobody = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "00000000-0000-0000-0000-000000000000"
-	s = strings.TrimPrefix(strings.ToLower(s), "urn:uuid:")
-	if len(s) != len(shape) || s == nobody {
-		return ""
-	}
-	for i := range len(s) {
-		hex := s[i] >= '0' && s[i] <= '9' || s[i] >= 'a' && s[i] <= 'f'
-		if shape[i] == '-' && s[i] != '-' || shape[i] == 'x' && !hex {
-			return ""
-		}
-	}
-	return s
 }
 
 func firmwareNames() []string {

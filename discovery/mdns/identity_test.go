@@ -31,6 +31,8 @@ func TestTextSaysWhoTheDeviceIs(t *testing.T) {
 			want: mfpgate.Identity{Make: "RICOH", Model: "MP C3004"}},
 		{rule: "scanners have rs", service: "_uscan", protocol: mfpgate.ProtocolESCL, txt: `"rs=/eSCL" "UUID=` + uuid + `" "ty=Epson"`,
 			want: mfpgate.Identity{UUID: uuid, Model: "Epson"}, path: "eSCL"},
+		{rule: "a UUID without dashes is the one that IPP tells with them", service: "_ipp", protocol: mfpgate.ProtocolIPP,
+			txt: `"UUID=` + strings.ReplaceAll(uuid, "-", "") + `"`, want: mfpgate.Identity{UUID: uuid}},
 		{rule: "the first of two values counts", service: "_printer", protocol: mfpgate.ProtocolLPD, txt: `"rp=lp" "RP=other"`, path: "lp"},
 		{rule: "a UUID of zeros is nobody's", service: "_ipp", protocol: mfpgate.ProtocolIPP, txt: `"UUID=00000000-0000-0000-0000-000000000000"`},
 		{rule: "a UUID that is none is none", service: "_ipp", protocol: mfpgate.ProtocolIPP, txt: `"UUID=printer-one-two-three-four-five-six!"`},

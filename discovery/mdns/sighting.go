@@ -191,7 +191,7 @@ func pathOf(p mfpgate.Protocol, values map[string]string) string {
 }
 
 func identityOf(values map[string]string) mfpgate.Identity {
-	id := mfpgate.Identity{UUID: uuidOf(values["uuid"]), Make: plainText(values["usb_mfg"]), Model: plainText(values["usb_mdl"])}
+	id := mfpgate.Identity{UUID: mfpgate.CleanUUID(plainText(values["uuid"])), Make: plainText(values["usb_mfg"]), Model: plainText(values["usb_mdl"])}
 	if id.Make != "" && id.Model != "" {
 		return id
 	}
@@ -200,20 +200,6 @@ func identityOf(values map[string]string) mfpgate.Identity {
 	maker, model := ieee1284.SplitMake(name)
 	id.Make, id.Model = cmp.Or(id.Make, maker), cmp.Or(id.Model, model)
 	return id
-}
-
-// uuidOf is a UUID without its prefix, in lower case. What is none, or is the same in many devices, is nothing: it would make
-// one device of two.
-func uuidOf(value string) string {
-	value = strings.ToLower(plainText(value))
-	value = strings.TrimPrefix(value, "urn:uuid:")
-	if len(value) < 32 || len(value) > 36 || strings.Trim(value, "0-") == "" || strings.Trim(value, "f-") == "" {
-		return ""
-	}
-	if strings.ContainsFunc(value, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef-", r) }) {
-		return ""
-	}
-	return value
 }
 
 func merge(a, b mfpgate.Identity) mfpgate.Identity {

@@ -50,7 +50,7 @@ func (s *session) identify() (mfpgate.Sighting, error) {
 		}
 	}
 	if who.Serial == "" {
-		who.Serial = ieee1284.Serial(a.text(oidSerialNumber + i))
+		who.Serial = mfpgate.CleanSerial(a.text(oidSerialNumber + i))
 	}
 	who.SysObjectID, _ = a.single[oidSysObjectID].(string)
 	who.SysObjectID = strings.TrimPrefix(who.SysObjectID, ".")

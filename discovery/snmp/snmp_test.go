@@ -143,8 +143,8 @@ func TestPrinters(t *testing.T) {
 		want  mfpgate.Identity
 		isNot bool
 	}{
-		{"PWG 5107.1's device id alone makes a printer", with(without(copier("1"), "1.3.6.1.2.1.25", "1.3.6.1.2.1.43"), mib{deviceID: "MFG:Acme;MDL:Z1;SN:77;"}),
-			mfpgate.Identity{Make: "Acme", Model: "Z1", Serial: "77"}, false},
+		{"PWG 5107.1's device id alone makes a printer", with(without(copier("1"), "1.3.6.1.2.1.25", "1.3.6.1.2.1.43"), mib{deviceID: "MFG:Acme;MDL:Z1;SN:Z77;"}),
+			mfpgate.Identity{Make: "Acme", Model: "Z1", Serial: "Z77"}, false},
 		{"a vendor's device id alone makes a printer", with(without(copier("1"), "1.3.6.1.2.1.25", "1.3.6.1.2.1.43"), mib{"1.3.6.1.4.1.10642.1.3.0": "MANUFACTURER:Zebra;MODEL:ZD;"}),
 			mfpgate.Identity{Make: "Zebra", Model: "ZD"}, false},
 		{"the device id comes before the description, and the description fills its gaps", with(copier("1"), mib{deviceID: "MFG:Acme;SN:000;"}),
