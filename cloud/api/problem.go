@@ -14,6 +14,17 @@ const (
 	DeviceTaken = "device-taken"
 	// StreamEnded (409) refuses items of a stream after another one of the same gateway has begun.
 	StreamEnded = "stream-ended"
+	// StaleSnapshot (409) refuses a report or a proposal that was computed from what has changed since.
+	StaleSnapshot = "stale-snapshot"
+	// PreconditionFailed (412) refuses a change of a version that is no longer the present one.
+	PreconditionFailed = "precondition-failed"
+	// WindowViolation and LeadTimeViolation (422) refuse a start that a delivery's window, or the contract, forbids.
+	WindowViolation   = "window-violation"
+	LeadTimeViolation = "lead-time-violation"
+	// WouldOverload refuses new starts that overload the gateway: 422 for a proposal, 409 with alternatives for an operator.
+	WouldOverload = "would-overload"
+	// ProposalExpired (410) refuses a decision that comes too late.
+	ProposalExpired = "proposal-expired"
 )
 
 // Problem is an RFC 9457 problem document, and the error that a client returns for it.
@@ -25,6 +36,9 @@ type Problem struct {
 	Instance string         `json:"instance,omitempty"`
 	TraceID  string         `json:"traceId,omitempty" doc:"The server's log has this id"`
 	Errors   []ProblemError `json:"errors,omitempty"`
+	// Of would-overload: what would be overloaded, and the nearest starts that would not.
+	Bands        []Band        `json:"bands,omitempty"`
+	Alternatives []Alternative `json:"alternatives,omitempty"`
 }
 
 // ProblemError is one fault in the request's content.
