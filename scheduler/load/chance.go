@@ -4,8 +4,7 @@ import "math"
 
 const (
 	maxInstants = 1024 // of a band at which the probability is looked at
-	maxExact    = 128  // jobs beyond their p50 end up to which it is computed exactly
-	maxNeed     = 4096 // devices more than the likely load, as well
+	maxExact    = 1024 // additions that the exact probability may take at one of them
 	z95         = 1.6448536269514722
 )
 
@@ -37,7 +36,7 @@ type chance struct {
 	active []int32 // of the scene's live jobs
 	tails  []int32 // of these, beyond their p50 end
 	now    []unsure
-	worst  []unsure
+	sums   []float64
 	place  []int32 // by device that has several occurrences: where in now it is, or sure
 }
 
@@ -49,12 +48,12 @@ func (c *chance) of(s *scene, b *Band) float64 {
 	}
 	stride := (instants(b, s.live) + maxInstants - 1) / maxInstants
 	c.active = c.active[:0]
-	worstZ, worstNeed := math.Inf(1), int64(0)
+	worst := 0.0
 	for next, nth := 0, 0; ; nth++ {
 		at := b.From
 		if nth > 0 {
 			if next == len(s.live) {
-				break
+				return worst
 			}
 			at = s.live[next].start
 		}
@@ -64,21 +63,10 @@ func (c *chance) of(s *scene, b *Band) float64 {
 			}
 			next++
 		}
-		if nth%stride != 0 {
-			continue
-		}
-		if need, z := c.look(s, b, at, worstZ); z < worstZ {
-			worstZ, worstNeed = z, need
-			c.worst = append(c.worst[:0], c.now...)
+		if nth%stride == 0 {
+			worst = max(worst, c.look(s, b, at, worst))
 		}
 	}
-	if math.IsInf(worstZ, 1) {
-		return 0
-	}
-	if len(c.worst) <= maxExact && worstNeed <= maxNeed {
-		return exceeds(c.worst, worstNeed)
-	}
-	return tail(worstZ)
 }
 
 // instants counts those at which the probability may be largest.
@@ -92,13 +80,11 @@ func instants(b *Band, live []job) int {
 	return n
 }
 
-// look returns how many devices more than the sure ones have room at an instant, and by how many standard deviations that is
-// more than the expected load. It puts the unsure ones into c.now if this is less than best, and may give up if it is not.
-func (c *chance) look(s *scene, b *Band, at int64, best float64) (need int64, z float64) {
-	none := math.Inf(1)
+// look returns the probability at an instant, or any smaller one if it is not above best.
+func (c *chance) look(s *scene, b *Band, at int64, best float64) float64 {
 	s.turn++
 	c.tails, c.now = c.tails[:0], c.now[:0]
-	need = int64(b.Capacity)
+	need := int64(b.Capacity) // how many unsure devices there is room for
 	kept := c.active[:0]
 	var most, squares float64
 	shared := false
@@ -122,31 +108,47 @@ func (c *chance) look(s *scene, b *Band, at int64, best float64) (need int64, z 
 		}
 	}
 	c.active = kept
-	room := float64(need) + 0.5
+	exact := int64(len(c.tails)+len(c.now))*(need+1) <= maxExact
 	if !shared {
 		if most <= float64(need) {
-			return need, none
+			return 0
 		}
-		// No tail is above one half: a bound that spares most logarithms.
-		if z := (room - most/2) / (math.Sqrt(squares) / 2); z >= 0 && z >= best {
-			return need, none
+		// No tail is above one half, which gives a bound that spares most logarithms: Markov's and Hoeffding's inequality, or
+		// what the approximation would be.
+		bound := 1.0
+		switch over := float64(need) + 1 - most/2; {
+		case exact && over > 0:
+			bound = min(most/2/float64(need+1), math.Exp(-2*over*over/squares))
+		case over > 0.5:
+			bound = tail((over - 0.5) / (math.Sqrt(squares) / 2))
+		}
+		if bound <= best {
+			return 0
 		}
 	}
 	for _, i := range c.tails {
 		o := s.live[i].occurrence
 		c.now = append(c.now, unsure{survival(at-o.Start, int64(o.Likely), int64(o.Duration)), o.weight()})
 	}
+	if exact {
+		return c.exceeds(need)
+	}
+	return approximate(c.now, need)
+}
+
+// approximate is the probability that more than need devices are served, by the normal approximation.
+func approximate(list []unsure, need int64) float64 {
 	var mean, variance float64
 	all := int64(0)
-	for _, u := range c.now {
+	for _, u := range list {
 		all += u.weight
 		mean += float64(u.weight) * u.probability
 		variance += float64(u.weight*u.weight) * u.probability * (1 - u.probability)
 	}
 	if all <= need || variance == 0 {
-		return need, none
+		return 0
 	}
-	return need, (room - mean) / math.Sqrt(variance)
+	return tail((float64(need) + 0.5 - mean) / math.Sqrt(variance))
 }
 
 // share takes an occurrence of a device that has several: the device is served while any of them runs. It returns how many
@@ -176,19 +178,19 @@ func (c *chance) share(s *scene, j *job, at int64) int64 {
 	return 0
 }
 
-// exceeds is the probability that more than need devices are served: the sum of independent variables, built up one by one.
-func exceeds(list []unsure, need int64) float64 {
-	sums := make([]float64, need+1)
-	sums[0] = 1
+// exceeds is the same, exactly: the distribution of a sum of independent variables, built up one by one.
+func (c *chance) exceeds(need int64) float64 {
+	c.sums = append(c.sums[:0], make([]float64, need+1)...)
+	c.sums[0] = 1
 	above := 0.0
-	for _, u := range list {
+	for _, u := range c.now {
 		for n := need; n >= 0; n-- {
-			moved := sums[n] * u.probability
-			sums[n] -= moved
+			moved := c.sums[n] * u.probability
+			c.sums[n] -= moved
 			if n+u.weight > need {
 				above += moved
 			} else {
-				sums[n+u.weight] += moved
+				c.sums[n+u.weight] += moved
 			}
 		}
 	}

@@ -10,10 +10,10 @@
 // A job is planned until its p95 end and is likely until its p50 end. A band is certain where the likely load alone exceeds
 // the capacity. Elsewhere it is a risk, and its probability takes each job as running for certain until its p50 end, from
 // there with the log-normal survival through p50 and p95, and not at all from its planned end on; jobs as independent; and
-// a group of anonymous devices as ending together. The load is then a sum of independent variables. The instant
-// at which it is likeliest to exceed the capacity is chosen by the normal approximation with continuity correction; the
-// probability at that instant is computed exactly where up to 128 jobs are beyond their p50 end, and by the same
-// approximation where there are more. In a band in which more than 1024 instants could be the worst, as many are looked at,
+// a group of anonymous devices as ending together. The load is then a sum of independent variables, and its probability of
+// exceeding the capacity is that at the worst instant of the band: exactly, where the jobs beyond their p50 end times the
+// devices there is room for among them are up to 1024, and by the normal approximation with continuity correction where they
+// are more. In a band in which more than 1024 instants could be the worst, as many are looked at,
 // evenly spaced among them. MustLeave is a lower bound where occurrences of one device overlap, and exact where none do.
 //
 // # Refusals

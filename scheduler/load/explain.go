@@ -95,7 +95,7 @@ func (s *scene) hits() []keyed {
 		start, _, end := s.p.cut(&s.p.Occurrences[i])
 		add(start, end, int32(i))
 	}
-	for i, r := range s.v.planned {
+	for i, r := range s.v.items {
 		add(r.start, r.end, ^int32(i))
 	}
 	return sortKeyed(list, uint64(s.p.To-s.p.From))
@@ -103,7 +103,7 @@ func (s *scene) hits() []keyed {
 
 func (s *scene) job(index int32) job {
 	if index < 0 {
-		r := s.v.planned[^index]
+		r := s.v.items[^index]
 		return job{start: r.start, end: r.end, run: true, movable: r.movable}
 	}
 	o := &s.p.Occurrences[index]

@@ -1,15 +1,10 @@
 package load
 
-import (
-	"cmp"
-	"slices"
-)
-
 // run is a stretch during which one device is served by occurrences that overlap.
 type run struct {
 	start, end int64 // cut to the horizon
 	device     int32
-	movable    bool // at least one of its occurrences is
+	movable    bool // all of its occurrences are
 }
 
 // overlaps knows the devices of which occurrences overlap. Most fleets have none.
@@ -17,6 +12,9 @@ type overlaps struct {
 	marked  []bool // by device; nil if there are none
 	planned []run
 	likely  []run // of the p50 ends
+	// What MustLeave is counted with: the runs that are movable as a whole, and of the others what cannot move. The rest of
+	// those is left out, so that the count remains a lower bound.
+	items []run
 }
 
 func (v *overlaps) has(device int32) bool { return v.marked != nil && device >= 0 && v.marked[device] }
@@ -56,23 +54,61 @@ func (p *Problem) findOverlaps() overlaps {
 	if found == 0 {
 		return v
 	}
-	var list []int32
+	v.collect(p)
+	return v
+}
+
+// collect makes the runs of the marked devices, and takes the mark from devices of which nothing overlaps.
+func (v *overlaps) collect(p *Problem) {
+	var list []keyed
 	for i := range p.Occurrences {
-		if v.has(p.Occurrences[i].Device) {
-			list = append(list, int32(i))
+		if o := &p.Occurrences[i]; v.has(o.Device) {
+			start, _, _ := p.cut(o)
+			list = append(list, keyed{uint64(start - p.From), int32(i), o.Device})
 		}
 	}
-	slices.SortFunc(list, func(a, b int32) int {
-		x, y := &p.Occurrences[a], &p.Occurrences[b]
-		return cmp.Or(cmp.Compare(x.Device, y.Device), cmp.Compare(x.Start, y.Start))
-	})
-	for _, i := range list {
-		o := &p.Occurrences[i]
-		start, likely, end := p.cut(o)
-		v.planned = join(v.planned, run{start, end, o.Device, p.Movable[o.Source]})
-		v.likely = join(v.likely, run{start, likely, o.Device, false})
+	list = sortKeyed(list, uint64(p.To-p.From))
+	for i := range list {
+		list[i].key = uint64(list[i].b)
 	}
-	return v
+	list = sortKeyed(list, uint64(p.Devices))
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].b == list[0].b {
+			n++
+		}
+		v.device(p, list[:n])
+		list = list[n:]
+	}
+	for _, r := range v.planned {
+		if r.movable {
+			v.items = append(v.items, r)
+		}
+	}
+}
+
+// device adds the runs of one device, of which the occurrences are given by start.
+func (v *overlaps) device(p *Problem, list []keyed) {
+	ended, overlap := p.From, false
+	for _, k := range list {
+		start, _, end := p.cut(&p.Occurrences[k.a])
+		overlap = overlap || start < min(ended, end)
+		ended = max(ended, end)
+	}
+	if !overlap {
+		v.marked[list[0].b] = false
+		return
+	}
+	for _, k := range list {
+		o := &p.Occurrences[k.a]
+		start, likely, end := p.cut(o)
+		movable := p.Movable[o.Source]
+		v.planned = join(v.planned, run{start, end, o.Device, movable})
+		v.likely = join(v.likely, run{start, likely, o.Device, false})
+		if !movable {
+			v.items = join(v.items, run{start, end, o.Device, false})
+		}
+	}
 }
 
 // join adds a run to those of its device, or appends it.
@@ -82,7 +118,7 @@ func join(runs []run, r run) []run {
 	}
 	if n := len(runs); n > 0 && runs[n-1].device == r.device && r.start < runs[n-1].end {
 		last := &runs[n-1]
-		last.end, last.movable = max(last.end, r.end), last.movable || r.movable
+		last.end, last.movable = max(last.end, r.end), last.movable && r.movable
 		return runs
 	}
 	return append(runs, r)
