@@ -17,10 +17,9 @@ type job struct {
 
 // scene explains bands one after the other, in order.
 type scene struct {
-	p     *Problem
-	v     *overlaps
-	bands []Band
-	live  []job // those of the band, by start
+	p    *Problem
+	v    *overlaps
+	live []job // those of the band, by start
 
 	counts, shares []int   // by source
 	touched        []int32 // sources with a count
@@ -31,24 +30,17 @@ type scene struct {
 	chance chance
 }
 
-func newScene(p *Problem, v *overlaps, bands []Band) *scene {
-	s := &scene{p: p, v: v, bands: bands}
-	if len(bands) > 0 {
-		s.counts, s.shares = make([]int, len(p.Movable)), make([]int, len(p.Movable))
-		if v.marked != nil {
-			s.served = make([]int64, p.Devices)
-		}
+func newScene(p *Problem, v *overlaps) *scene {
+	s := &scene{p: p, v: v, counts: make([]int, len(p.Movable)), shares: make([]int, len(p.Movable))}
+	if v.marked != nil {
+		s.served = make([]int64, p.Devices)
 	}
 	return s
 }
 
-func (s *scene) explain() {
-	if len(s.bands) == 0 {
-		return
-	}
-	hits := s.hits()
-	for i := range s.bands {
-		b := &s.bands[i]
+func (s *scene) explain(bands []Band, hits []keyed) {
+	for i := range bands {
+		b := &bands[i]
 		s.live = slices.DeleteFunc(s.live, func(j job) bool { return j.end <= b.From })
 		for len(hits) > 0 && int64(hits[0].key) < b.To-s.p.From {
 			if j := s.job(hits[0].a); j.end > b.From {
@@ -65,40 +57,40 @@ func (s *scene) explain() {
 	}
 }
 
-// hits lists what overlaps any band, by start: occurrences by their index, runs by its complement.
-func (s *scene) hits() []keyed {
+// hits lists what overlaps any of the bands, by start: occurrences by their index, items of the overlaps by its complement.
+func (p *Problem) hits(v *overlaps, bands []Band) []keyed {
 	// Where to look for the first band that ends after an instant: a table of equal pieces of the horizon, for a search
 	// would cost more than all the rest.
 	shift := 0
-	for (s.p.To-s.p.From)>>shift >= 1<<15 {
+	for (p.To-p.From)>>shift >= 1<<15 {
 		shift++
 	}
-	table := make([]int32, (s.p.To-s.p.From)>>shift+1)
+	table := make([]int32, (p.To-p.From)>>shift+1)
 	next := 0
 	for i := range table {
-		for next < len(s.bands) && s.bands[next].To-s.p.From <= int64(i)<<shift {
+		for next < len(bands) && bands[next].To-p.From <= int64(i)<<shift {
 			next++
 		}
 		table[i] = int32(next)
 	}
-	var list []keyed
+	list := []keyed{}
 	add := func(start, end int64, index int32) {
-		i := int(table[(start-s.p.From)>>shift])
-		for i < len(s.bands) && s.bands[i].To <= start {
+		i := int(table[(start-p.From)>>shift])
+		for i < len(bands) && bands[i].To <= start {
 			i++
 		}
-		if i < len(s.bands) && s.bands[i].From < end && start < end {
-			list = append(list, keyed{key: uint64(start - s.p.From), a: index})
+		if i < len(bands) && bands[i].From < end && start < end {
+			list = append(list, keyed{key: uint64(start - p.From), a: index})
 		}
 	}
-	for i := range s.p.Occurrences {
-		start, _, end := s.p.cut(&s.p.Occurrences[i])
+	for i := range p.Occurrences {
+		start, _, end := p.cut(&p.Occurrences[i])
 		add(start, end, int32(i))
 	}
-	for i, r := range s.v.items {
+	for i, r := range v.items {
 		add(r.start, r.end, ^int32(i))
 	}
-	return sortKeyed(list, uint64(s.p.To-s.p.From))
+	return sortKeyed(list, uint64(p.To-p.From))
 }
 
 func (s *scene) job(index int32) job {
