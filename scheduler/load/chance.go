@@ -94,7 +94,7 @@ func (c *chance) look(s *scene, b *Band, at int64, best float64) float64 {
 			continue
 		}
 		kept = append(kept, i)
-		weight := j.occurrence.weight()
+		weight := j.weight
 		switch {
 		case j.shared:
 			shared = true

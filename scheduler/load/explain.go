@@ -9,7 +9,8 @@ import (
 type job struct {
 	start, end int64 // cut to the horizon
 	likely     int64 // the p50 end, cut as well
-	occurrence *Occurrence
+	weight     int64
+	occurrence *Occurrence // nil in a run
 	run        bool
 	movable    bool
 	shared     bool // its device has other occurrences, which may overlap
@@ -96,11 +97,11 @@ func (p *Problem) hits(v *overlaps, bands []Band) []keyed {
 func (s *scene) job(index int32) job {
 	if index < 0 {
 		r := s.v.items[^index]
-		return job{start: r.start, end: r.end, run: true, movable: r.movable}
+		return job{start: r.start, end: r.end, weight: 1, run: true, movable: r.movable}
 	}
 	o := &s.p.Occurrences[index]
 	start, likely, end := s.p.cut(o)
-	return job{start: start, likely: likely, end: end, occurrence: o, shared: s.v.has(o.Device),
+	return job{start: start, likely: likely, end: end, weight: o.weight(), occurrence: o, shared: s.v.has(o.Device),
 		movable: o.Device >= 0 && s.p.Movable[o.Source]}
 }
 
@@ -126,7 +127,7 @@ func (s *scene) contributors(b *Band) []Contributor {
 		}
 		s.counts[source]++
 		if j.start <= b.PeakAt && b.PeakAt < j.end && (!j.shared || s.first(j.occurrence.Device)) {
-			s.shares[source] += int(j.occurrence.weight())
+			s.shares[source] += int(j.weight)
 		}
 	}
 	list := make([]Contributor, len(s.touched))
