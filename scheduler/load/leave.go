@@ -19,7 +19,7 @@ func (v *leaving) count(b *Band, live []job) int {
 		if j.shared {
 			continue // its device's run stands for it
 		}
-		at := max(j.start, b.From)
+		at := j.start // before the band nothing ends, for all that is live outlasts b.From
 		for len(v.endings) > 0 && v.endings[0].at <= at {
 			if k := v.endings.pop(); !v.gone[k] {
 				load -= live[k].weight

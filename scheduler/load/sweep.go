@@ -131,7 +131,7 @@ func sweep[K offset](w view, yield func(level)) {
 			steps = steps[1:]
 			step = nextStep()
 		}
-		at = min(starts[i], ends[j], likelyEnds[k], K(min(heavy[l].key, uint64(length))), step)
+		at = min(starts[i], ends[j], likelyEnds[k], K(heavy[l].key), step)
 		now.to = p.From + int64(at)
 		yield(now)
 		if at == length {
