@@ -175,11 +175,16 @@ func feasibleLoad(p Problem, starts []int64, unresolved []bool) error {
 func tally(p Problem, starts []int64, unresolved []int) Result {
 	r := Result{Starts: starts, Unresolved: unresolved}
 	for i, start := range starts {
-		if by := max(start-p.Jobs[i].Start, p.Jobs[i].Start-start); by > 0 {
-			r.Moved++
-			r.Displacement += by
-			r.LongestMove = max(r.LongestMove, by)
-		}
+		r.count(start - p.Jobs[i].Start)
 	}
 	return r
+}
+
+// count adds one job's move, if it is one.
+func (r *Result) count(by int64) {
+	if by = max(by, -by); by > 0 {
+		r.Moved++
+		r.Displacement += by
+		r.LongestMove = max(r.LongestMove, by)
+	}
 }

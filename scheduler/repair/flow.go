@@ -152,7 +152,8 @@ func (f *flow) fill(p Problem, jobs []int32) {
 	f.closed = [][]flowRange{nil}
 	index := map[flowClassKey]int32{}
 	var keys []flowClassKey
-	var members [][]int32
+	var sizes []int32
+	class := make([]int32, len(jobs))
 	for k, i := range jobs {
 		job := &p.Jobs[i]
 		key := flowClassKey{home: int32(job.Start/p.Slot - f.base), hi: -1, proposed: flowUnproposed, priority: int32(job.Priority)}
@@ -172,8 +173,17 @@ func (f *flow) fill(p Problem, jobs []int32) {
 		if !ok {
 			c = int32(len(keys))
 			index[key] = c
-			keys, members = append(keys, key), append(members, nil)
+			keys, sizes = append(keys, key), append(sizes, 0)
 		}
+		class[k] = c
+		sizes[c]++
+	}
+	members := make([][]int32, len(keys))
+	all := make([]int32, len(jobs))
+	for c, size := range sizes {
+		members[c], all = all[:0:size], all[size:]
+	}
+	for k, c := range class {
 		members[c] = append(members[c], int32(k))
 	}
 	f.order(keys, members)

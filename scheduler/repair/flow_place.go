@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// flowPlaced is how many jobs of a class moved to a slot.
-type flowPlaced struct{ class, slot, count int32 }
+// flowPlaced is how many jobs of a class moved to a slot, and how far.
+type flowPlaced struct{ class, slot, count, length int32 }
 
 // solveFlow is the exact tier for jobs of one slot. It answers only for the jobs named, by their index in jobs. It does not answer, false, when the flow does not fit the jobs or takes more than the work.
 func solveFlow(p Problem, jobs []int32, work int64) (starts []int64, unresolved []int, bound Bound, ok bool) {
@@ -37,16 +37,16 @@ func (f *flow) placed() []flowPlaced {
 			continue
 		}
 		for _, hold := range cell.hold {
-			placed = append(placed, flowPlaced{hold.class, cell.slot, hold.count})
+			placed = append(placed, f.place(hold.class, cell.slot, hold.count))
 		}
 	}
 	slices.SortFunc(placed, func(a, b flowPlaced) int { return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.slot, b.slot)) })
 	return placed
 }
 
-func (f *flow) length(c flowPlaced) int32 {
-	home := f.groups[f.classes[c.class].group].home
-	return max(c.slot-home, home-c.slot)
+func (f *flow) place(class, slot, count int32) flowPlaced {
+	home := f.groups[f.classes[class].group].home
+	return flowPlaced{class, slot, count, max(slot-home, home-slot)}
 }
 
 // allows tells whether jobs of the class may go to the slot and pay nothing for what was proposed.
@@ -65,135 +65,52 @@ func (f *flow) allows(class, slot int32) bool {
 }
 
 // flowShortenWork bounds the pairs that shorten compares.
-const flowShortenWork = 2_000_000
+const flowShortenWork = 1_000_000
 
 // shorten lets the longest moves change places with others, as long as the sum stays and the longest of both gets shorter. It
 // ends when one of the longest finds no partner: the longest move is then as short as exchanges of two make it.
 func (f *flow) shorten(placed []flowPlaced) []flowPlaced {
 	order := func(a, b flowPlaced) int {
-		return cmp.Or(cmp.Compare(f.length(b), f.length(a)), cmp.Compare(a.class, b.class), cmp.Compare(a.slot, b.slot))
+		return cmp.Or(cmp.Compare(b.length, a.length), cmp.Compare(a.class, b.class), cmp.Compare(a.slot, b.slot))
 	}
-	slices.SortFunc(placed, order)
-	for work := 0; work < flowShortenWork && len(placed) > 1; {
-		top := placed[0]
-		partner, best := -1, f.length(top)
-		for k := 1; k < len(placed); k++ {
-			work++
-			other := placed[k]
-			a, b := flowPlaced{class: top.class, slot: other.slot}, flowPlaced{class: other.class, slot: top.slot}
-			longer := max(f.length(a), f.length(b))
-			if longer < best && f.length(a)+f.length(b) == f.length(top)+f.length(other) &&
-				f.allows(a.class, a.slot) && f.allows(b.class, b.slot) && f.groups[f.classes[b.class].group].proposed == flowUnproposed {
-				partner, best = k, longer
-			}
-		}
-		if partner < 0 {
-			break
-		}
-		other, count := placed[partner], min(top.count, placed[partner].count)
-		placed[0].count -= count
-		placed[partner].count -= count
-		placed = append(placed, flowPlaced{top.class, other.slot, count}, flowPlaced{other.class, top.slot, count})
-		placed = slices.DeleteFunc(placed, func(c flowPlaced) bool { return c.count == 0 })
-		slices.SortFunc(placed, order)
-	}
-	return placed
-}
-
-// members chooses who of a class moves or remains: those of the groups (customers) that bear least so far, which are the same
-// to all other aims.
-func (f *flow) members(p Problem, jobs []int32, placed []flowPlaced, starts []int64) (unresolved []int) {
-	draw := flowDraw{p: p, all: jobs, load: map[int]int{}, pools: map[int32][]flowPool{}}
-	for c := range f.classes {
-		class := &f.classes[c]
-		for range class.left {
-			unresolved = append(unresolved, int(draw.next(int32(c), class.jobs)))
-		}
-	}
-	for _, part := range placed {
-		for range part.count {
-			k := draw.next(part.class, f.classes[part.class].jobs)
-			starts[k] = (f.base + int64(part.slot)) * p.Slot
-		}
-	}
-	slices.Sort(unresolved)
-	return unresolved
-}
-
-// flowDraw draws members of classes.
-type flowDraw struct {
-	p     Problem
-	all   []int32
-	load  map[int]int // drawn so far, by group
-	pools map[int32][]flowPool
-}
-
-// flowPool is the jobs of a class that belong to one group and were not drawn yet.
-type flowPool struct {
-	group int
-	seen  int // the group's load when the pool was put in its place
-	jobs  []int32
-}
-
-func (a flowPool) before(b flowPool) bool {
-	return a.seen < b.seen || a.seen == b.seen && a.group < b.group
-}
-
-func (d *flowDraw) next(class int32, jobs []int32) int32 {
-	pools, ok := d.pools[class]
-	if !ok {
-		pools = d.open(jobs)
-		d.pools[class] = pools
-	}
-	// Loads only grow, so that a pool which is first with the load of now is the least burdened.
-	for pools[0].seen != d.load[pools[0].group] {
-		pools[0].seen = d.load[pools[0].group]
-		flowSink(pools)
-	}
-	group := pools[0].group
-	job := pools[0].jobs[0]
-	pools[0].jobs = pools[0].jobs[1:]
-	d.load[group]++
-	if len(pools[0].jobs) == 0 {
-		pools[0] = pools[len(pools)-1]
-		pools = pools[:len(pools)-1]
-		d.pools[class] = pools
-		flowSink(pools)
-	}
-	return job
-}
-
-func (d *flowDraw) open(jobs []int32) []flowPool {
-	index := map[int]int{}
-	var pools []flowPool
-	for _, i := range jobs {
-		group := d.p.Jobs[d.all[i]].Group
-		k, ok := index[group]
-		if !ok {
-			k = len(pools)
-			index[group] = k
-			pools = append(pools, flowPool{group: group})
-		}
-		pools[k].jobs = append(pools[k].jobs, i)
-	}
-	slices.SortFunc(pools, func(a, b flowPool) int { return cmp.Compare(a.group, b.group) })
-	return pools // all seen 0: a heap already
-}
-
-func flowSink(h []flowPool) {
-	for i := 0; ; {
-		least := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(h) && h[child].before(h[least]) {
-				least = child
-			}
-		}
-		if least == i {
+	insert := func(c flowPlaced) {
+		k, found := slices.BinarySearchFunc(placed, c, order)
+		if found {
+			placed[k].count += c.count
 			return
 		}
-		h[i], h[least] = h[least], h[i]
-		i = least
+		placed = slices.Insert(placed, k, c)
 	}
+	slices.SortFunc(placed, order)
+	for work := 0; work < flowShortenWork && len(placed) > 1; work += len(placed) {
+		top, count := placed[0], int32(0)
+		var a, b flowPlaced
+		best := top.length
+		for _, other := range placed[1:] {
+			// What comes from further on the same side, or from the other, does not fit between.
+			if max(other.slot-top.slot, top.slot-other.slot) >= top.length || other.length >= top.length {
+				continue
+			}
+			x, y := f.place(top.class, other.slot, 0), f.place(other.class, top.slot, 0)
+			if max(x.length, y.length) < best && x.length+y.length == top.length+other.length &&
+				f.allows(x.class, x.slot) && f.allows(y.class, y.slot) {
+				a, b, best, count = x, y, max(x.length, y.length), min(top.count, other.count)
+			}
+		}
+		if count == 0 {
+			break
+		}
+		for _, gone := range [2]flowPlaced{top, f.place(b.class, a.slot, 0)} {
+			k, _ := slices.BinarySearchFunc(placed, gone, order)
+			if placed[k].count -= count; placed[k].count == 0 {
+				placed = slices.Delete(placed, k, k+1)
+			}
+		}
+		a.count, b.count = count, count
+		insert(a)
+		insert(b)
+	}
+	return placed
 }
 
 // bound is the answer's own worth, but for what it costs to change what was proposed: an answer that changes more of it may
@@ -209,7 +126,7 @@ func (f *flow) bound(p Problem, placed []flowPlaced, unresolved int) Bound {
 	var paid, least int64
 	for _, part := range placed {
 		b.Moved += int(part.count)
-		least += int64(f.length(part)) * int64(part.count)
+		least += int64(part.length) * int64(part.count)
 		if g := &f.groups[f.classes[part.class].group]; g.proposed != flowUnproposed && g.proposed != part.slot {
 			paid += int64(part.count)
 		}

@@ -75,8 +75,7 @@ func newSolvePart(p Problem, jobs []int32) *solvePart {
 func (part *solvePart) solve(work, flowWork int64) {
 	p := part.problem
 	if starts, unresolved, bound, ok := solveFlow(p, part.jobs, flowWork); ok {
-		local := part.local(work)
-		part.result = tally(local, starts, unresolved)
+		part.result = part.tally(starts, unresolved)
 		part.result.Bound, part.result.Optimal, part.result.Solver = bound, true, "flow"
 		if len(unresolved) > 0 {
 			_, part.result.Certificates = boundEnergy(p, part.jobs, part.room())
@@ -99,9 +98,18 @@ func (part *solvePart) solve(work, flowWork int64) {
 	if !ok {
 		answer = solveSearch(local)
 	}
-	part.result = tally(local, answer.Starts, answer.Unresolved)
+	part.result = part.tally(answer.Starts, answer.Unresolved)
 	part.result.Solver = answer.Solver
 	part.bound(local, answer)
+}
+
+// tally counts what the starts of the part's jobs mean.
+func (part *solvePart) tally(starts []int64, unresolved []int) Result {
+	r := Result{Starts: starts, Unresolved: unresolved}
+	for k, i := range part.jobs {
+		r.count(starts[k] - part.problem.Jobs[i].Start)
+	}
+	return r
 }
 
 // local is the problem of these jobs only.
