@@ -171,3 +171,41 @@ func boundStarts(p Problem, i int) iter.Seq[int64] {
 		}
 	}
 }
+
+func TestWhatMerelyOverlapsProvesSomething(t *testing.T) {
+	const s = 1000
+	for _, test := range []struct {
+		rule     string
+		capacity []Step
+		jobs     []Job
+	}{
+		{
+			rule:     "least overlaps with a span that one job is in",
+			capacity: []Step{{0, 9}, {5 * s, 2}, {8 * s, 9}},
+			jobs: []Job{
+				{Start: 5 * s, Duration: 3 * s, First: 1, Last: 0},
+				{Start: 3 * s, Duration: 4 * s, First: 3 * s, Last: 7 * s},
+				{Start: 3 * s, Duration: 4 * s, First: 3 * s, Last: 7 * s},
+				{Start: 3 * s, Duration: 4 * s, First: 3 * s, Last: 7 * s},
+				{Start: 3 * s, Duration: 4 * s, First: 3 * s, Last: 7 * s},
+			},
+		},
+		{
+			rule:     "an instant that both jobs cover wherever they are",
+			capacity: []Step{{0, 3}, {8 * s, 1}, {9 * s, 3}},
+			jobs: []Job{
+				{Start: 1 * s, Duration: 10 * s, First: 1 * s, Last: 3 * s},
+				{Start: 6 * s, Duration: 10 * s, First: 5 * s, Last: 7 * s},
+			},
+		},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			p := Problem{Slot: s, Capacity: test.capacity, Jobs: test.jobs}
+			left, certificates := boundEnergy(p, bruteJobs(p), boundWhole(p))
+			if left != 1 || len(certificates) != 1 {
+				t.Fatalf("bound of %d unresolved, certificates %+v, want 1 of each", left, certificates)
+			}
+			boundTrue(t, p, certificates[0])
+		})
+	}
+}
