@@ -63,7 +63,7 @@ func TestFeasibleRefuses(t *testing.T) {
 		{"no unresolved job where it is planned", repair.Result{Starts: []int64{1500, 1500}, Unresolved: []int{1}}, true},
 		{"more devices than there is room for", repair.Result{Starts: []int64{1500, 1500}}, false},
 		{"a device where there is no room at all", repair.Result{Starts: []int64{1500, 8000}, Moved: 1, Displacement: 6500, LongestMove: 6500}, false},
-		{"a device that is still there when the room ends", repair.Result{Starts: []int64{6000, 0}, Unresolved: []int{}, Moved: 2, Displacement: 6000, LongestMove: 4500}, true},
+		{"no job that ends when the room does", repair.Result{Starts: []int64{6000, 0}, Unresolved: []int{}, Moved: 2, Displacement: 6000, LongestMove: 4500}, true},
 		{"a start between slots", repair.Result{Starts: []int64{2500, 1500}, Moved: 1, Displacement: 1000, LongestMove: 1000}, false},
 		{"a start that touches a closed span", repair.Result{Starts: []int64{3000, 1500}, Moved: 1, Displacement: 1500, LongestMove: 1500}, false},
 		{"a start after the last", repair.Result{Starts: []int64{7000, 1500}, Moved: 1, Displacement: 5500, LongestMove: 5500}, false},
@@ -81,7 +81,7 @@ func TestFeasibleRefuses(t *testing.T) {
 	}
 }
 
-func TestAPlaceUntilTheRoomEndsIsNoOverload(t *testing.T) {
+func TestFeasibleRefusesAJobOverTheEndOfTheRoom(t *testing.T) {
 	p := checkProblem()
 	p.Jobs[0].Last = 7000
 	got := repair.Result{Starts: []int64{7000, 1500}, Moved: 1, Displacement: 5500, LongestMove: 5500}
