@@ -44,7 +44,7 @@ func (d Delivery) Root() mfpgate.Delivery {
 		r.State = mfpgate.DeliveryPlanned
 	}
 	if w := d.Window; w != nil {
-		r.EarliestStart, r.LatestEnd = whenever(w.EarliestStart), whenever(w.LatestEnd)
+		r.EarliestStart, r.LatestEnd = orZero(w.EarliestStart), orZero(w.LatestEnd)
 		for _, b := range w.Blackouts {
 			r.Blackouts = append(r.Blackouts, b.Root())
 		}
@@ -70,7 +70,7 @@ func FromDelivery(r mfpgate.Delivery) Delivery {
 		d.Movable = new(bool)
 	}
 	if !r.EarliestStart.IsZero() || !r.LatestEnd.IsZero() || len(r.Blackouts) > 0 {
-		d.Window = &StartWindow{EarliestStart: pointer(r.EarliestStart), LatestEnd: pointer(r.LatestEnd)}
+		d.Window = &StartWindow{EarliestStart: instant(r.EarliestStart), LatestEnd: instant(r.LatestEnd)}
 		for _, b := range r.Blackouts {
 			d.Window.Blackouts = append(d.Window.Blackouts, FromInterval(b))
 		}
@@ -89,7 +89,7 @@ func FromDelivery(r mfpgate.Delivery) Delivery {
 func (b BackgroundSchedule) Root() mfpgate.Background {
 	r := mfpgate.Background{
 		ID: b.ServiceID, Kind: b.Kind, Cron: b.Cron, RRule: b.RRule,
-		Schedule:   mfpgate.LocalSchedule{Local: b.Local, TimeZone: b.TimeZone, Gap: b.Gap, Fold: b.Fold, Start: whenever(b.StartUTC)},
+		Schedule:   mfpgate.LocalSchedule{Local: b.Local, TimeZone: b.TimeZone, Gap: b.Gap, Fold: b.Fold, Start: orZero(b.StartUTC)},
 		AllDevices: b.Devices.Every(), Concurrency: b.Concurrency, Duration: time.Duration(b.Duration), Jitter: time.Duration(b.Jitter),
 	}
 	if !r.AllDevices {
@@ -104,7 +104,7 @@ func (b BackgroundSchedule) Root() mfpgate.Background {
 func FromBackground(r mfpgate.Background) BackgroundSchedule {
 	b := BackgroundSchedule{
 		ServiceID: r.ID, Kind: r.Kind, Cron: r.Cron, RRule: r.RRule, TimeZone: r.Schedule.TimeZone, Local: r.Schedule.Local,
-		StartUTC: pointer(r.Schedule.Start), Gap: r.Schedule.Gap, Fold: r.Schedule.Fold,
+		StartUTC: instant(r.Schedule.Start), Gap: r.Schedule.Gap, Fold: r.Schedule.Fold,
 		Concurrency: r.Concurrency, Duration: Duration(r.Duration), Jitter: Duration(r.Jitter),
 	}
 	if r.AllDevices {
@@ -117,11 +117,11 @@ func FromBackground(r mfpgate.Background) BackgroundSchedule {
 }
 
 func (s Schedule) root() mfpgate.LocalSchedule {
-	return mfpgate.LocalSchedule{Local: s.Local, TimeZone: s.TimeZone, Gap: s.Gap, Fold: s.Fold, RRule: s.RRule, Start: whenever(s.StartUTC)}
+	return mfpgate.LocalSchedule{Local: s.Local, TimeZone: s.TimeZone, Gap: s.Gap, Fold: s.Fold, RRule: s.RRule, Start: orZero(s.StartUTC)}
 }
 
 func fromSchedule(r mfpgate.LocalSchedule) Schedule {
-	return Schedule{Local: r.Local, TimeZone: r.TimeZone, Gap: r.Gap, Fold: r.Fold, RRule: r.RRule, StartUTC: pointer(r.Start)}
+	return Schedule{Local: r.Local, TimeZone: r.TimeZone, Gap: r.Gap, Fold: r.Fold, RRule: r.RRule, StartUTC: instant(r.Start)}
 }
 
 // Root returns the interval.
@@ -130,21 +130,12 @@ func (s Span) Root() mfpgate.Interval { return mfpgate.Interval{From: s.From, To
 // FromInterval is the reverse of Root.
 func FromInterval(r mfpgate.Interval) Span { return Span{From: r.From.UTC(), To: r.To.UTC()} }
 
-// instant reads a missing time as zero.
-func whenever(t *time.Time) time.Time {
+// orZero reads a missing time as zero.
+func orZero(t *time.Time) time.Time {
 	if t == nil {
 		return time.Time{}
 	}
 	return *t
-}
-
-// pointer leaves a zero time out.
-func pointer(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
 }
 
 // orEmpty writes no list as an empty one: readers in other languages stumble over null.
