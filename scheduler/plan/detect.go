@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -55,15 +56,35 @@ func Timeline(s mfpgate.ScheduleSnapshot, from, to time.Time, slot time.Duration
 	return slots, nil
 }
 
-// bands detects, and writes what it finds in the root's terms.
+// bands detects, and writes what it finds in the root's terms. An overload is one band for as long as one capacity holds, from
+// where it begins to where it ends even if all take long: so the durations that are planned with make the bands, and the likely
+// ones their certainty.
 func (c *scene) bands() ([]mfpgate.Band, error) {
-	found, err := load.Detect(c.problem)
+	parts, err := load.Detect(c.problem)
+	if err != nil {
+		return nil, fmt.Errorf("find overloads: %w", err)
+	}
+	if len(parts) == 0 && c.problem.MinExcess <= 1 {
+		return nil, nil
+	}
+	whole := c.problem
+	whole.Occurrences = slices.Clone(whole.Occurrences)
+	for i := range whole.Occurrences {
+		whole.Occurrences[i].Likely = whole.Occurrences[i].Duration
+	}
+	found, err := load.Detect(whole)
 	if err != nil {
 		return nil, fmt.Errorf("find overloads: %w", err)
 	}
 	var bands []mfpgate.Band
 	for i := range found {
-		bands = append(bands, c.band(&found[i]))
+		f := &found[i]
+		f.Certainty, f.Probability = load.Risk, 0
+		for ; len(parts) > 0 && parts[0].From < f.To; parts = parts[1:] {
+			f.Certainty = max(f.Certainty, parts[0].Certainty)
+			f.Probability = max(f.Probability, parts[0].Probability)
+		}
+		bands = append(bands, c.band(f))
 	}
 	return bands, nil
 }
