@@ -102,8 +102,12 @@ func (a *answer) reason(k int, leavers []leaver) string {
 		other := a.item(w.freedBy).d.ID
 		return fmt.Sprintf("It was in no overload itself; it makes room for delivery %s, which moves to %s.", other, a.r.c.clock(a.starts[w.freedBy]))
 	}
-	head := fmt.Sprintf("It is in the overload of %s: %s at once where %d can be served, and at least %d must leave;",
-		a.r.c.span(b.From.UnixMilli(), b.To.UnixMilli()), devices(b.Peak), b.Capacity, b.MustMove)
+	head := fmt.Sprintf("It is in the overload of %s: %s at once where %d can be served",
+		a.r.c.span(b.From.UnixMilli(), b.To.UnixMilli()), devices(b.Peak), b.Capacity)
+	if b.MustMove > 0 {
+		head += fmt.Sprintf(", and at least %d must leave", b.MustMove)
+	}
+	head += ";"
 	ends, end := leavers[w.band].ends, a.planned(k).to
 	later, _ := slices.BinarySearchFunc(ends, end, func(e, end int64) int { return cmp.Compare(end, e) })
 	at := b.PeakAt.UnixMilli()
