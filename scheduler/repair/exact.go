@@ -4,13 +4,14 @@ import "slices"
 
 // exact finds the best answer by branch and bound, one aim after the other, and starts from what the search finds.
 type exact struct {
-	g     *grid
-	m     *exactModel
-	s     *search
-	best  searchCost
-	pos   []int32 // of the best answer
-	work  int64
-	nodes int
+	g      *grid
+	m      *exactModel
+	s      *search
+	best   searchCost
+	pos    []int32 // of the best answer
+	work   int64
+	nodes  int
+	gaveUp int
 }
 
 // exactColumns is how large a model may be.
@@ -29,7 +30,7 @@ func solveExact(p Problem) (Result, bool) {
 	e := &exact{g: g, s: newSearch(g, digest(p))}
 	e.s.fill(p.Work / 20)
 	e.s.settle(p.Work / 20)
-	e.s.ruin(p.Work / 10)
+	e.s.ruin(min(p.Work/10, e.s.work+int64(len(p.Jobs)*len(p.Jobs))*10_000))
 	e.best, e.pos = e.s.cost, slices.Clone(e.s.pos)
 	e.m = newExactModel(g)
 	e.work = e.s.work
@@ -118,10 +119,10 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare, thorough bool) {
 			s.put(j, pos)
 		}
 	}
-	s.settle(s.work + 100_000)
-	more := int64(200_000)
+	s.settle(s.work + int64(len(s.pos))*400)
+	more := int64(len(s.pos)) * 600
 	if thorough {
-		more = 10_000_000
+		more *= 60
 	}
 	s.ruin(s.work + more)
 	e.offer()

@@ -47,18 +47,20 @@ func (lp *exactLP) weighWhole() (b exactBound, ok bool) {
 	}
 	for j := range lp.key {
 		least := int64(math.MaxInt64)
-		for q := m.off[j]; q < m.off[j+1]; q++ {
-			if lp.alive[q] {
-				least = min(least, lp.pays(q, &b))
-			}
+		add := [3]int64{0, b.sides[exactMoved], b.sides[exactOut] + b.sides[exactPriority]*int64(m.g.jobs[j].priority)}
+		places := lp.places(j)
+		for n := range places {
+			p := &places[n]
+			least = min(least, p.whole*b.scale+lp.prefix[p.b]-lp.prefix[p.a]+add[p.kind])
 		}
+		lp.work += int64(len(places)) + 5
 		if least == math.MaxInt64 {
 			return b, false
 		}
 		lp.least[j] = least
 		b.total += least
 	}
-	lp.work += int64(len(m.pos))*2 + int64(len(lp.row))*2
+	lp.work += int64(len(lp.row)) * 2
 	return b, true
 }
 
@@ -91,16 +93,19 @@ func (lp *exactLP) fix(best int64) (excluded int, ok bool) {
 	if !ok || room < 0 {
 		return 0, false
 	}
-	m := lp.m
 	for j := range lp.key {
-		for q := m.off[j]; q < m.off[j+1]; q++ {
-			if lp.alive[q] && lp.pays(q, &b)-lp.least[j] > room {
-				lp.alive[q] = false
+		before := excluded
+		for _, p := range lp.places(j) {
+			if lp.pays(p.q, &b)-lp.least[j] > room {
+				lp.alive[p.q] = false
 				excluded++
 			}
 		}
+		lp.work += int64(lp.ends[j]-lp.m.off[j]) * 3
+		if excluded > before {
+			lp.list(int32(j))
+		}
 	}
-	lp.work += int64(len(m.pos)) * 2
 	return excluded, true
 }
 

@@ -2,7 +2,6 @@ package repair
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 )
 
@@ -51,6 +50,7 @@ func (lp *exactLP) load(n *exactNode) {
 	for q := range lp.alive {
 		lp.alive[q] = n.alive[q>>6]>>(q&63)&1 == 1
 	}
+	lp.lists()
 	if !lp.set(n.key, n.rows, n.basic) {
 		lp.reset()
 	}
@@ -193,71 +193,5 @@ func (lp *exactLP) keep(s exactSplit, first bool) {
 			lp.alive[q] = false
 		}
 	}
-}
-
-// branch brings one aim to its best: it looks at the node with the least bound, solves its relaxation and, as long as better answers are
-// possible there, divides it in two. It returns what no answer can be below, which is the best answer's aim if it has looked at all.
-func (e *exact) branch(level int, work int64) int64 {
-	lp := newExactLP(e.m, level, e.s.rng)
-	lp.limit(e.best)
-	lp.reset()
-	lp.work = e.work
-	defer func() { e.work = lp.work }()
-	open := &exactOpen{lp.save(0, 0)}
-	for open.Len() > 0 {
-		n := heap.Pop(open).(*exactNode)
-		if n.bound >= e.aim(level) {
-			continue
-		}
-		lp.load(n)
-		bound := n.bound
-		for depth := n.depth; ; depth++ {
-			e.nodes++
-			status := lp.solve(e.aim(level), work)
-			if status == exactGiveUp && lp.work <= work {
-				lp.reset()
-				status = lp.solve(e.aim(level), work)
-			}
-			if status == exactCut {
-				break
-			}
-			if status == exactGiveUp && lp.work > work {
-				for _, other := range *open {
-					bound = min(bound, other.bound)
-				}
-				return min(bound, e.aim(level))
-			}
-			if b, ok := lp.bound(e.aim(level)); ok {
-				bound = max(bound, b)
-			}
-			shares := lp.shares()
-			if depth == 0 || e.nodes%4 == 0 || len(shares) == 0 {
-				before := e.best
-				e.round(lp, shares, depth == 0)
-				for k := range level {
-					if e.m.level(k, e.best) != e.m.level(k, before) {
-						return e.branch(level, work) // what was sought is no longer what is best
-					}
-				}
-			}
-			if _, ok := lp.fix(e.aim(level)); !ok {
-				break
-			}
-			splits := lp.splits(shares)
-			if len(splits) == 0 {
-				break // every job had a single place, and round has looked at that
-			}
-			s := splits[0]
-			first := s.low >= 0.5
-			other := lp.save(bound, depth+1)
-			for q := lp.m.off[s.job]; q < lp.m.off[s.job+1]; q++ {
-				if lp.first(s, q) == first {
-					other.alive[q>>6] &^= 1 << (q & 63)
-				}
-			}
-			heap.Push(open, other)
-			lp.keep(s, first)
-		}
-	}
-	return e.aim(level)
+	lp.list(s.job)
 }

@@ -11,6 +11,8 @@ type exactLP struct {
 	level int
 	cost  []float64            // by column, a little disturbed, because equal costs make the method stall
 	whole []int64              // by column, as it is
+	live  []exactPlace         // the columns that are not excluded, by job
+	ends  []int32              // by job, where its list ends; it begins where its columns do
 	alive []bool               // by column: not excluded
 	side  [exactDistance]int64 // the most that the aims before this one may be
 
@@ -38,6 +40,46 @@ type exactLP struct {
 
 const exactTiny = 1e-9
 
+// exactPlace is a column as the innermost loops want it.
+type exactPlace struct {
+	cost  float64
+	whole int64
+	a, b  int32
+	q     int32
+	kind  int32 // which of a job's side parts it has: none at home, that of a move, that of being out
+}
+
+// list makes job j's list anew.
+func (lp *exactLP) list(j int32) {
+	m := lp.m
+	end := m.off[j]
+	for q := m.off[j]; q < m.off[j+1]; q++ {
+		if !lp.alive[q] {
+			continue
+		}
+		kind := int32(0)
+		switch pos := m.pos[q]; {
+		case pos >= 0:
+			kind = 1
+		case pos == gridOut:
+			kind = 2
+		}
+		lp.live[end] = exactPlace{lp.cost[q], lp.whole[q], m.a[q], m.b[q], q, kind}
+		end++
+	}
+	lp.ends[j] = end
+	lp.work += int64(m.off[j+1] - m.off[j])
+}
+
+func (lp *exactLP) lists() {
+	for j := range lp.key {
+		lp.list(int32(j))
+	}
+}
+
+// places are job j's columns that are not excluded.
+func (lp *exactLP) places(j int) []exactPlace { return lp.live[lp.m.off[j]:lp.ends[j]] }
+
 func newExactLP(m *exactModel, level int, rng *rand.Rand) *exactLP {
 	n := len(m.off) - 1
 	lp := &exactLP{
@@ -51,6 +93,7 @@ func newExactLP(m *exactModel, level int, rng *rand.Rand) *exactLP {
 		lp.alive[q] = true
 	}
 	lp.scaled = lp.scale()
+	lp.live, lp.ends = make([]exactPlace, len(m.pos)), make([]int32, n)
 	lp.prefix, lp.least = make([]int64, len(lp.row)+1), make([]int64, n)
 	for c := range lp.row {
 		lp.row[c] = -1
@@ -58,13 +101,9 @@ func newExactLP(m *exactModel, level int, rng *rand.Rand) *exactLP {
 	for k := range lp.sideRow {
 		lp.sideRow[k] = -1
 	}
-	for j := range lp.key {
+	for j, never := range m.never {
+		lp.alive[m.off[j]] = !never
 		lp.key[j] = m.off[j]
-		for q := m.off[j]; q < m.off[j+1]; q++ {
-			if lp.cost[q] < lp.cost[lp.key[j]] {
-				lp.key[j] = q
-			}
-		}
 	}
 	return lp
 }

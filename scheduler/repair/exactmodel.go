@@ -12,12 +12,13 @@ const (
 // exactModel is the time-indexed model of a problem: for each job a column for every place, of which it takes one. The first column of a
 // job is home, the last is to be out.
 type exactModel struct {
-	g    *grid
-	off  []int32 // by job, its first column; and one more
-	job  []int32 // by column
-	a, b []int32 // by column, its cells
-	pos  []int32 // by column
-	unit int64   // a divisor of all distances
+	g     *grid
+	off   []int32 // by job, its first column; and one more
+	job   []int32 // by column
+	a, b  []int32 // by column, its cells
+	pos   []int32 // by column
+	never []bool  // by job, whether it cannot be at home
+	unit  int64   // a divisor of all distances
 }
 
 func newExactModel(g *grid) *exactModel {
@@ -38,11 +39,8 @@ func newExactModel(g *grid) *exactModel {
 			return true
 		}
 		a, b := g.cells(j, gridHome)
-		if open(a, b) {
-			add(j, gridHome, a, b)
-		} else {
-			add(j, gridOut, 0, 0) // a second way to be out keeps the order of columns
-		}
+		m.never = append(m.never, !open(a, b))
+		add(j, gridHome, a, b)
 		g.choices(j, func(p int32) {
 			if a, b := g.cells(j, p); open(a, b) {
 				add(j, p, a, b)
@@ -98,17 +96,4 @@ func (m *exactModel) level(level int, c searchCost) int64 {
 		return c.moved
 	}
 	return c.distance / m.unit
-}
-
-// column is job j's column of a position.
-func (m *exactModel) column(j, pos int32) int32 {
-	if pos == gridOut {
-		return m.off[j+1] - 1
-	}
-	for q := m.off[j]; q < m.off[j+1]; q++ {
-		if m.pos[q] == pos {
-			return q
-		}
-	}
-	return m.off[j+1] - 1
 }

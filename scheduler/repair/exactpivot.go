@@ -9,9 +9,12 @@ const (
 	exactGiveUp                    // the work is spent, or the numbers are not sound
 )
 
-// solve pivots until no row is broken. best is the aim of the best known answer: only less is of interest.
-func (lp *exactLP) solve(best, work int64) exactStatus {
+// solve pivots until no row is broken, at most so many times. best is the aim of the best known answer: only less is of interest.
+func (lp *exactLP) solve(best, work int64, most int) exactStatus {
 	for pivots := 0; ; pivots++ {
+		if pivots == most {
+			return exactGiveUp
+		}
 		if lp.work > work {
 			return exactGiveUp
 		}
@@ -108,16 +111,12 @@ func (lp *exactLP) keyValues() []float64 {
 
 // rekey gives a job none of whose other columns is basic another key, the cheapest that is not excluded.
 func (lp *exactLP) rekey(j int32) bool {
-	m := lp.m
 	side := lp.weigh(lp.price, lp.sum)
 	best, least := int32(-1), 0.0
-	for q := m.off[j]; q < m.off[j+1]; q++ {
-		if !lp.alive[q] {
-			continue
-		}
-		d := lp.cost[q] + lp.sum[m.b[q]] - lp.sum[m.a[q]] + lp.sideOf(q, &side)
+	for _, p := range lp.places(int(j)) {
+		d := p.cost + lp.sum[p.b] - lp.sum[p.a] + lp.sideOf(p.q, &side)
 		if best < 0 || d < least {
-			best, least = q, d
+			best, least = p.q, d
 		}
 	}
 	if best < 0 {
@@ -194,24 +193,26 @@ func (lp *exactLP) pivot(i int, up bool) bool {
 		}
 	}
 	for j, k := range lp.key {
-		from, to := m.off[j], m.off[j+1]
 		base := lp.cost[k] + lp.sum[m.b[k]] - lp.sum[m.a[k]] + lp.sideOf(k, &side)
 		rhoBase := lp.rhoSum[m.b[k]] - lp.rhoSum[m.a[k]] + lp.sideOf(k, &rhoSide)
-		one := func(q int32, s, rs float64) {
-			if alpha := sign * (lp.rhoSum[m.b[q]] - lp.rhoSum[m.a[q]] + rs - rhoBase); alpha > least && lp.alive[q] && q != k {
-				consider(q, -1, lp.cost[q]+lp.sum[m.b[q]]-lp.sum[m.a[q]]+s-base, alpha)
+		priority := float64(m.g.jobs[j].priority)
+		add := [3]float64{0, side[exactMoved], side[exactOut] + side[exactPriority]*priority}
+		rhoAdd := [3]float64{-rhoBase, rhoSide[exactMoved] - rhoBase, rhoSide[exactOut] + rhoSide[exactPriority]*priority - rhoBase}
+		places := lp.places(j)
+		lp.work += int64(len(places))*2 + 10
+		for n := range places {
+			p := &places[n]
+			alpha := sign * (lp.rhoSum[p.b] - lp.rhoSum[p.a] + rhoAdd[p.kind])
+			if alpha <= least || p.q == k {
+				continue
 			}
-		}
-		one(from, lp.sideOf(from, &side), lp.sideOf(from, &rhoSide))
-		one(to-1, lp.sideOf(to-1, &side), lp.sideOf(to-1, &rhoSide))
-		s, rs := side[exactMoved], rhoSide[exactMoved]-rhoBase
-		for q := from + 1; q < to-1; q++ {
-			if alpha := sign * (lp.rhoSum[m.b[q]] - lp.rhoSum[m.a[q]] + rs); alpha > least && lp.alive[q] {
-				consider(q, -1, lp.cost[q]+lp.sum[m.b[q]]-lp.sum[m.a[q]]+s-base, alpha)
+			t := max(p.cost+lp.sum[p.b]-lp.sum[p.a]+add[p.kind]-base, 0)
+			if t > (ratio+exactTiny)*alpha {
+				continue
 			}
+			consider(p.q, -1, t, alpha)
 		}
 	}
-	lp.work += int64(len(m.pos)) * 2
 	var eta []float64
 	var code int32
 	switch {

@@ -129,6 +129,21 @@ func distance(p repair.Problem, job repair.Job, start int64) int64 {
 	return d
 }
 
+// Starts are those that a job may have, the planned one first.
+func Starts(p repair.Problem, job repair.Job) []int64 {
+	starts := []int64{job.Start}
+	t := job.First / p.Slot * p.Slot
+	if t < job.First {
+		t += p.Slot
+	}
+	for ; t <= job.Last; t += p.Slot {
+		if t != job.Start && allowed(p, job, t) {
+			starts = append(starts, t)
+		}
+	}
+	return starts
+}
+
 // cbcColumn is a job's start in the model.
 type cbcColumn struct {
 	job   int
@@ -146,15 +161,9 @@ func CBC(ctx context.Context, path string, p repair.Problem, budget time.Duratio
 	var columns []cbcColumn
 	points := make(map[int64]bool)
 	for i, job := range p.Jobs {
-		add := func(t int64) {
+		for _, t := range Starts(p, job) {
 			columns = append(columns, cbcColumn{i, t})
 			points[t] = true
-		}
-		add(job.Start)
-		for t := ceil(job.First, p.Slot) * p.Slot; t <= job.Last; t += p.Slot {
-			if t != job.Start && allowed(p, job, t) {
-				add(t)
-			}
 		}
 	}
 	for _, step := range p.Capacity {
