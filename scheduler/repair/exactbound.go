@@ -35,7 +35,7 @@ func (lp *exactLP) weighWhole() (b exactBound, ok bool) {
 		if r >= 0 {
 			p := whole(lp.price[r])
 			t += p
-			b.total -= p * int64(m.g.room[c])
+			b.total -= p * int64(m.room[c])
 		}
 	}
 	lp.prefix[len(lp.row)] = t
@@ -47,7 +47,7 @@ func (lp *exactLP) weighWhole() (b exactBound, ok bool) {
 	}
 	for j := range lp.key {
 		least := int64(math.MaxInt64)
-		add := [3]int64{0, b.sides[exactMoved], b.sides[exactOut] + b.sides[exactPriority]*int64(m.g.jobs[j].priority)}
+		add := [3]int64{0, b.sides[exactMoved], b.sides[exactOut] + b.sides[exactPriority]*m.priority[j]}
 		places := lp.places(j)
 		for n := range places {
 			p := &places[n]
@@ -72,7 +72,7 @@ func (lp *exactLP) pays(q int32, b *exactBound) int64 {
 	case pos >= 0:
 		v += b.sides[exactMoved]
 	case pos == gridOut:
-		v += b.sides[exactOut] + b.sides[exactPriority]*int64(m.g.jobs[m.job[q]].priority)
+		v += b.sides[exactOut] + b.sides[exactPriority]*m.priority[m.job[q]]
 	}
 	return v
 }
@@ -155,7 +155,7 @@ func (lp *exactLP) breakRows() bool {
 		}
 		worst, over, length = -1, 0, 0
 	}
-	for c, room := range m.g.room {
+	for c, room := range m.room {
 		t += load[c]
 		excess := t - float64(room)
 		if excess <= 1e-6 || lp.row[c] >= 0 || length == 6 {

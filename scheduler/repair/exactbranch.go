@@ -95,7 +95,7 @@ func (lp *exactLP) first(s exactSplit, q int32) bool {
 	case s.kind == exactMoved:
 		return pos == gridHome
 	default:
-		return pos != gridOut && lp.m.g.instant(s.job, pos) <= s.start
+		return pos != gridOut && lp.m.g.instant(lp.m.ids[s.job], pos) <= s.start
 	}
 }
 
@@ -111,7 +111,7 @@ func (lp *exactLP) splits(shares [][]exactShare) []exactSplit {
 		if len(list) < 2 {
 			continue
 		}
-		j := int32(i)
+		j, id := int32(i), m.ids[i]
 		out, home, mean, weight := 0.0, 0.0, 0.0, 0.0
 		for _, s := range list {
 			switch pos := m.pos[s.q]; pos {
@@ -121,7 +121,7 @@ func (lp *exactLP) splits(shares [][]exactShare) []exactSplit {
 			case gridHome:
 				home += s.x
 			}
-			mean += s.x * float64(m.g.instant(j, m.pos[s.q])-m.g.jobs[i].start)
+			mean += s.x * float64(m.g.instant(id, m.pos[s.q])-m.g.jobs[id].start)
 			weight += s.x
 		}
 		if out > 1e-6 && out < 1-1e-6 {
@@ -137,16 +137,16 @@ func (lp *exactLP) splits(shares [][]exactShare) []exactSplit {
 		if weight > 1e-6 {
 			mean /= weight
 			low, spread := 0.0, 0.0
-			start := m.g.jobs[i].start + int64(mean)
+			start := m.g.jobs[id].start + int64(mean)
 			for _, s := range list {
 				if m.pos[s.q] == gridOut {
 					continue
 				}
-				t := m.g.instant(j, m.pos[s.q])
+				t := m.g.instant(id, m.pos[s.q])
 				if t <= start {
 					low += s.x
 				}
-				spread += s.x * abs(float64(t-start)) / float64(m.g.jobs[i].duration+m.g.slot)
+				spread += s.x * abs(float64(t-start)) / float64(m.g.jobs[id].duration+m.g.slot)
 			}
 			if low > 1e-6 && low < weight-1e-6 {
 				f := 0.5
@@ -177,7 +177,7 @@ func (lp *exactLP) splits(shares [][]exactShare) []exactSplit {
 				case p == gridHome:
 					s.kind = exactMoved
 				default:
-					s.kind, s.start = exactDistance, m.g.instant(int32(j), m.pos[some[len(some)/2-1]])
+					s.kind, s.start = exactDistance, m.g.instant(m.ids[j], m.pos[some[len(some)/2-1]])
 				}
 				return []exactSplit{s}
 			}

@@ -84,8 +84,8 @@ func newExactLP(m *exactModel, level int, rng *rand.Rand) *exactLP {
 	n := len(m.off) - 1
 	lp := &exactLP{
 		m: m, level: level, cost: make([]float64, len(m.pos)), whole: make([]int64, len(m.pos)), alive: make([]bool, len(m.pos)),
-		keyValue: make([]float64, n), keyNorm: make([]float64, n), key: make([]int32, n), row: make([]int32, len(m.g.at)), hold: make([]int32, n),
-		sum: make([]float64, len(m.g.at)+1), rhoSum: make([]float64, len(m.g.at)+1),
+		keyValue: make([]float64, n), keyNorm: make([]float64, n), key: make([]int32, n), row: make([]int32, len(m.room)), hold: make([]int32, n),
+		sum: make([]float64, len(m.room)+1), rhoSum: make([]float64, len(m.room)+1),
 	}
 	for q := range lp.cost {
 		lp.whole[q] = m.cost(level, int32(q))
@@ -137,7 +137,7 @@ func (lp *exactLP) entry(q, row int32) float64 {
 
 func (lp *exactLP) rhs(row int32) float64 {
 	if row >= 0 {
-		return float64(lp.m.g.room[row])
+		return float64(lp.m.room[row])
 	}
 	return float64(lp.side[-1-row])
 }
@@ -212,7 +212,7 @@ func (lp *exactLP) sideOf(q int32, side *[exactDistance]float64) float64 {
 	case pos >= 0:
 		return side[exactMoved]
 	}
-	return side[exactOut] + side[exactPriority]*float64(lp.m.g.jobs[lp.m.job[q]].priority)
+	return side[exactOut] + side[exactPriority]*float64(lp.m.priority[lp.m.job[q]])
 }
 
 // column computes inv times what column q takes more than column k.

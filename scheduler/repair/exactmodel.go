@@ -9,48 +9,64 @@ const (
 	exactLevels
 )
 
-// exactModel is the time-indexed model of a problem: for each job a column for every place, of which it takes one. The first column of a
-// job is home, the last is to be out.
+// exactModel is the time-indexed model of some jobs and of the room that the others leave: for each job a column for every place, of which
+// it takes one. The first column of a job is home, the last is to be out.
 type exactModel struct {
-	g     *grid
-	off   []int32 // by job, its first column; and one more
-	job   []int32 // by column
-	a, b  []int32 // by column, its cells
-	pos   []int32 // by column
-	never []bool  // by job, whether it cannot be at home
-	unit  int64   // a divisor of all distances
+	g        *grid
+	ids      []int32 // by job of the model, its number in the grid
+	room     []int32 // by cell of the model
+	priority []int64 // by job
+	never    []bool  // by job, whether it cannot be at home
+	off      []int32 // by job, its first column; and one more
+	job      []int32 // by column
+	a, b     []int32 // by column, its cells
+	pos      []int32 // by column
+	unit     int64   // a divisor of all distances
 }
 
-func newExactModel(g *grid) *exactModel {
-	m := &exactModel{g: g}
-	add := func(j, pos, a, b int32) {
-		m.job, m.pos, m.a, m.b = append(m.job, j), append(m.pos, pos), append(m.a, a), append(m.b, b)
-	}
-	for i := range g.jobs {
-		j := int32(i)
-		m.off = append(m.off, int32(len(m.pos)))
-		// Where there is no room at all is no place.
-		open := func(a, b int32) bool {
-			for c := a; c < b; c++ {
-				if g.room[c] == 0 {
-					return false
-				}
-			}
-			return true
+// newExactModel makes the model of the jobs ids, none of which room counts.
+func newExactModel(g *grid, ids, room []int32) *exactModel {
+	m := &exactModel{g: g, ids: ids}
+	lo, hi := int32(len(room)), int32(0)
+	add := func(i int, pos, a, b int32) {
+		m.job, m.pos, m.a, m.b = append(m.job, int32(i)), append(m.pos, pos), append(m.a, a), append(m.b, b)
+		if pos != gridOut {
+			lo, hi = min(lo, a), max(hi, b)
 		}
+	}
+	// Where there is no room at all is no place.
+	open := func(a, b int32) bool {
+		for c := a; c < b; c++ {
+			if room[c] <= 0 {
+				return false
+			}
+		}
+		return true
+	}
+	for i, j := range ids {
+		m.off = append(m.off, int32(len(m.pos)))
+		m.priority = append(m.priority, int64(g.jobs[j].priority))
 		a, b := g.cells(j, gridHome)
 		m.never = append(m.never, !open(a, b))
-		add(j, gridHome, a, b)
+		add(i, gridHome, a, b)
 		g.choices(j, func(p int32) {
 			if a, b := g.cells(j, p); open(a, b) {
-				add(j, p, a, b)
+				add(i, p, a, b)
 				m.unit = divisor(m.unit, g.distance(j, p))
 			}
 		})
-		add(j, gridOut, 0, 0)
+		add(i, gridOut, lo, lo)
 	}
 	m.off = append(m.off, int32(len(m.pos)))
 	m.unit = max(m.unit, 1)
+	for q := range m.a {
+		if m.pos[q] == gridOut {
+			m.a[q], m.b[q] = lo, lo
+		}
+		m.a[q] -= lo
+		m.b[q] -= lo
+	}
+	m.room = append(m.room, room[lo:hi]...)
 	return m
 }
 
@@ -71,7 +87,7 @@ func (m *exactModel) cost(level int, q int32) int64 {
 		}
 	case exactPriority:
 		if pos == gridOut {
-			return int64(m.g.jobs[m.job[q]].priority)
+			return m.priority[m.job[q]]
 		}
 	case exactMoved:
 		if pos >= 0 {
@@ -79,7 +95,7 @@ func (m *exactModel) cost(level int, q int32) int64 {
 		}
 	case exactDistance:
 		if pos >= 0 {
-			return m.g.distance(m.job[q], pos) / m.unit
+			return m.g.distance(m.ids[m.job[q]], pos) / m.unit
 		}
 	}
 	return 0

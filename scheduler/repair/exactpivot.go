@@ -195,7 +195,7 @@ func (lp *exactLP) pivot(i int, up bool) bool {
 	for j, k := range lp.key {
 		base := lp.cost[k] + lp.sum[m.b[k]] - lp.sum[m.a[k]] + lp.sideOf(k, &side)
 		rhoBase := lp.rhoSum[m.b[k]] - lp.rhoSum[m.a[k]] + lp.sideOf(k, &rhoSide)
-		priority := float64(m.g.jobs[j].priority)
+		priority := float64(m.priority[j])
 		add := [3]float64{0, side[exactMoved], side[exactOut] + side[exactPriority]*priority}
 		rhoAdd := [3]float64{-rhoBase, rhoSide[exactMoved] - rhoBase, rhoSide[exactOut] + rhoSide[exactPriority]*priority - rhoBase}
 		places := lp.places(j)

@@ -61,6 +61,7 @@ type exactLevel struct {
 	lp    *exactLP
 	level int
 	until int64 // the work that may be spent
+	most  int   // the nodes that may be looked at
 	gains map[[2]int32]*exactGain
 	state exactState
 	open  exactOpen
@@ -68,26 +69,26 @@ type exactLevel struct {
 
 // branch brings one aim to its best: it looks at the node with the least bound, solves its relaxation and, as long as better answers are
 // possible there, divides it in two. It returns what no answer can be below, which is the best answer's aim if it has looked at all.
-func (e *exact) branch(level int, until int64) int64 {
+func (e *exact) branch(level int, until int64, most int) int64 {
 	for {
-		l := &exactLevel{exact: e, level: level, until: until, gains: make(map[[2]int32]*exactGain)}
-		before := e.best
+		l := &exactLevel{exact: e, level: level, until: until, most: most, gains: make(map[[2]int32]*exactGain)}
 		l.lp = newExactLP(e.m, level, e.s.rng)
-		l.lp.work = e.work
-		l.lp.limit(e.best)
+		l.lp.limit(e.own())
 		l.lp.lists()
 		l.lp.reset()
 		bound, again := l.run()
-		e.work = l.lp.work
-		if !again || e.work > until {
-			if again {
-				bound = 0
-			}
-			_ = before
+		e.work += l.lp.work
+		if !again {
 			return bound
+		}
+		if e.work > until {
+			return 0
 		}
 	}
 }
+
+// spent says whether the work is.
+func (e *exactLevel) spent() bool { return e.work+e.lp.work > e.until }
 
 // run reports again if an answer was found that is better in an aim before this one: then what was sought is no longer what is best.
 func (e *exactLevel) run() (bound int64, again bool) {
@@ -101,17 +102,16 @@ func (e *exactLevel) run() (bound int64, again bool) {
 		}
 		lp.load(n)
 		for depth := n.depth; ; depth++ {
-			e.nodes++
-			status := lp.solve(e.aim(e.level), e.until, math.MaxInt)
-			if status == exactGiveUp && lp.work <= e.until {
-				e.gaveUp++
+			e.most--
+			status := lp.solve(e.aim(e.level), e.until-e.work, math.MaxInt)
+			if status == exactGiveUp && !e.spent() {
 				lp.reset()
-				status = lp.solve(e.aim(e.level), e.until, math.MaxInt)
+				status = lp.solve(e.aim(e.level), e.until-e.work, math.MaxInt)
 			}
 			if status == exactCut {
 				break
 			}
-			if lp.work > e.until {
+			if e.spent() {
 				for _, other := range e.open {
 					n.bound = min(n.bound, other.bound)
 				}
@@ -124,16 +124,22 @@ func (e *exactLevel) run() (bound int64, again bool) {
 				}
 				shares = lp.shares()
 				if depth == 0 {
-					e.round(lp, shares, true)
+					e.round(lp, shares)
 					e.dive()
-				} else if e.nodes%8 == 0 {
-					e.round(lp, shares, false)
+				} else if depth%8 == 0 {
+					e.round(lp, shares)
 				} else {
 					e.look(shares)
 				}
 				if e.earlier() != earlier {
 					return 0, true
 				}
+			}
+			if e.most <= 0 {
+				for _, other := range e.open {
+					n.bound = min(n.bound, other.bound)
+				}
+				return min(n.bound, e.aim(e.level)), false
 			}
 			if _, ok := lp.fix(e.aim(e.level)); !ok {
 				break
@@ -214,7 +220,7 @@ func (e *exactLevel) choose(shares [][]exactShare, bound int64) (split *exactSpl
 			for side := range up {
 				alive := append([]bool(nil), lp.alive[lp.m.off[s.job]:lp.m.off[s.job+1]]...)
 				lp.keep(*s, side == 0)
-				status := lp.solve(best, e.until, 12)
+				status := lp.solve(best, e.until-e.work, 12)
 				b, ok := lp.weighWhole()
 				copy(lp.alive[lp.m.off[s.job]:], alive)
 				lp.list(s.job)
@@ -242,8 +248,8 @@ func (e *exactLevel) dive() {
 	from := lp.save(0, 0)
 	defer lp.load(from)
 	best := e.aim(e.level)
-	for failed := 0; failed < 3; {
-		status := lp.solve(best, e.until, math.MaxInt)
+	for {
+		status := lp.solve(best, e.until-e.work, math.MaxInt)
 		if status != exactDone {
 			return
 		}
@@ -263,7 +269,7 @@ func (e *exactLevel) dive() {
 			}
 		}
 		if some == 0 {
-			e.round(lp, shares, false)
+			e.round(lp, shares)
 			return
 		}
 		for j, list := range shares {
@@ -275,7 +281,7 @@ func (e *exactLevel) dive() {
 		}
 		e.only(lp.m.job[top.q], top.q)
 		if e.look(shares); some%8 == 0 {
-			e.round(lp, shares, false)
+			e.round(lp, shares)
 		}
 	}
 }
@@ -296,5 +302,5 @@ func (e *exactLevel) look(shares [][]exactShare) {
 			return
 		}
 	}
-	e.round(e.lp, shares, false)
+	e.round(e.lp, shares)
 }
