@@ -46,6 +46,7 @@ func solveExact(p Problem) (Result, bool) {
 	e.work = e.s.work
 	bounds := e.levels(p.Work)
 	r := g.result(e.pos, "exact")
+	lastWork = e.work
 	r.Optimal = true
 	for level, bound := range bounds {
 		r.Optimal = r.Optimal && bound >= e.aim(level)
@@ -80,6 +81,9 @@ func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 				share = e.work + (until-e.work)*6/10
 			}
 			bounds[level] = e.branch(level, share, 1)
+			for level == exactOut && bounds[level] < e.aim(level) && e.wander(e.work+(share-e.work)/3) {
+				println("wandered", e.best.out>>32, e.work/1000000)
+			}
 			if bounds[level] < e.aim(level) {
 				e.neighbours(e.work + (share-e.work)/3)
 			}
@@ -172,3 +176,5 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare) {
 	}
 	lp.work += s.work - work + int64(len(all))*20
 }
+
+var lastWork int64

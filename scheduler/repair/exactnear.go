@@ -11,6 +11,7 @@ func (e *exact) neighbours(until int64) {
 	n := len(e.pos)
 	size := min(24, n)
 	for failed := 0; failed < 20+n/4 && e.work < until && !e.perfect(); {
+		e.load(e.pos)
 		free := e.near(size)
 		better, done := e.neighbour(free, min(until, e.work+30_000_000))
 		failed++
@@ -27,16 +28,16 @@ func (e *exact) neighbours(until int64) {
 
 func (e *exact) perfect() bool { return e.best.out == 0 && e.best.moved == 0 }
 
-// load makes the best answer the search's.
-func (e *exact) load() {
+// load makes an answer the search's.
+func (e *exact) load(to []int32) {
 	s := e.s
 	work := s.work
 	for j, pos := range s.pos {
-		if pos != gridOut && pos != e.pos[j] {
+		if pos != gridOut && pos != to[j] {
 			s.take(int32(j))
 		}
 	}
-	for j, pos := range e.pos {
+	for j, pos := range to {
 		if s.pos[j] != pos {
 			s.put(int32(j), pos)
 		}
@@ -46,7 +47,6 @@ func (e *exact) load() {
 
 // near chooses about count jobs about a place of a job that is out or moved.
 func (e *exact) near(count int) []int32 {
-	e.load()
 	s := e.s
 	r := &ruiner{search: s}
 	var seed int32
@@ -137,4 +137,44 @@ func (e *exact) neighbour(free []int32, until int64) (better, done bool) {
 		return true, done
 	}
 	return false, done
+}
+
+// wander looks for an answer with fewer unresolved jobs, by passing from one with as many to another, whatever they cost otherwise.
+func (e *exact) wander(until int64) bool {
+	n := len(e.pos)
+	size := min(24, n)
+	at := slices.Clone(e.pos)
+	out := e.best.out
+	for e.work < until {
+		e.load(at)
+		free := e.near(size)
+		s := e.s
+		cost, work := s.cost, s.work
+		for _, j := range free {
+			if s.pos[j] != gridOut {
+				s.take(j)
+			}
+		}
+		inner := &exact{g: e.g, s: s, best: cost, pos: slices.Clone(at), rest: s.cost, work: e.work + s.work - work}
+		for _, j := range free {
+			inner.rest = inner.rest.minus(s.price(j, gridOut))
+		}
+		inner.m = newExactModel(e.g, free, s.free)
+		inner.best.out += searchOut // so that one as good is good enough
+		bound := inner.branch(exactOut, e.work+10_000_000, 30)
+		e.work = inner.work
+		switch {
+		case bound >= inner.aim(exactOut):
+			size = min(size+1, n, 100)
+		default:
+			size = max(size-2, 10)
+		}
+		copy(at, inner.pos)
+		if inner.best.out < out {
+			e.best = inner.best
+			copy(e.pos, inner.pos)
+			return true
+		}
+	}
+	return false
 }

@@ -12,12 +12,22 @@ type ruiner struct {
 	old   []int32 // their positions
 	all   bool    // there are so few jobs that each round looks at all of them
 	key   []int64 // by index in taken, for sorting
+	loose bool    // only who is out matters
 }
 
 // ruin improves an answer until the work is spent. Its rounds begin at unresolved jobs, while there are any, two times of three.
 func (s *search) ruin(work int64) {
 	r := &ruiner{search: s, all: len(s.pos) <= 1024}
 	for s.work < work && (s.cost.out > 0 || s.cost.moved > 0) {
+		s.work += 100
+		r.round()
+	}
+}
+
+// wander does the same with an eye on the unresolved jobs only, until there are fewer: it passes answers that are otherwise worse.
+func (s *search) wander(work int64) {
+	r := &ruiner{search: s, all: len(s.pos) <= 1024, loose: true}
+	for out := s.cost.out; s.work < work && s.cost.out >= out; {
 		s.work += 100
 		r.round()
 	}
@@ -49,7 +59,7 @@ func (r *ruiner) round() {
 		}
 	}
 	r.recreate()
-	if before.less(s.cost) {
+	if r.loose && before.out < s.cost.out || !r.loose && before.less(s.cost) {
 		r.restore()
 	}
 }
