@@ -1,0 +1,180 @@
+package repair
+
+import (
+	"math"
+	"slices"
+)
+
+// exact finds the best answer by branch and bound, one aim after the other.
+type exact struct {
+	g    *grid
+	m    *exactModel
+	s    *search
+	rest searchCost // what the jobs that are not in the model cost
+	best searchCost
+	pos  []int32 // of the best answer
+	work int64
+}
+
+// What is too large to begin with.
+const (
+	exactColumns = 400_000
+	exactJobs    = 512
+	exactCells   = 4096
+)
+
+// solveExact finds the best answer, or one with bounds if the work is spent before. ok is false if the problem is too large to begin with.
+func solveExact(p Problem) (Result, bool) {
+	g := newGrid(p)
+	columns := int64(0)
+	for j := range g.jobs {
+		columns += g.flexibility(int32(j)) + 2
+	}
+	if columns > exactColumns || len(p.Jobs) > exactJobs || len(g.at) > exactCells {
+		return Result{}, false
+	}
+	e := &exact{g: g, s: newSearch(g, digest(p))}
+	e.s.fill(p.Work / 20)
+	e.s.settle(p.Work / 20)
+	e.s.ruin(min(p.Work/20, e.s.work+int64(len(p.Jobs)*len(p.Jobs))*1000))
+	e.best, e.pos = e.s.cost, slices.Clone(e.s.pos)
+	ids := make([]int32, len(p.Jobs))
+	for j := range ids {
+		ids[j] = int32(j)
+	}
+	e.m = newExactModel(g, ids, g.room)
+	e.work = e.s.work
+	bounds := e.levels(p.Work)
+	r := g.result(e.pos, "exact")
+	lastWork = e.work
+	r.Optimal = true
+	for level, bound := range bounds {
+		r.Optimal = r.Optimal && bound >= e.aim(level)
+	}
+	r.Bound = Bound{Unresolved: int(bounds[exactOut])}
+	if bounds[exactOut] == e.aim(exactOut) && bounds[exactPriority] == e.aim(exactPriority) {
+		r.Bound.Moved = int(bounds[exactMoved])
+		r.Bound.Displacement = bounds[exactDistance] * e.m.unit
+		for j, job := range g.jobs {
+			if job.proposed != 0 && !r.Optimal {
+				_ = j
+				r.Bound.Displacement = max(0, r.Bound.Displacement-g.slot) // the aim counts a slot that the displacement does not
+			}
+		}
+		r.Bound.Displacement = min(r.Bound.Displacement, r.Displacement)
+	}
+	return r, true
+}
+
+// levels brings the aims to their best, in their order, and returns what no answer can be below in each, given the ones before.
+func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
+	for level := 0; level < exactLevels; {
+		before := e.best
+		switch {
+		case e.aim(level) == 0:
+			bounds[level] = 0
+		case level == exactPriority && e.samePriority():
+			bounds[level] = e.aim(level)
+		default:
+			share := until
+			if level < exactDistance {
+				share = e.work + (until-e.work)*6/10
+			}
+			bounds[level] = e.branch(level, share, 1)
+			for level == exactOut && bounds[level] < e.aim(level) && e.wander(e.work+(share-e.work)/3) {
+				println("wandered", e.best.out>>32, e.work/1000000)
+			}
+			if bounds[level] < e.aim(level) {
+				e.neighbours(e.work + (share-e.work)/3)
+			}
+			if bounds[level] < e.aim(level) {
+				bounds[level] = max(bounds[level], e.branch(level, share, math.MaxInt))
+			}
+		}
+		next := level + 1
+		for k := level - 1; k >= 0; k-- {
+			if e.m.level(k, before) != e.aim(k) {
+				next = k + 1
+			}
+		}
+		if next <= level && e.work > until {
+			// What was proved of the aims that follow was about worse answers.
+			for k := next; k < exactLevels; k++ {
+				bounds[k] = 0
+			}
+			return bounds
+		}
+		level = next
+	}
+	return bounds
+}
+
+// own is what the jobs of the model cost.
+func (e *exact) own() searchCost { return e.best.minus(e.rest) }
+
+// aim is the best answer's value of a level.
+func (e *exact) aim(level int) int64 { return e.m.level(level, e.own()) }
+
+func (e *exact) samePriority() bool {
+	for _, p := range e.m.priority {
+		if p != e.m.priority[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// offer takes what the search has if it is better than the best.
+func (e *exact) offer() {
+	if e.s.cost.less(e.best) {
+		e.best = e.s.cost
+		copy(e.pos, e.s.pos)
+	}
+}
+
+// round makes an answer of a relaxation: first what it takes most of, then what still fits.
+func (e *exact) round(lp *exactLP, shares [][]exactShare) {
+	s := e.s
+	var all []exactShare
+	for _, list := range shares {
+		all = append(all, list...)
+	}
+	slices.SortStableFunc(all, func(x, y exactShare) int {
+		switch {
+		case x.x > y.x:
+			return -1
+		case x.x < y.x:
+			return 1
+		}
+		return 0
+	})
+	work := s.work
+	for _, j := range e.m.ids {
+		if s.pos[j] != gridOut {
+			s.take(j)
+		}
+	}
+	for _, share := range all {
+		j, pos := e.m.ids[e.m.job[share.q]], e.m.pos[share.q]
+		if pos != gridOut && s.pos[j] == gridOut && s.fits(j, pos) {
+			s.put(j, pos)
+		}
+	}
+	for _, j := range e.m.ids {
+		if s.pos[j] != gridOut {
+			continue
+		}
+		if pos := s.nearest(j); pos != gridOut {
+			s.put(j, pos)
+		}
+	}
+	e.offer()
+	if len(e.m.ids) == len(s.pos) {
+		s.settle(s.work + int64(len(s.pos))*400)
+		s.ruin(s.work + int64(len(s.pos))*600)
+		e.offer()
+	}
+	lp.work += s.work - work + int64(len(all))*20
+}
+
+var lastWork int64
