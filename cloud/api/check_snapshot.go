@@ -65,7 +65,7 @@ func (s Snapshot) Check() error { return checked(s, (*checker).snapshot) }
 
 func (c *checker) snapshot(p *place, s Snapshot) {
 	c.atMost(p.field("horizon"), s.Horizon, longestHorizon)
-	c.contract(p.field("contract"), s.Contract)
+	c.contract(p.field("contract"), s.Contract.whole())
 	devices := make(map[string]bool, len(s.Devices))
 	for i, d := range s.Devices {
 		c.once(p.field("devices").at(i).field("deviceId"), devices, d.DeviceID)

@@ -9,7 +9,7 @@ import (
 // Root returns the snapshot. Its contract has no version.
 func (s Snapshot) Root() mfpgate.ScheduleSnapshot {
 	r := mfpgate.ScheduleSnapshot{
-		Now: s.Now, Horizon: time.Duration(s.Horizon), Contract: s.Contract.Root(""), DeltaToken: s.DeltaToken, Proposed: s.Proposed,
+		Now: s.Now, Horizon: time.Duration(s.Horizon), Contract: s.Contract.whole().Root(""), DeltaToken: s.DeltaToken, Proposed: s.Proposed,
 		Deliveries: make([]mfpgate.Delivery, 0, len(s.Deliveries)),
 	}
 	for _, c := range s.Capacity {
@@ -34,7 +34,7 @@ func (s Snapshot) Root() mfpgate.ScheduleSnapshot {
 // FromSnapshot writes a snapshot, so that a plan can be made again anywhere.
 func FromSnapshot(r mfpgate.ScheduleSnapshot) Snapshot {
 	s := Snapshot{
-		Now: r.Now.UTC(), Horizon: Duration(r.Horizon), Contract: FromContract(r.Contract), DeltaToken: r.DeltaToken,
+		Now: r.Now.UTC(), Horizon: Duration(r.Horizon), Contract: snapshotContract(FromContract(r.Contract)), DeltaToken: r.DeltaToken,
 		Deliveries: make([]Delivery, 0, len(r.Deliveries)),
 	}
 	for _, c := range r.Capacity {

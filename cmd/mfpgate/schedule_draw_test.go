@@ -32,7 +32,7 @@ func (r drawing) at(least, most int) time.Time {
 }
 
 func (r drawing) snapshot() api.Snapshot {
-	c := api.DefaultContract("g")
+	var c api.SnapshotContract
 	c.TimeZone, c.MaxConcurrent = "Europe/Berlin", 1+r.IntN(4)
 	c.LeadTime, c.MaxMove = r.span(360), api.Duration(time.Duration(r.IntN(3))*time.Hour)
 	c.Slot = []api.Duration{api.Duration(5 * time.Minute), api.Duration(15 * time.Minute), api.Duration(tick * 6)}[r.IntN(3)]
