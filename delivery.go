@@ -27,7 +27,7 @@ type Contract struct {
 	MaxMove          time.Duration // the farthest that a start may be moved; 0: no limit
 	NotifyMinExcess  int           // devices; overloads that stay below are not reported
 	TimeZone         string        // IANA
-	Services         []string
+	Services         []string      // nil: not known, and taken to have ServiceDelivery
 }
 
 // CapacityRule is another limit in a part of the days on which an RRULE falls. Where rules overlap the smallest limit holds.

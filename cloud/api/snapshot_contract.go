@@ -9,7 +9,7 @@ type SnapshotContract struct {
 	LeadTime         Duration       `json:"leadTime,omitempty" format:"duration"`
 	Slot             Duration       `json:"slot,omitempty" format:"duration" doc:"PT5M if missing"`
 	MaxMove          Duration       `json:"maxMove,omitempty" format:"duration" doc:"PT0S: no limit"`
-	Mode             string         `json:"mode,omitempty" enum:"notify,propose,auto" doc:"A plan is the same in every mode"`
+	Mode             string         `json:"mode,omitempty" enum:"notify,propose,auto" doc:"propose if missing; a plan in mode notify proposes nothing"`
 	NotifyMinExcess  int            `json:"notifyMinExcess,omitempty" minimum:"0" doc:"Devices; smaller overloads are left out"`
 	TimeZone         string         `json:"timeZone,omitempty" maxLength:"64" doc:"IANA name; UTC if missing"`
 	Services         []string       `json:"services,omitzero" maxItems:"64" doc:"Missing: software-delivery"`

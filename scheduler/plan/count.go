@@ -73,7 +73,7 @@ func (c *scene) delivery(d *mfpgate.Delivery) (mfpgate.Reason, error) {
 // excluded says why a delivery is not this gateway's to count. A device behind an inner gateway is vouched for by that
 // gateway, which alone knows its mode: it counts unless it is listed here in mode polling.
 func (c *scene) excluded(d *mfpgate.Delivery) mfpgate.Reason {
-	if services := c.s.Contract.Services; len(services) > 0 && !slices.Contains(services, mfpgate.ServiceDelivery) {
+	if services := c.s.Contract.Services; services != nil && !slices.Contains(services, mfpgate.ServiceDelivery) {
 		return ReasonNotInContract
 	}
 	if c.proxies == nil {

@@ -142,7 +142,7 @@ func (c *scene) expand(from, to time.Time) error {
 	}
 	list := slices.Clone(c.s.Background)
 	slices.SortStableFunc(list, func(a, b mfpgate.Background) int { return cmp.Compare(a.ID, b.ID) })
-	if len(c.s.Contract.Services) > 0 && !slices.Contains(c.s.Contract.Services, mfpgate.ServiceDelivery) {
+	if c.s.Contract.Services != nil && !slices.Contains(c.s.Contract.Services, mfpgate.ServiceDelivery) {
 		list = nil
 	}
 	for i := range list {
