@@ -12,7 +12,7 @@ type exact struct {
 	s    *search
 	rest searchCost // what the jobs that are not in the model cost
 	best searchCost
-	pos  []int32 // of the best answer
+	pos  []int32 // of the best answer, by job of the model
 	work int64
 }
 
@@ -43,7 +43,7 @@ func solveExact(p Problem) (Result, bool) {
 		ids[j] = int32(j)
 	}
 	e.m = newExactModel(g, ids, g.room)
-	e.work = e.s.work
+	e.work, e.s.work = e.s.work, 0
 	bounds := e.levels(p.Work)
 	r := g.result(e.pos, "exact")
 	lastWork = e.work
@@ -80,16 +80,7 @@ func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 			if level < exactDistance {
 				share = e.work + (until-e.work)*6/10
 			}
-			bounds[level] = e.branch(level, share, 1)
-			for level == exactOut && bounds[level] < e.aim(level) && e.wander(e.work+(share-e.work)/3) {
-				println("wandered", e.best.out>>32, e.work/1000000)
-			}
-			if bounds[level] < e.aim(level) {
-				e.neighbours(e.work + (share-e.work)/3)
-			}
-			if bounds[level] < e.aim(level) {
-				bounds[level] = max(bounds[level], e.branch(level, share, math.MaxInt))
-			}
+			bounds[level] = e.alternate(level, share)
 		}
 		next := level + 1
 		for k := level - 1; k >= 0; k-- {
@@ -107,6 +98,34 @@ func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 		level = next
 	}
 	return bounds
+}
+
+// alternate brings one aim to its best: it divides, and in between looks for better answers by pieces, which leaves less to divide.
+func (e *exact) alternate(level int, until int64) (bound int64) {
+	l := e.newLevel(level)
+	most := 1
+	for part := max((until-e.work)/40, 1); ; part += part / 4 {
+		b, again := l.run(min(until, e.work+part), most)
+		most = math.MaxInt
+		if again || l.before() != l.earlier {
+			l, most = e.newLevel(level), 1
+			bound = 0
+		} else {
+			bound = max(bound, b)
+		}
+		if bound >= e.aim(level) || e.work >= until {
+			return bound
+		}
+		if level == exactOut {
+			for e.wander(min(until, e.work+part)) && bound < e.aim(level) {
+			}
+		} else {
+			e.neighbours(min(until, e.work+part))
+		}
+		if l.before() != l.earlier {
+			l, most, bound = e.newLevel(level), 1, 0
+		}
+	}
 }
 
 // own is what the jobs of the model cost.
@@ -128,7 +147,9 @@ func (e *exact) samePriority() bool {
 func (e *exact) offer() {
 	if e.s.cost.less(e.best) {
 		e.best = e.s.cost
-		copy(e.pos, e.s.pos)
+		for i, j := range e.m.ids {
+			e.pos[i] = e.s.pos[j]
+		}
 	}
 }
 
@@ -148,7 +169,7 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare) {
 		}
 		return 0
 	})
-	work := s.work
+	s.work = 0
 	for _, j := range e.m.ids {
 		if s.pos[j] != gridOut {
 			s.take(j)
@@ -174,7 +195,8 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare) {
 		s.ruin(s.work + int64(len(s.pos))*600)
 		e.offer()
 	}
-	lp.work += s.work - work + int64(len(all))*20
+	lp.work += s.work + int64(len(all))*20
+	s.work = 0
 }
 
 var lastWork int64
