@@ -81,7 +81,7 @@ func overloads(p repair.Problem, events []event) (at []int64) {
 	sort.Slice(events, func(i, j int) bool { return events[i].at < events[j].at })
 	running, next := 0, 0
 	check := func(t int64) {
-		if running > 0 && running > room(p, t) {
+		if running > 0 && running > Room(p, t) {
 			at = append(at, t)
 		}
 	}
@@ -98,7 +98,8 @@ func overloads(p repair.Problem, events []event) (at []int64) {
 	return at
 }
 
-func room(p repair.Problem, t int64) int {
+// Room is for how many there is room at an instant.
+func Room(p repair.Problem, t int64) int {
 	k := sort.Search(len(p.Capacity), func(i int) bool { return p.Capacity[i].At > t })
 	if k == 0 {
 		return 0
@@ -269,7 +270,7 @@ func cbcRows(p repair.Problem, columns []cbcColumn, points map[int64]bool) strin
 			}
 		}
 		if some {
-			fmt.Fprintf(&rows, " <= %d\n", room(p, t))
+			fmt.Fprintf(&rows, " <= %d\n", Room(p, t))
 		}
 	}
 	return rows.String()
