@@ -46,7 +46,6 @@ func solveExact(p Problem) (Result, bool) {
 	e.work, e.s.work = e.s.work, 0
 	bounds := e.levels(p.Work)
 	r := g.result(e.pos, "exact")
-	lastWork = e.work
 	r.Optimal = true
 	for level, bound := range bounds {
 		r.Optimal = r.Optimal && bound >= e.aim(level)
@@ -55,12 +54,12 @@ func solveExact(p Problem) (Result, bool) {
 	if bounds[exactOut] == e.aim(exactOut) && bounds[exactPriority] == e.aim(exactPriority) {
 		r.Bound.Moved = int(bounds[exactMoved])
 		r.Bound.Displacement = bounds[exactDistance] * e.m.unit
-		for j, job := range g.jobs {
-			if job.proposed != 0 && !r.Optimal {
-				_ = j
-				r.Bound.Displacement = max(0, r.Bound.Displacement-g.slot) // the aim counts a slot that the displacement does not
+		for _, job := range g.jobs {
+			if job.proposed != 0 {
+				r.Bound.Displacement -= g.slot // which the aim may count, and the displacement does not
 			}
 		}
+		r.Bound.Displacement = max(r.Bound.Displacement, 0)
 		r.Bound.Displacement = min(r.Bound.Displacement, r.Displacement)
 	}
 	return r, true
@@ -198,5 +197,3 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare) {
 	lp.work += s.work + int64(len(all))*20
 	s.work = 0
 }
-
-var lastWork int64

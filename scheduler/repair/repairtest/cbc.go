@@ -305,3 +305,18 @@ func cbcResult(p repair.Problem, columns []cbcColumn, text []byte) (r repair.Res
 	}
 	return r, optimal
 }
+
+// Compare solves the problem of a seed, of 50 to 300 jobs, with solve and with CBC, each within about budget seconds, and returns what both
+// answers are worth, and whether CBC has proved its own. It fails if an answer does not fit.
+func Compare(ctx context.Context, solve func(repair.Problem) repair.Result, cbcPath string, seed uint64, budgetSeconds int) (ours, cbc Objective, proved bool, err error) {
+	p := Generate(seed, int(50+seed*37%251), Options{Bimodal: seed%3 == 2, Work: int64(budgetSeconds) * 1_000_000_000})
+	ours, err = ObjectiveOf(p, solve(p))
+	if err != nil {
+		return ours, cbc, false, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	cbc, proved, err = CBC(ctx, cbcPath, p, time.Duration(budgetSeconds)*time.Second)
+	if err != nil {
+		return ours, cbc, false, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	return ours, cbc, proved, nil
+}
