@@ -103,12 +103,13 @@ func (b *Book) Estimate(d mfpgate.Delivery) mfpgate.DurationEstimate {
 }
 
 // Fill puts what was learned in the place of an estimate that stands on less: on nothing, or on fewer samples of history.
+// Where nothing was learned the delivery's own stays, also if it has none.
 func (b *Book) Fill(d mfpgate.Delivery) mfpgate.DurationEstimate {
 	given := d.Duration
-	known := given.P50 > 0 && given.P95 >= given.P50
 	ours := b.Estimate(d)
 	switch {
-	case !known:
+	case ours.Basis == mfpgate.DurationAssumed && ours.Samples == 0: // the plan assumes as well as this does
+	case given.P50 <= 0 && given.P95 <= 0:
 		return ours
 	case given.Basis == mfpgate.DurationHistory:
 		if ours.Basis == mfpgate.DurationHistory && ours.Samples > given.Samples {
