@@ -44,10 +44,11 @@ func boundPlaces(p Problem, jobs []int32, room *boundRoom) (places []boundPlace,
 		}
 		places = append(places, place)
 	}
-	slices.SortFunc(places, func(a, b boundPlace) int {
-		return cmp.Or(cmp.Compare(a.hull.From, b.hull.From), cmp.Compare(a.job, b.job))
-	})
-	return places, nowhere
+	sorted := make([]boundPlace, len(places))
+	for i, k := range boundOrder(len(places), func(k int) int64 { return places[k].hull.From }) {
+		sorted[i] = places[k]
+	}
+	return sorted, nowhere
 }
 
 // overlap is what the job needs of the span at least, wherever it is put: over consecutive starts it grows, stays and shrinks, so that

@@ -9,13 +9,8 @@ import (
 // load exceeds the room, the active span with the latest end goes: what it would need later includes what any other active one
 // would. Of the places where jobs are planned, it is how many must move or remain unresolved. It is exact in O(n log n).
 func boundEvictions(spans []Span, capacity []Step) int {
-	byStart := make([]int32, len(spans))
-	for k := range byStart {
-		byStart[k] = int32(k)
-	}
-	byEnd := slices.Clone(byStart)
-	slices.SortFunc(byStart, func(a, b int32) int { return cmp.Compare(spans[a].From, spans[b].From) })
-	slices.SortFunc(byEnd, func(a, b int32) int { return cmp.Compare(spans[a].To, spans[b].To) })
+	byStart := boundOrder(len(spans), func(k int) int64 { return spans[k].From })
+	byEnd := boundOrder(len(spans), func(k int) int64 { return spans[k].To })
 	gone := make([]bool, len(spans))
 	var active flowQueue // the latest end first: by end, negated
 	evicted, load, free, begun, ended, step := 0, 0, 0, 0, 0, 0
@@ -49,6 +44,29 @@ func boundEvictions(spans []Span, capacity []Step) int {
 		}
 	}
 	return evicted
+}
+
+// boundOrder is the indices up to n in the order of their keys.
+func boundOrder(n int, key func(k int) int64) []int32 {
+	type keyed struct {
+		key int64
+		k   int32
+	}
+	sorted := make([]keyed, n)
+	for k := range sorted {
+		sorted[k] = keyed{key(k), int32(k)}
+	}
+	slices.SortFunc(sorted, func(a, b keyed) int {
+		if a.key != b.key {
+			return cmp.Compare(a.key, b.key)
+		}
+		return int(a.k - b.k)
+	})
+	order := make([]int32, n)
+	for i := range sorted {
+		order[i] = sorted[i].k
+	}
+	return order
 }
 
 // boundHomes is where jobs are planned.

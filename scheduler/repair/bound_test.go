@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -113,4 +114,60 @@ func bruteGrid(p Problem, i int) []int64 {
 		}
 	}
 	return starts
+}
+
+// A fleet has more ends of places than are compared, and more durations than classes.
+func TestCertificatesOfAFleetAddUp(t *testing.T) {
+	p := fleetLong(6000, 3)
+	for i := range p.Jobs { // ends off the grid
+		p.Jobs[i].Start += int64(i%5) * 1000
+	}
+	left, certificates := boundEnergy(p, bruteJobs(p), newBoundRoom(p.Capacity, p.Capacity[0].At, p.Capacity[0].At*2, len(p.Jobs)))
+	if left < 1000 {
+		t.Errorf("bound of %d unresolved, where there is room for a third", left)
+	}
+	for _, c := range certificates {
+		var needs []int64
+		need := int64(0)
+		for _, i := range c.Jobs {
+			job, least := &p.Jobs[i], p.Jobs[i].Duration
+			for at := range boundStarts(p, i) {
+				least = min(least, max(0, min(at+job.Duration, c.To)-max(at, c.From)))
+			}
+			needs = append(needs, least)
+			need += least
+		}
+		have := int64(0)
+		for k, step := range p.Capacity {
+			to := c.To
+			if k+1 < len(p.Capacity) {
+				to = min(to, p.Capacity[k+1].At)
+			}
+			have += int64(step.Free) * max(0, to-max(step.At, c.From))
+		}
+		slices.Sort(needs)
+		slices.Reverse(needs)
+		atLeast := 0
+		for over := need - have; over > 0; atLeast++ {
+			over -= needs[atLeast]
+		}
+		if c.Need != need || c.Have != have || c.AtLeast != atLeast {
+			t.Errorf("%v: need %d, have %d, at least %d; counted %d, %d, %d", c.Span, c.Need, c.Have, c.AtLeast, need, have, atLeast)
+		}
+	}
+}
+
+// boundStarts yields every place of a job.
+func boundStarts(p Problem, i int) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		job := &p.Jobs[i]
+		if !yield(job.Start) {
+			return
+		}
+		for at := (job.First + p.Slot - 1) / p.Slot * p.Slot; at <= job.Last; at += p.Slot {
+			if job.allows(at, p.Slot) && !yield(at) {
+				return
+			}
+		}
+	}
 }

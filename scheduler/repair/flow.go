@@ -12,12 +12,26 @@ const flowMostSlots = 1 << 17
 // flowRange is a piece of slots, inclusive.
 type flowRange struct{ from, to int32 }
 
-// flowGroup is what the price of a place depends on: all jobs of it pay the same for the same slot.
-type flowGroup struct {
+// flowPrice is what the price of a place depends on.
+type flowPrice struct {
 	home     int32
-	proposed int32 // the slot that was proposed before; flowUnproposed; flowElsewhere: every slot is dearer
-	closed   int32 // index in flow.closed
-	window   flowRange
+	proposed int32     // the slot that was proposed before; flowUnproposed; flowElsewhere: every slot is dearer
+	closed   int32     // index in flow.closed
+	window   flowRange // that of every class, when home is not in it
+}
+
+// flowGroup is the jobs that pay the same for the same slot, and what the search knows of them in its phase.
+type flowGroup struct {
+	flowPrice
+
+	seen  int32 // the phase in which something was reached, from what price, and how widely
+	base  int64
+	reach flowRange
+
+	listed      int32 // the phase of the list of slots, from what price, and of what reach
+	from        int64
+	listedReach flowRange
+	tight       []int32
 }
 
 const (
@@ -198,10 +212,10 @@ func (f *flow) order(keys []flowClassKey, members [][]int32) {
 	slices.SortFunc(sorted, func(a, b int32) int { return keys[a].compare(keys[b]) })
 	f.at = make([][]int32, f.slots)
 	f.find = map[int64]int32{}
-	groups := map[flowGroup]int32{}
+	groups := map[flowPrice]int32{}
 	for _, c := range sorted {
 		key := keys[c]
-		group := flowGroup{home: key.home, proposed: key.proposed, closed: key.closed}
+		group := flowPrice{home: key.home, proposed: key.proposed, closed: key.closed}
 		if key.lo > key.home || key.hi < key.home {
 			group.window = flowRange{key.lo, key.hi}
 		} else {
@@ -211,7 +225,7 @@ func (f *flow) order(keys []flowClassKey, members [][]int32) {
 		if !ok {
 			g = int32(len(f.groups))
 			groups[group] = g
-			f.groups = append(f.groups, group)
+			f.groups = append(f.groups, flowGroup{flowPrice: group})
 		}
 		f.classes = append(f.classes, flowClass{group: g, window: flowRange{key.lo, key.hi}, priority: key.priority, jobs: members[c]})
 		f.open(g, int32(len(f.classes)-1))

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 )
@@ -117,12 +118,15 @@ type bruteKind struct {
 	unit    bool // starts on slots, durations of a slot at most, capacity that changes on slots
 	jobs    int
 	reach   int // of a window, in slots
+	slots   int64
+	free    int // the most, less one
 	closed  bool
 	propose bool
 }
 
 func bruteGenerate(rng *rand.Rand, kind bruteKind) Problem {
-	const slot, slots = 1000, 9
+	const slot = 1000
+	slots := cmp.Or(kind.slots, 9)
 	p := Problem{Slot: slot, Work: 1 << 24}
 	at := func(limit int64) int64 { // an instant
 		if kind.unit {
@@ -131,7 +135,7 @@ func bruteGenerate(rng *rand.Rand, kind bruteKind) Problem {
 		return rng.Int64N(limit*slot/bruteGrain) * bruteGrain
 	}
 	for from := at(3); from < (slots+3)*slot; from += slot + at(4) {
-		p.Capacity = append(p.Capacity, Step{from, rng.IntN(4) - rng.IntN(2)})
+		p.Capacity = append(p.Capacity, Step{from, rng.IntN(cmp.Or(kind.free, 4)) - rng.IntN(2)})
 	}
 	crowd := at(slots - 2)
 	for range 1 + rng.IntN(kind.jobs) {

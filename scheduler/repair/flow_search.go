@@ -47,7 +47,6 @@ func (f *flow) run(work int64) bool {
 			return false
 		}
 		f.distances(sources)
-		f.phase++
 		for _, v := range sources {
 			for f.room[v] < 0 && f.walk(v) {
 				f.push(v)
@@ -88,6 +87,9 @@ func (f *flow) distances(sources []int32) {
 			if p := group.proposed; p >= 0 && f.reaches(cell, p) {
 				best = f.relax(p, base+f.price(group, p), best)
 			}
+			if group.covered(base, cell.reach, f.phase) {
+				continue
+			}
 			dear := base + f.move
 			if group.proposed != flowUnproposed {
 				dear++
@@ -95,22 +97,33 @@ func (f *flow) distances(sources []int32) {
 			home := group.home
 			f.spans(cell, func(from, to int32) {
 				f.work += int64(to - from + 1)
-				for v := from; v <= to; v++ {
-					by := v - home
-					if by < 0 {
-						by = -by
-					}
-					if next := dear + int64(by) - f.potential[v]; next < f.dist[v] && next < best {
-						best = f.relax(v, next+f.potential[v], best)
+				potential, dist := f.potential[from:to+1], f.dist[from:to+1]
+				for k := range potential {
+					by := from + int32(k) - home
+					if next := dear + int64(max(by, -by)) - potential[k]; next < dist[k] && next < best {
+						best = f.relax(from+int32(k), next+potential[k], best)
 					}
 				}
 			})
 		}
 	}
+	f.phase++
 	for v := range f.potential {
 		f.potential[v] += min(f.dist[v], best)
 	}
 	f.end += best
+}
+
+// covered tells whether what a cell could reach was already reached from another one of its group for no more, and else notes what
+// it reaches.
+func (g *flowGroup) covered(base int64, reach flowRange, phase int32) bool {
+	if g.seen == phase+1 && base >= g.base && reach.from >= g.reach.from && reach.to <= g.reach.to {
+		return true
+	}
+	if g.seen != phase+1 || base < g.base {
+		g.seen, g.base, g.reach = phase+1, base, reach
+	}
+	return false
 }
 
 // relax takes a price to v, not reduced by v's potential, and returns the distance of the nearest end known by now.
@@ -160,14 +173,14 @@ func (f *flow) list(u int32) {
 			arcs = append(arcs, flowArc{id, flowNowhere})
 		}
 		add(id, group.home, base)
-		f.spans(cell, func(from, to int32) {
-			f.work += int64(to - from + 1)
-			for v := from; v <= to; v++ {
-				if v != group.home {
-					add(id, v, base+f.price(group, v))
-				}
+		if p := group.proposed; p >= 0 && f.reaches(cell, p) {
+			add(id, p, base+f.price(group, p))
+		}
+		for _, v := range f.tight(cell, group, base) {
+			if v != u && v >= cell.reach.from && v <= cell.reach.to && (!f.dead(v) || f.ends(v)) {
+				arcs = append(arcs, flowArc{id, v})
 			}
-		})
+		}
 	}
 	front := 0
 	for i, arc := range arcs {
@@ -177,6 +190,31 @@ func (f *flow) list(u int32) {
 		}
 	}
 	f.arcs[u] = arcs
+	f.work += int64(len(arcs))
+}
+
+// tight lists slots that cheapest paths enter from the cell, and maybe some that its group enters from elsewhere for the same price:
+// jobs of a group that pay alike on cheapest paths share the list. Home and what was proposed are not in it.
+func (f *flow) tight(cell *flowCell, group *flowGroup, base int64) []int32 {
+	if group.listed == f.phase && group.from == base && cell.reach.from >= group.listedReach.from && cell.reach.to <= group.listedReach.to {
+		return group.tight
+	}
+	group.listed, group.from, group.listedReach, group.tight = f.phase, base, cell.reach, group.tight[:0]
+	dear := base + f.move
+	if group.proposed != flowUnproposed {
+		dear++
+	}
+	f.spans(cell, func(from, to int32) {
+		f.work += int64(to - from + 1)
+		for k, potential := range f.potential[from : to+1] {
+			v := from + int32(k)
+			by := v - group.home
+			if potential == dear+int64(max(by, -by)) && v != group.home && v != group.proposed {
+				group.tight = append(group.tight, v)
+			}
+		}
+	})
+	return group.tight
 }
 
 func (f *flow) ends(v int32) bool {
@@ -201,21 +239,18 @@ func (f *flow) walk(from int32) bool {
 		advanced := false
 		for ; int(f.cursor[u]) < len(f.arcs[u]); f.cursor[u]++ {
 			arc := f.arcs[u][f.cursor[u]]
-			if arc.to != flowNowhere && f.walking[arc.to] {
+			ends := f.ends(arc.to)
+			if !ends && (f.walking[arc.to] || f.dead(arc.to)) {
 				continue
 			}
 			hold := f.choose(arc)
 			if hold < 0 {
 				continue
 			}
-			if f.ends(arc.to) {
-				f.path = append(f.path, flowStep{arc, hold})
+			f.path = append(f.path, flowStep{arc, hold})
+			if ends {
 				return true
 			}
-			if f.listed[arc.to] == f.phase && int(f.cursor[arc.to]) >= len(f.arcs[arc.to]) {
-				continue
-			}
-			f.path = append(f.path, flowStep{arc, hold})
 			u, advanced = arc.to, true
 			break
 		}
@@ -230,6 +265,11 @@ func (f *flow) walk(from int32) bool {
 		f.path = f.path[:len(f.path)-1]
 		f.cursor[u]++
 	}
+}
+
+// dead tells whether all arcs out of the slot were tried in this phase.
+func (f *flow) dead(v int32) bool {
+	return f.listed[v] == f.phase && int(f.cursor[v]) >= len(f.arcs[v])
 }
 
 // choose takes a class of the arc's cell that may go its way; any does, because the price is the group's.
