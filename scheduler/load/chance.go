@@ -3,8 +3,9 @@ package load
 import "math"
 
 const (
-	maxInstants = 1024 // of a band at which the probability is looked at
-	maxExact    = 1024 // additions that the exact probability may take at one of them
+	maxLooks    = 1 << 18 // jobs that are looked at for the probability of a band, over all instants
+	minInstants = 64      // that are looked at even so
+	maxExact    = 1024    // additions that the exact probability may take at one of them
 	z95         = 1.6448536269514722
 )
 
@@ -46,7 +47,8 @@ func (c *chance) of(s *scene, b *Band) float64 {
 	if c.place == nil && s.v.marked != nil {
 		c.place = make([]int32, s.p.Devices)
 	}
-	stride := (instants(b, s.live) + maxInstants - 1) / maxInstants
+	most := max(minInstants, maxLooks/len(s.live))
+	stride := (instants(b, s.live) + most - 1) / most
 	c.active = c.active[:0]
 	worst := 0.0
 	for next, nth := 0, 0; ; nth++ {
@@ -94,7 +96,7 @@ func (c *chance) look(s *scene, b *Band, at int64, best float64) float64 {
 			continue
 		}
 		kept = append(kept, i)
-		weight := j.occurrence.weight()
+		weight := j.weight
 		switch {
 		case j.shared:
 			shared = true

@@ -56,19 +56,33 @@ func Detect(p Problem) ([]Band, error) {
 		return nil, err
 	}
 	overlaps := p.findOverlaps()
-	d := detector{p: &p}
-	p.levels(&overlaps, d.add)
-	d.close()
-	newScene(&p, &overlaps, d.bands).explain()
-	return d.bands, nil
+	planned := view{p: &p, v: &overlaps}
+	bands := planned.bands()
+	if len(bands) == 0 {
+		return nil, nil
+	}
+	// What certainty, contributors and the rest are worked out from is what overlaps these bands, mostly a small part: outside
+	// of them the load without the others is smaller than it was, so nothing else comes to exceed.
+	hits := p.hits(&overlaps, bands)
+	bands = view{p: &p, v: &overlaps, hits: hits, likely: true}.bands()
+	newScene(&p, &overlaps).explain(bands, hits)
+	return bands, nil
 }
 
-// detector joins levels to bands. There is one for each of millions of levels at which nothing exceeds: it looks at those first.
+func (w view) bands() []Band {
+	d := detector{p: w.p, likely: w.likely}
+	w.levels(d.add)
+	d.close()
+	return d.bands
+}
+
+// detector joins levels to bands.
 type detector struct {
-	p     *Problem
-	bands []Band
-	open  bool
-	band  Band
+	p      *Problem
+	likely bool // split where the certainty changes
+	bands  []Band
+	open   bool
+	band   Band
 }
 
 func (d *detector) add(l level) {
@@ -79,7 +93,7 @@ func (d *detector) add(l level) {
 		return
 	}
 	certainty := Risk
-	if l.likely > l.room {
+	if d.likely && l.likely > l.room {
 		certainty = Certain
 	}
 	if !d.open || d.band.Certainty != certainty || d.band.Capacity != int(l.room) {

@@ -9,7 +9,8 @@ import (
 type job struct {
 	start, end int64 // cut to the horizon
 	likely     int64 // the p50 end, cut as well
-	occurrence *Occurrence
+	weight     int64
+	occurrence *Occurrence // nil in a run
 	run        bool
 	movable    bool
 	shared     bool // its device has other occurrences, which may overlap
@@ -17,10 +18,9 @@ type job struct {
 
 // scene explains bands one after the other, in order.
 type scene struct {
-	p     *Problem
-	v     *overlaps
-	bands []Band
-	live  []job // those of the band, by start
+	p    *Problem
+	v    *overlaps
+	live []job // those of the band, by start
 
 	counts, shares []int   // by source
 	touched        []int32 // sources with a count
@@ -31,24 +31,17 @@ type scene struct {
 	chance chance
 }
 
-func newScene(p *Problem, v *overlaps, bands []Band) *scene {
-	s := &scene{p: p, v: v, bands: bands}
-	if len(bands) > 0 {
-		s.counts, s.shares = make([]int, len(p.Movable)), make([]int, len(p.Movable))
-		if v.marked != nil {
-			s.served = make([]int64, p.Devices)
-		}
+func newScene(p *Problem, v *overlaps) *scene {
+	s := &scene{p: p, v: v, counts: make([]int, len(p.Movable)), shares: make([]int, len(p.Movable))}
+	if v.marked != nil {
+		s.served = make([]int64, p.Devices)
 	}
 	return s
 }
 
-func (s *scene) explain() {
-	if len(s.bands) == 0 {
-		return
-	}
-	hits := s.hits()
-	for i := range s.bands {
-		b := &s.bands[i]
+func (s *scene) explain(bands []Band, hits []keyed) {
+	for i := range bands {
+		b := &bands[i]
 		s.live = slices.DeleteFunc(s.live, func(j job) bool { return j.end <= b.From })
 		for len(hits) > 0 && int64(hits[0].key) < b.To-s.p.From {
 			if j := s.job(hits[0].a); j.end > b.From {
@@ -65,50 +58,50 @@ func (s *scene) explain() {
 	}
 }
 
-// hits lists what overlaps any band, by start: occurrences by their index, runs by its complement.
-func (s *scene) hits() []keyed {
+// hits lists what overlaps any of the bands, by start: occurrences by their index, items of the overlaps by its complement.
+func (p *Problem) hits(v *overlaps, bands []Band) []keyed {
 	// Where to look for the first band that ends after an instant: a table of equal pieces of the horizon, for a search
 	// would cost more than all the rest.
 	shift := 0
-	for (s.p.To-s.p.From)>>shift >= 1<<15 {
+	for (p.To-p.From)>>shift >= 1<<15 {
 		shift++
 	}
-	table := make([]int32, (s.p.To-s.p.From)>>shift+1)
+	table := make([]int32, (p.To-p.From)>>shift+1)
 	next := 0
 	for i := range table {
-		for next < len(s.bands) && s.bands[next].To-s.p.From <= int64(i)<<shift {
+		for next < len(bands) && bands[next].To-p.From <= int64(i)<<shift {
 			next++
 		}
 		table[i] = int32(next)
 	}
-	var list []keyed
+	list := []keyed{}
 	add := func(start, end int64, index int32) {
-		i := int(table[(start-s.p.From)>>shift])
-		for i < len(s.bands) && s.bands[i].To <= start {
+		i := int(table[(start-p.From)>>shift])
+		for i < len(bands) && bands[i].To <= start {
 			i++
 		}
-		if i < len(s.bands) && s.bands[i].From < end && start < end {
-			list = append(list, keyed{key: uint64(start - s.p.From), a: index})
+		if i < len(bands) && bands[i].From < end && start < end {
+			list = append(list, keyed{key: uint64(start - p.From), a: index})
 		}
 	}
-	for i := range s.p.Occurrences {
-		start, _, end := s.p.cut(&s.p.Occurrences[i])
+	for i := range p.Occurrences {
+		start, _, end := p.cut(&p.Occurrences[i])
 		add(start, end, int32(i))
 	}
-	for i, r := range s.v.items {
+	for i, r := range v.items {
 		add(r.start, r.end, ^int32(i))
 	}
-	return sortKeyed(list, uint64(s.p.To-s.p.From))
+	return sortKeyed(list, uint64(p.To-p.From))
 }
 
 func (s *scene) job(index int32) job {
 	if index < 0 {
 		r := s.v.items[^index]
-		return job{start: r.start, end: r.end, run: true, movable: r.movable}
+		return job{start: r.start, end: r.end, weight: 1, run: true, movable: r.movable}
 	}
 	o := &s.p.Occurrences[index]
 	start, likely, end := s.p.cut(o)
-	return job{start: start, likely: likely, end: end, occurrence: o, shared: s.v.has(o.Device),
+	return job{start: start, likely: likely, end: end, weight: o.weight(), occurrence: o, shared: s.v.has(o.Device),
 		movable: o.Device >= 0 && s.p.Movable[o.Source]}
 }
 
@@ -134,7 +127,7 @@ func (s *scene) contributors(b *Band) []Contributor {
 		}
 		s.counts[source]++
 		if j.start <= b.PeakAt && b.PeakAt < j.end && (!j.shared || s.first(j.occurrence.Device)) {
-			s.shares[source] += int(j.occurrence.weight())
+			s.shares[source] += int(j.weight)
 		}
 	}
 	list := make([]Contributor, len(s.touched))

@@ -19,13 +19,13 @@ func (v *leaving) count(b *Band, live []job) int {
 		if j.shared {
 			continue // its device's run stands for it
 		}
-		at := max(j.start, b.From)
+		at := j.start // before the band nothing ends, for all that is live outlasts b.From
 		for len(v.endings) > 0 && v.endings[0].at <= at {
 			if k := v.endings.pop(); !v.gone[k] {
-				load -= live[k].weight()
+				load -= live[k].weight
 			}
 		}
-		load += j.weight()
+		load += j.weight
 		v.endings.push(ending{j.end, int32(i)})
 		if j.movable {
 			v.latest.push(ending{-j.end, int32(i)})
@@ -37,13 +37,6 @@ func (v *leaving) count(b *Band, live []job) int {
 		}
 	}
 	return evicted
-}
-
-func (j *job) weight() int64 {
-	if j.run {
-		return 1
-	}
-	return j.occurrence.weight()
 }
 
 type ending struct {

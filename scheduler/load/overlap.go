@@ -55,6 +55,9 @@ func (p *Problem) findOverlaps() overlaps {
 		return v
 	}
 	v.collect(p)
+	if len(v.planned) == 0 {
+		v.marked = nil
+	}
 	return v
 }
 

@@ -106,8 +106,8 @@ func (p *Problem) validate() error {
 // also those that started before. o.Start is not used.
 func Expand(dst []Occurrence, r calendar.Recurrence, from, to int64, o Occurrence) []Occurrence {
 	earliest := from - int64(o.Duration) + 1
-	for at := range r.Between(time.UnixMilli(earliest), time.UnixMilli(to)) {
-		o.Start = at.UnixMilli()
+	for second := range r.Instants(time.UnixMilli(earliest), time.UnixMilli(to)) {
+		o.Start = second * 1000
 		dst = append(dst, o)
 	}
 	return dst

@@ -7,15 +7,22 @@ type level struct {
 	room            int64
 }
 
+// view is what a sweep looks at.
+type view struct {
+	p      *Problem
+	v      *overlaps
+	hits   []keyed // by index, negative ones aside; nil: all occurrences
+	likely bool    // else the likely load is not worked out, and has no meaning
+}
+
 // levels gives the horizon's levels in order. Neighbours may be alike.
-func (p *Problem) levels(v *overlaps, yield func(level)) {
-	if p.From == p.To {
-		return
-	}
-	if length := p.To - p.From; length < 1<<32-1 {
-		sweep[uint32](p, v, yield)
-	} else {
-		sweep[uint64](p, v, yield)
+func (w view) levels(yield func(level)) {
+	switch length := w.p.To - w.p.From; {
+	case length == 0:
+	case length < 1<<32-1:
+		sweep[uint32](w, yield)
+	default:
+		sweep[uint64](w, yield)
 	}
 }
 
@@ -26,35 +33,48 @@ type edges[K offset] struct {
 }
 
 // gather sorts starts and ends separately: of single devices only keys have to be moved.
-func gather[K offset](p *Problem, v *overlaps) edges[K] {
-	n := len(p.Occurrences)
-	e := edges[K]{starts: make([]K, 0, n+1), ends: make([]K, 0, n+1), likelyEnds: make([]K, 0, n+1)}
-	heavy := func(at int64, planned, likely int32) {
-		e.heavy = append(e.heavy, keyed{uint64(at - p.From), planned, likely})
+func gather[K offset](w view) edges[K] {
+	p, n := w.p, len(w.p.Occurrences)
+	if w.hits != nil {
+		n = len(w.hits)
 	}
-	for i := range p.Occurrences {
-		o := &p.Occurrences[i]
+	e := edges[K]{starts: make([]K, 0, n+1), ends: make([]K, 0, n+1)}
+	if w.likely {
+		e.likelyEnds = make([]K, 0, n+1)
+	}
+	add := func(o *Occurrence) {
 		start, likely, end := p.cut(o)
 		switch {
-		case start == end || v.has(o.Device):
+		case start == end || w.v.has(o.Device):
 		case o.Device >= -1:
 			e.starts = append(e.starts, K(start-p.From))
 			e.ends = append(e.ends, K(end-p.From))
-			e.likelyEnds = append(e.likelyEnds, K(likely-p.From))
+			if w.likely {
+				e.likelyEnds = append(e.likelyEnds, K(likely-p.From))
+			}
 		default:
-			n := -o.Device
-			heavy(start, n, n)
-			heavy(likely, 0, -n)
-			heavy(end, -n, 0)
+			e.weigh(start-p.From, -o.Device, -o.Device)
+			e.weigh(likely-p.From, 0, o.Device)
+			e.weigh(end-p.From, o.Device, 0)
 		}
 	}
-	for _, r := range v.planned {
-		heavy(r.start, 1, 0)
-		heavy(r.end, -1, 0)
+	if w.hits == nil {
+		for i := range p.Occurrences {
+			add(&p.Occurrences[i])
+		}
 	}
-	for _, r := range v.likely {
-		heavy(r.start, 0, 1)
-		heavy(r.end, 0, -1)
+	for _, k := range w.hits {
+		if k.a >= 0 {
+			add(&p.Occurrences[k.a])
+		}
+	}
+	for _, r := range w.v.planned {
+		e.weigh(r.start-p.From, 1, 0)
+		e.weigh(r.end-p.From, -1, 0)
+	}
+	for _, r := range w.v.likely {
+		e.weigh(r.start-p.From, 0, 1)
+		e.weigh(r.end-p.From, 0, -1)
 	}
 	largest := K(p.To - p.From)
 	spare := make([]K, 0, n+1)
@@ -70,8 +90,12 @@ func gather[K offset](p *Problem, v *overlaps) edges[K] {
 	return e
 }
 
-func sweep[K offset](p *Problem, v *overlaps, yield func(level)) {
-	e := gather[K](p, v)
+func (e *edges[K]) weigh(at int64, planned, likely int32) {
+	e.heavy = append(e.heavy, keyed{uint64(at), planned, likely})
+}
+
+func sweep[K offset](w view, yield func(level)) {
+	p, e := w.p, gather[K](w)
 	length := K(p.To - p.From)
 	now := level{from: p.From}
 	steps := p.Capacity
@@ -107,7 +131,7 @@ func sweep[K offset](p *Problem, v *overlaps, yield func(level)) {
 			steps = steps[1:]
 			step = nextStep()
 		}
-		at = min(starts[i], ends[j], likelyEnds[k], K(min(heavy[l].key, uint64(length))), step)
+		at = min(starts[i], ends[j], likelyEnds[k], K(heavy[l].key), step)
 		now.to = p.From + int64(at)
 		yield(now)
 		if at == length {

@@ -32,7 +32,7 @@ func NewTimeline(p Problem) (*Timeline, error) {
 	}
 	t := &Timeline{from: p.From, to: p.To}
 	overlaps := p.findOverlaps()
-	p.levels(&overlaps, func(l level) {
+	view{p: &p, v: &overlaps}.levels(func(l level) {
 		next := Point{l.from, int(l.planned), int(l.room)}
 		if n := len(t.points); n == 0 || t.points[n-1].Load != next.Load || t.points[n-1].Limit != next.Limit {
 			t.points = append(t.points, next)

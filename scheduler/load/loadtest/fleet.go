@@ -78,7 +78,7 @@ func New(seed uint64, n int) Fleet {
 		f.Rules = append(f.Rules, Rule{rule, o})
 		total += times
 	}
-	office, night := n/500, n/380
+	office, night := 2+n/2500, 2+n/1900
 	for day := from; day.UnixMilli() < f.Problem.To; day = day.AddDate(0, 0, 1) {
 		f.Problem.Capacity = append(f.Problem.Capacity,
 			load.Step{At: day.UnixMilli(), Devices: night},
