@@ -164,11 +164,16 @@ func (w draft) next(current deliveryRecord, there bool, body api.Delivery) (deli
 	if err := w.complete(d); err != nil {
 		return next, err
 	}
-	resolved, err := delivery.Resolve(d.Schedule)
-	if err = errors.Join(err, delivery.Check(*d)); err != nil {
+	if d.Schedule.Local != "" && d.Schedule.TimeZone == "" {
+		d.Schedule.TimeZone = w.contract.TimeZone
+	}
+	err := d.Check()
+	if err == nil {
+		d.Schedule, err = delivery.Resolve(d.Schedule)
+	}
+	if err != nil {
 		return next, faulty(http.StatusUnprocessableEntity, ReasonInvalid, "the delivery breaks a rule", err)
 	}
-	d.Schedule = resolved
 	if data, err := json.Marshal(d); err != nil || len(data) > maxDelivery {
 		return next, refuse(http.StatusUnprocessableEntity, ReasonInvalid, "the delivery is too long; write fewer blackouts")
 	}
@@ -260,13 +265,24 @@ func (w draft) window(current deliveryRecord, there bool, d api.Delivery) error 
 func faulty(status int, reason mfpgate.Reason, detail string, err error) *problem {
 	p := refuse(status, reason, detail)
 	for _, f := range delivery.Faults(err) {
-		pointer := "body"
-		if f.Pointer != "" {
-			pointer += "." + f.Pointer
-		}
-		p.Errors = append(p.Errors, api.ProblemError{Pointer: pointer, Code: f.Rule})
+		p.Errors = append(p.Errors, api.ProblemError{Pointer: bodyPointer(f.Pointer), Code: f.Rule})
 	}
 	return p
+}
+
+// bodyPointer writes /window/blackouts/3/to as the other problems of this server write it: body.window.blackouts[3].to.
+func bodyPointer(pointer string) string {
+	out := "body"
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		switch _, err := strconv.Atoi(part); {
+		case part == "":
+		case err == nil:
+			out += "[" + part + "]"
+		default:
+			out += "." + part
+		}
+	}
+	return out
 }
 
 // keepDelivery writes a record with its indexes: three keys, and one more to look whose it is.

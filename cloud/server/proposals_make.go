@@ -101,7 +101,7 @@ func checkProposal(p api.ChangeProposal) error {
 			add(at+"ifMatch", "must be the entity tag that the change was computed from")
 		}
 		if !delivery.Plausible(c.From) || !delivery.Plausible(c.To) || c.From.Equal(c.To) {
-			add(at+"to", "must be another time than from, both of this or the next century")
+			add(at+"to", "must be another time than from, both from 2000 to 2099")
 		}
 		changes[c.ChangeID], deliveries[c.DeliveryID] = true, true
 		if len(faults) > 16 {

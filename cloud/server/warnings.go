@@ -121,7 +121,7 @@ func checkReport(r api.OverloadReport) *problem {
 	}
 	for pointer, t := range map[string]time.Time{"computedAt": r.ComputedAt, "horizon.from": r.Horizon.From, "horizon.to": r.Horizon.To} {
 		if !delivery.Plausible(t) {
-			add(pointer, "must be a date of this or the next century")
+			add(pointer, "must be a date from 2000 to 2099")
 		}
 	}
 	seen := map[string]bool{}
@@ -131,7 +131,7 @@ func checkReport(r api.OverloadReport) *problem {
 		case !validID(b.BandID) || seen[b.BandID]:
 			add(at+"bandId", "must be letters, digits, '_', '.', ':' or '-', and stand once")
 		case !b.From.Before(b.To) || !delivery.Plausible(b.From) || !delivery.Plausible(b.To):
-			add(at+"to", "must be after from, both of this or the next century")
+			add(at+"to", "must be after from, both from 2000 to 2099")
 		case b.Peak <= b.Capacity:
 			add(at+"peak", "must be more than the capacity")
 		}
