@@ -36,7 +36,7 @@ const (
 	maxBatchBody  = 2 << 20 // bytes
 	// maxDelivery bounds one record, in bytes, so that a group of them fits into one transaction.
 	maxDelivery = 24 << 10
-	// deliveryGroup is how many deliveries one transaction creates: three keys each, beside the logs of a chain.
+	// deliveryGroup is how many deliveries one transaction creates: four keys each, beside the logs of a chain.
 	deliveryGroup = 12
 )
 
@@ -285,7 +285,7 @@ func bodyPointer(pointer string) string {
 	return out
 }
 
-// keepDelivery writes a record with its indexes: three keys, and one more to look whose it is.
+// keepDelivery writes a record with its indexes and its timer: four keys.
 func keepDelivery(tx store.Tx, gateway string, r deliveryRecord, fresh bool) error {
 	id := r.Delivery.DeliveryID
 	if fresh {
@@ -300,6 +300,16 @@ func keepDelivery(tx store.Tx, gateway string, r deliveryRecord, fresh bool) err
 			return err
 		}
 		if err := put(tx, deviceDeliveryPrefix(gateway, r.Delivery.DeviceID)+id, owned{gateway}); err != nil {
+			return err
+		}
+	}
+	switch w := r.Delivery.Window; {
+	case r.ended():
+		if err := arm(tx, r.EndedAt.Add(retention), timerDelivery, gateway, id); err != nil {
+			return err
+		}
+	case w != nil && w.LatestEnd != nil:
+		if err := arm(tx, *w.LatestEnd, timerDelivery, gateway, id); err != nil {
 			return err
 		}
 	}

@@ -99,6 +99,9 @@ func (s *Server) putReport(ctx context.Context, in *struct {
 		if err := put(tx, headKey(in.Gateway), h); err != nil {
 			return err
 		}
+		if err := arm(tx, now.Add(retention), timerReport, in.Gateway, in.Report); err != nil {
+			return err
+		}
 		return put(tx, key, reportRecord{Body: body, At: now})
 	})
 	if err != nil {
@@ -181,6 +184,9 @@ func (s *Server) applyReport(ctx context.Context, gateway string, r api.Overload
 					continue
 				case !goes:
 					w.State, w.ClosedAt, w.IgnoredUntil = api.WarningClosed, &now, nil
+					if err := arm(tx, now.Add(retention), timerWarning, gateway, id); err != nil {
+						return err
+					}
 				case !there || w.State == api.WarningClosed:
 					w = api.Warning{Band: band, ReportID: r.ReportID, State: api.WarningOpen, OpenedAt: now}
 				default: // the operator's word on it stays
