@@ -23,7 +23,7 @@ import (
 
 // maxPlan bounds a file of deliveries, and sentTogether what is sent of it at once.
 const (
-	maxPlan   = 256 << 20
+	maxPlan      = 256 << 20
 	sentTogether = 500
 )
 
