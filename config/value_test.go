@@ -49,6 +49,15 @@ func capacity(t *testing.T, devices int, steps []calendar.CapacityStep, zone str
 }
 
 // What is not written is at the default that DESIGN and the schema name.
+func cron(t *testing.T, line string, zone *time.Location) calendar.Recurrence {
+	t.Helper()
+	r, err := calendar.ParseCron(line, zone, calendar.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestDefaults(t *testing.T) {
 	got := parse(t, string(source(t, "testdata/good/smallest.yaml")))
 	want := &config.Config{
@@ -68,7 +77,8 @@ func TestDefaults(t *testing.T) {
 			SNMP:       config.SNMP{Port: 161, ScanEvery: time.Hour},
 			Polling:    config.Polling{Status: time.Minute, Supplies: 15 * time.Minute, Counters: time.Hour, Heartbeat: 6 * time.Hour},
 		},
-		Log: config.Log{Level: "info"},
+		Schedule: config.Schedule{Fetch: "17 * * * *", Due: cron(t, "17 * * * *", time.UTC), Horizon: 14 * 24 * time.Hour, Mode: mfpgate.SchedulePropose},
+		Log:      config.Log{Level: "info"},
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Errorf("smallest file (-want +got):\n%s", diff)
