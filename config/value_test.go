@@ -135,6 +135,15 @@ func TestEveryKey(t *testing.T) {
 					URI: &url.URL{Scheme: "ipps", Host: "10.1.0.10:443", Path: "/ipp/print"}},
 			},
 		},
+		Schedule: config.Schedule{
+			Fetch: "*/20 6-22 * * mon-fri", Due: cron(t, "*/20 6-22 * * mon-fri", oslo), Horizon: 30 * 24 * time.Hour, Mode: mfpgate.ScheduleAuto,
+			Background: []config.Background{
+				{Name: "meter-read", Cron: "@daily", Duration: 10 * time.Minute, Devices: config.Selector{All: true}, Jitter: 90 * time.Second},
+				{Name: "log-upload", RRule: "FREQ=WEEKLY;BYDAY=SU", Start: "2026-12-06T04:00:00", Duration: 90 * time.Minute,
+					Devices: config.Selector{Named: []string{"2F copier", "10.1.0.10"}}},
+				{Name: "backup", Start: "2026-12-24T22:00:00", Duration: 24 * time.Hour, Concurrency: 100_000},
+			},
+		},
 		Portal:  config.Portal{Listen: "localhost:8443", TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},
 		Metrics: config.Metrics{Listen: ":9631"},
 		Cloud:   config.Cloud{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}, GatewayID: "oslo-1", Token: "t0ken"},
