@@ -36,7 +36,10 @@ type Metrics struct {
 	RelayBytes          *CounterVec // direction: up, down; path: splice, copy
 	RelayDialErrors     *CounterVec // reason
 	RelayQueueWait      Observer
-	RelayQueueTurns     Counter // turns given from the queue
+	RelayQueueTurns     Counter     // turns given from the queue
+	RelayQueuePassed    Counter     // of these, before one that had waited longer, for the device was in its planned slot
+	RelayPlanned        Gauge       // devices in their planned slot now
+	RelayTransfers      *CounterVec // kind: delivery, unclassified
 
 	Devices          *GaugeVec   // attachment, state
 	DiscoveryQueries *CounterVec // protocol: dns-sd, snmp, ipp
@@ -77,6 +80,10 @@ func NewMetrics() *Metrics {
 	m.RelayQueueWait = m.histogram("mfpgate_relay_queue_wait_seconds", "Time that a device waited for its slot.",
 		[]float64{.01, .1, 1, 5, 15, 30, 60})
 	m.RelayQueueTurns = m.counter("mfpgate_relay_queue_turns_total", "Slots given to a device that had waited in the queue.")
+	m.RelayQueuePassed = m.counter("mfpgate_relay_queue_planned_turns_total",
+		"Slots given to a device in its planned slot before another that had waited longer.")
+	m.RelayPlanned = m.gauge("mfpgate_relay_planned_devices", "Devices in their planned slot now, whether they are there or not.")
+	m.RelayTransfers = m.counterVec("mfpgate_relay_transfers_total", "Tunnels and requests that brought a device bytes, by kind.", "kind")
 
 	m.Devices = m.gaugeVec("mfpgate_devices", "Devices that the gateway knows.", "attachment", "state")
 
