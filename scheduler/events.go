@@ -42,6 +42,9 @@ func (s *Scheduler) poll(ctx context.Context) (news bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if st.System != s.policy().System {
+		return false, nil // the next run drops what is of another system, the number of its last event too
+	}
 	call, cancel := context.WithTimeout(ctx, eventWait+callTimeout)
 	defer cancel()
 	events, next, lost, err := s.Cloud.Events(call, st.Seq, eventWait)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,13 @@ func (s *Scheduler) run(ctx context.Context, cause cronjob.Cause) error {
 		s.replans = 0
 	}
 	now := s.Clock.Now().Round(0).UTC()
+	defer func() {
+		if v := recover(); v != nil {
+			s.stale = true
+			s.finish(ctx, number, now, outcomeFailed, fmt.Errorf("panic: %v", v))
+			panic(v) // the job makes an error of it, with the stack
+		}
+	}()
 	outcome, err := s.once(ctx, now)
 	if err != nil && ctx.Err() != nil {
 		outcome = outcomeStopped
@@ -185,7 +193,7 @@ func (s *Scheduler) plan(ctx context.Context, st state, p Policy, c mfpgate.Cont
 			return err
 		}
 	}
-	made, err := s.Planner.Make(snap)
+	made, err := s.make(snap)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
@@ -199,7 +207,7 @@ func (s *Scheduler) plan(ctx context.Context, st state, p Policy, c mfpgate.Cont
 	}
 	if len(rejected) != before {
 		snap = s.snapshot(p, c, st, now, rejected)
-		if made, err = s.Planner.Make(snap); err != nil {
+		if made, err = s.make(snap); err != nil {
 			return fmt.Errorf("plan: %w", err)
 		}
 	}
@@ -213,6 +221,16 @@ func (s *Scheduler) plan(ctx context.Context, st state, p Policy, c mfpgate.Cont
 	}
 	s.plans.Store(&planning{snap: snap, plan: made, slots: planned(snap), mode: mode, why: why, rejected: len(rejected)})
 	return nil
+}
+
+// make is Planner.Make; a panic in it is an error, for a plan is made at the start too.
+func (s *Scheduler) make(snap mfpgate.ScheduleSnapshot) (made mfpgate.SchedulePlan, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &cronjob.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return s.Planner.Make(snap)
 }
 
 // hysteresis tells the planner of the starts that are proposed already.

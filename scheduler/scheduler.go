@@ -89,7 +89,7 @@ func New(ctx context.Context, o Options) (*Scheduler, error) {
 	s.handlers()
 	s.runner = cronjob.New(o.Clock, s.newRand(), s.ran)
 	s.job = s.runner.Add(cronjob.Spec{Name: "fetch", Schedule: o.Policy.schedule(), Offset: s.offset(o.Policy), Last: st.Ran, Run: s.run})
-	if st.called() {
+	if st.called() || st.System != o.Policy.System {
 		s.job.Trigger()
 	}
 	if c, why, _ := s.idle(); why == "" && st.Token != "" && st.System == o.Policy.System {

@@ -126,6 +126,9 @@ func (c *scene) newRoom() (*room, error) {
 		r.fixed = append(r.fixed, p)
 	}
 	r.fixed = raise(r.fixed, tolerated)
+	for r.fixed[len(r.fixed)-1].At >= c.problem.To { // a band lasts until there
+		r.fixed = r.fixed[:len(r.fixed)-1]
+	}
 	for _, p := range r.fixed {
 		if n := len(r.free); n == 0 || r.free[n-1].Free != p.Limit-p.Load {
 			r.free = append(r.free, repair.Step{At: p.At, Free: p.Limit - p.Load})
@@ -141,11 +144,9 @@ func (c *scene) tolerated() ([]load.Band, error) {
 	if c.problem.MinExcess <= 1 {
 		return nil, nil
 	}
-	p := c.problem
-	p.MinExcess = 1
-	all, err := load.Detect(p)
+	all, err := c.whole(1)
 	if err != nil {
-		return nil, fmt.Errorf("find small overloads: %w", err)
+		return nil, err
 	}
 	var small []load.Band
 	for _, b := range all {
