@@ -3,22 +3,15 @@ package server
 import (
 	"context"
 	"net/http"
-	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
-	"github.com/mfpgate/mfpgate/cloud/server/delivery"
 	"github.com/mfpgate/mfpgate/store"
 )
 
-const (
-	maxBackground    = 128 // schedules of one gateway
-	maxBackgroundDay = api.Duration(24 * time.Hour)
-	maxJitter        = api.Duration(24 * time.Hour)
-)
+// maxBackground is how many schedules a gateway may have.
+const maxBackground = 128
 
 // backgroundRecord is the traffic of a service through a gateway.
 type backgroundRecord struct {
@@ -151,11 +144,7 @@ func (s *Server) putBackground(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	c, _, err := s.contract(in.Gateway)
-	if err != nil {
-		return nil, err
-	}
-	if p := checkBackground(in.Body, c.TimeZone); p != nil {
+	if p := checkBackground(in.Body); p != nil {
 		return nil, p
 	}
 	status, next := http.StatusOK, backgroundRecord{Schedule: in.Body}
@@ -197,65 +186,14 @@ func (s *Server) noteBackground(tx store.Tx, chain []string, service string, edi
 }
 
 // checkBackground refuses what does not say when, how long and for how many devices.
-func checkBackground(b api.BackgroundSchedule, zone string) *problem {
-	var faults []api.ProblemError
-	add := func(pointer, rule string) {
-		faults = append(faults, api.ProblemError{Pointer: "body." + pointer, Code: rule})
+func checkBackground(b api.BackgroundSchedule) *problem {
+	if err := b.Check(); err != nil {
+		return faulty(http.StatusUnprocessableEntity, ReasonInvalid, "the background schedule breaks a rule", err)
 	}
-	if b.TimeZone != "" {
-		zone = b.TimeZone
+	if len(b.Devices) > 0 && b.Concurrency > 0 {
+		return refuse(http.StatusUnprocessableEntity, ReasonInvalid, "body.concurrency: say which devices come, or how many at once, not both")
 	}
-	loc, err := calendar.ParseZone(zone)
-	if err != nil {
-		add("timeZone", err.Error())
-	}
-	switch {
-	case b.Cron != "" && b.RRule != "":
-		add("rrule", "cron or rrule, not both")
-	case b.Cron != "" && loc != nil:
-		if b.Local != "" || b.StartUTC != nil {
-			add("cron", "begins at no local and no startUtc")
-		}
-		if _, err := calendar.ParseCron(b.Cron, loc, calendar.Policy{}); err != nil {
-			add("cron", err.Error())
-		}
-	case b.Cron == "" && loc != nil:
-		w := api.Schedule{Local: b.Local, TimeZone: zone, Gap: b.Gap, Fold: b.Fold, RRule: b.RRule, StartUTC: b.StartUTC}
-		if w.RRule != "" && w.Local == "" && w.StartUTC != nil {
-			w.Local = calendar.LocalTimeOf(w.StartUTC.In(loc)).String()
-		}
-		if _, err := delivery.Resolve(w); err != nil {
-			for _, f := range delivery.Faults(err) {
-				add(f.Pointer, f.Rule)
-			}
-		}
-	}
-	if b.Duration <= 0 || b.Duration > maxBackgroundDay {
-		add("duration", "must be more than nothing and at most a day")
-	}
-	if b.Jitter < 0 || b.Jitter > maxJitter {
-		add("jitter", "must be at most a day")
-	}
-	if (len(b.Devices) == 0) == (b.Concurrency == 0) {
-		add("devices", "say which devices come, or with concurrency how many at once")
-	}
-	for _, id := range b.Devices {
-		if !b.Devices.Every() && !validID(id) {
-			add("devices", "each must be a device's id")
-			break
-		}
-	}
-	ids := slices.Clone(b.Devices)
-	slices.Sort(ids)
-	if len(slices.Compact(ids)) != len(b.Devices) {
-		add("devices", "each must stand once")
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	p := refuse(http.StatusUnprocessableEntity, ReasonInvalid, "the background schedule breaks a rule")
-	p.Errors = faults
-	return p
+	return nil
 }
 
 func (s *Server) deleteBackground(ctx context.Context, in *struct {

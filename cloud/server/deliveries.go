@@ -19,6 +19,7 @@ type deliveryRecord struct {
 	Delivery api.Delivery `json:"delivery"` // without version and inner gateway
 	Attempts int          `json:"attempts,omitempty"`
 	RanAt    time.Time    `json:"ranAt,omitzero"` // of a recurring one: when it ended last
+	BegunAt  time.Time    `json:"begunAt,omitzero"`
 	EndedAt  time.Time    `json:"endedAt,omitzero"`
 	Key      string       `json:"key,omitempty"` // of the request that created it
 	By       string       `json:"by,omitempty"`

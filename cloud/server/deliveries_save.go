@@ -113,7 +113,12 @@ func (s *Server) createDeliveries(ctx context.Context, gateway string, who princ
 		}
 	}
 	if !there { // from here on the request goes to its end
-		if err := s.change(ctx, nil, func(tx store.Tx) error { return put(tx, key, known) }); err != nil {
+		if err := s.change(ctx, nil, func(tx store.Tx) error {
+			if err := arm(tx, known.At.Add(retention), timerKey, gateway, key); err != nil {
+				return err
+			}
+			return put(tx, key, known)
+		}); err != nil {
 			return nil, false, err
 		}
 	}

@@ -36,7 +36,7 @@ const (
 	maxBatchBody  = 2 << 20 // bytes
 	// maxDelivery bounds one record, in bytes, so that a group of them fits into one transaction.
 	maxDelivery = 24 << 10
-	// deliveryGroup is how many deliveries one transaction creates: three keys each, beside the logs of a chain.
+	// deliveryGroup is how many deliveries one transaction creates: four keys each, beside the logs of a chain.
 	deliveryGroup = 12
 )
 
@@ -164,11 +164,16 @@ func (w draft) next(current deliveryRecord, there bool, body api.Delivery) (deli
 	if err := w.complete(d); err != nil {
 		return next, err
 	}
-	resolved, err := delivery.Resolve(d.Schedule)
-	if err = errors.Join(err, delivery.Check(*d)); err != nil {
+	if d.Schedule.Local != "" && d.Schedule.TimeZone == "" {
+		d.Schedule.TimeZone = w.contract.TimeZone
+	}
+	err := d.Check()
+	if err == nil {
+		d.Schedule, err = delivery.Resolve(d.Schedule)
+	}
+	if err != nil {
 		return next, faulty(http.StatusUnprocessableEntity, ReasonInvalid, "the delivery breaks a rule", err)
 	}
-	d.Schedule = resolved
 	if data, err := json.Marshal(d); err != nil || len(data) > maxDelivery {
 		return next, refuse(http.StatusUnprocessableEntity, ReasonInvalid, "the delivery is too long; write fewer blackouts")
 	}
@@ -260,16 +265,27 @@ func (w draft) window(current deliveryRecord, there bool, d api.Delivery) error 
 func faulty(status int, reason mfpgate.Reason, detail string, err error) *problem {
 	p := refuse(status, reason, detail)
 	for _, f := range delivery.Faults(err) {
-		pointer := "body"
-		if f.Pointer != "" {
-			pointer += "." + f.Pointer
-		}
-		p.Errors = append(p.Errors, api.ProblemError{Pointer: pointer, Code: f.Rule})
+		p.Errors = append(p.Errors, api.ProblemError{Pointer: bodyPointer(f.Pointer), Code: f.Rule})
 	}
 	return p
 }
 
-// keepDelivery writes a record with its indexes: three keys, and one more to look whose it is.
+// bodyPointer writes /window/blackouts/3/to as the other problems of this server write it: body.window.blackouts[3].to.
+func bodyPointer(pointer string) string {
+	out := "body"
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		switch _, err := strconv.Atoi(part); {
+		case part == "":
+		case err == nil:
+			out += "[" + part + "]"
+		default:
+			out += "." + part
+		}
+	}
+	return out
+}
+
+// keepDelivery writes a record with its indexes and its timer: four keys.
 func keepDelivery(tx store.Tx, gateway string, r deliveryRecord, fresh bool) error {
 	id := r.Delivery.DeliveryID
 	if fresh {
@@ -284,6 +300,16 @@ func keepDelivery(tx store.Tx, gateway string, r deliveryRecord, fresh bool) err
 			return err
 		}
 		if err := put(tx, deviceDeliveryPrefix(gateway, r.Delivery.DeviceID)+id, owned{gateway}); err != nil {
+			return err
+		}
+	}
+	switch w := r.Delivery.Window; {
+	case r.ended():
+		if err := arm(tx, r.EndedAt.Add(retention), timerDelivery, gateway, id); err != nil {
+			return err
+		}
+	case w != nil && w.LatestEnd != nil:
+		if err := arm(tx, *w.LatestEnd, timerDelivery, gateway, id); err != nil {
 			return err
 		}
 	}

@@ -187,6 +187,9 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 		if err := put(tx, workKey(gateway, id), named{gateway, id}); err != nil {
 			return err
 		}
+		if err := arm(tx, w.now.Add(retention), timerKey, gateway, key); err != nil {
+			return err
+		}
 		return put(tx, key, keyRecord{Body: body, Object: id, At: w.now})
 	})
 }

@@ -101,7 +101,7 @@ func checkProposal(p api.ChangeProposal) error {
 			add(at+"ifMatch", "must be the entity tag that the change was computed from")
 		}
 		if !delivery.Plausible(c.From) || !delivery.Plausible(c.To) || c.From.Equal(c.To) {
-			add(at+"to", "must be another time than from, both of this or the next century")
+			add(at+"to", "must be another time than from, both from 2000 to 2099")
 		}
 		changes[c.ChangeID], deliveries[c.DeliveryID] = true, true
 		if len(faults) > 16 {
@@ -166,7 +166,7 @@ func (s *Server) propose(ctx context.Context, chain []string, p api.ChangePropos
 	}
 	r := proposalRecord{Version: 1, Body: body, State: proposalPending, CreatedAt: w.now, First: farFuture, Apply: p.Apply, BasedOn: p.BasedOn,
 		Quality: p.Quality, Changes: len(p.Changes), Unresolved: len(p.Unresolved)}
-	var kept []keptChange
+	var all []keptChange
 	var moved []movedDelivery
 	current := true // nothing has changed since the proposal was computed
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
@@ -212,7 +212,7 @@ func (s *Server) propose(ctx context.Context, chain []string, p api.ChangePropos
 					k.Want = wantAccept
 				}
 			}
-			kept = append(kept, k)
+			all = append(all, k)
 		}
 		return nil
 	})
@@ -232,9 +232,9 @@ func (s *Server) propose(ctx context.Context, chain []string, p api.ChangePropos
 		r.Working, r.By = true, "contract"
 	}
 	if rehearse {
-		return rehearsed(r, p, kept, moved), nil
+		return rehearsed(r, p, all, moved), nil
 	}
-	return state, s.keepProposal(ctx, chain[0], p, r, kept, key)
+	return state, s.keepProposal(ctx, chain[0], p, r, all, key, w.contract.LeadTime)
 }
 
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -247,13 +247,13 @@ func clipped(c api.Change) api.Change {
 }
 
 // rehearsed is what a proposal would lead to.
-func rehearsed(r proposalRecord, p api.ChangeProposal, kept []keptChange, moved []movedDelivery) api.ProposalState {
+func rehearsed(r proposalRecord, p api.ChangeProposal, all []keptChange, moved []movedDelivery) api.ProposalState {
 	versions := map[string]int64{}
 	for _, m := range moved {
 		versions[m.next.Delivery.DeliveryID] = m.next.Version
 	}
 	state := r.wire(p.ProposalID)
-	for _, k := range kept {
+	for _, k := range all {
 		st := k.Status
 		if r.Working && st.State == api.ChangePending {
 			st.State, st.NewVersion = api.ChangeApplied, api.Version(strconv.FormatInt(versions[st.DeliveryID], 10))
@@ -315,11 +315,11 @@ func (s *Server) move(w draft, k *keptChange, was deliveryRecord, there bool) (n
 }
 
 // keepProposal writes the parts, several to a transaction, and then the proposal itself.
-func (s *Server) keepProposal(ctx context.Context, gateway string, p api.ChangeProposal, r proposalRecord, kept []keptChange, key string) error {
+func (s *Server) keepProposal(ctx context.Context, gateway string, p api.ChangeProposal, r proposalRecord, all []keptChange, key string, lead time.Duration) error {
 	id := p.ProposalID
 	var parts []func(store.Tx) error
-	for n := range groups(len(kept), changeGroup) {
-		part := changesRecord{kept[n*changeGroup : min(len(kept), (n+1)*changeGroup)]}
+	for n := range groups(len(all), changeGroup) {
+		part := changesRecord{all[n*changeGroup : min(len(all), (n+1)*changeGroup)]}
 		parts = append(parts, func(tx store.Tx) error { return put(tx, changesKey(gateway, id, n), part) })
 	}
 	for n := range groups(len(p.Unresolved), unresolvedGroup) {
@@ -362,6 +362,14 @@ func (s *Server) keepProposal(ctx context.Context, gateway string, p api.ChangeP
 			if err := put(tx, workKey(gateway, id), named{gateway, id}); err != nil {
 				return err
 			}
+		}
+		for _, t := range []time.Time{r.First.Add(-lead + time.Millisecond), r.First, r.CreatedAt.Add(retention)} {
+			if err := arm(tx, t, timerProposal, gateway, id); err != nil {
+				return err
+			}
+		}
+		if err := arm(tx, r.CreatedAt.Add(retention), timerKey, gateway, key); err != nil {
+			return err
 		}
 		return put(tx, key, keyRecord{Body: r.Body, Object: id, At: r.CreatedAt})
 	})

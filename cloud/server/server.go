@@ -41,6 +41,7 @@ type Server struct {
 	gates   gates
 	trees   gates // of schedules
 	news    news
+	boards  boards
 	epoch   string // of the logs that this process begins
 	wrong   throttle
 }
@@ -56,7 +57,8 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, factory: factory, mux: http.NewServeMux(), ending: make(chan struct{}),
 		gates: gates{seed: maphash.MakeSeed()}, trees: gates{seed: maphash.MakeSeed()}, news: news{waiting: map[string]chan struct{}{}},
-		epoch: mfpgate.NewID(o.Clock, "log"), wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
+		boards: boards{each: map[string]*board{}},
+		epoch:  mfpgate.NewID(o.Clock, "log"), wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
 	s.end = sync.OnceFunc(func() { close(s.ending) })
 
 	config := huma.DefaultConfig("mfpgate reference region", "1.0.0")

@@ -99,6 +99,9 @@ func (s *Server) putReport(ctx context.Context, in *struct {
 		if err := put(tx, headKey(in.Gateway), h); err != nil {
 			return err
 		}
+		if err := arm(tx, now.Add(retention), timerReport, in.Gateway, in.Report); err != nil {
+			return err
+		}
 		return put(tx, key, reportRecord{Body: body, At: now})
 	})
 	if err != nil {
@@ -121,7 +124,7 @@ func checkReport(r api.OverloadReport) *problem {
 	}
 	for pointer, t := range map[string]time.Time{"computedAt": r.ComputedAt, "horizon.from": r.Horizon.From, "horizon.to": r.Horizon.To} {
 		if !delivery.Plausible(t) {
-			add(pointer, "must be a date of this or the next century")
+			add(pointer, "must be a date from 2000 to 2099")
 		}
 	}
 	seen := map[string]bool{}
@@ -131,7 +134,7 @@ func checkReport(r api.OverloadReport) *problem {
 		case !validID(b.BandID) || seen[b.BandID]:
 			add(at+"bandId", "must be letters, digits, '_', '.', ':' or '-', and stand once")
 		case !b.From.Before(b.To) || !delivery.Plausible(b.From) || !delivery.Plausible(b.To):
-			add(at+"to", "must be after from, both of this or the next century")
+			add(at+"to", "must be after from, both from 2000 to 2099")
 		case b.Peak <= b.Capacity:
 			add(at+"peak", "must be more than the capacity")
 		}
@@ -181,6 +184,9 @@ func (s *Server) applyReport(ctx context.Context, gateway string, r api.Overload
 					continue
 				case !goes:
 					w.State, w.ClosedAt, w.IgnoredUntil = api.WarningClosed, &now, nil
+					if err := arm(tx, now.Add(retention), timerWarning, gateway, id); err != nil {
+						return err
+					}
 				case !there || w.State == api.WarningClosed:
 					w = api.Warning{Band: band, ReportID: r.ReportID, State: api.WarningOpen, OpenedAt: now}
 				default: // the operator's word on it stays

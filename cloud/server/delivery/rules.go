@@ -5,64 +5,22 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 )
-
-// maxDuration bounds what a delivery is expected to take, and a retry's interval.
-const maxDuration = 14 * 24 * time.Hour
-
-// Check returns every rule that a resolved delivery breaks in itself, joined.
-func Check(d api.Delivery) error {
-	var errs []error
-	if w := d.Window; w != nil {
-		for pointer, t := range map[string]*time.Time{"window.earliestStart": w.EarliestStart, "window.latestEnd": w.LatestEnd} {
-			if t != nil && !Plausible(*t) {
-				errs = append(errs, fault(pointer, "must be a date of this or the next century"))
-			}
-		}
-		if w.EarliestStart != nil && w.LatestEnd != nil && !w.EarliestStart.Before(*w.LatestEnd) {
-			errs = append(errs, fault("window.latestEnd", "must be after earliestStart"))
-		}
-		for _, b := range w.Blackouts {
-			if !b.From.Before(b.To) || !Plausible(b.From) || !Plausible(b.To) {
-				errs = append(errs, fault("window.blackouts", "each must end after it begins, in this or the next century"))
-				break
-			}
-		}
-	}
-	if e := d.Duration; e != nil {
-		switch {
-		case e.P50 < 0 || e.P95 < 0 || time.Duration(max(e.P50, e.P95)) > maxDuration:
-			errs = append(errs, fault("duration", "must be at most 14 days"))
-		case e.P95 < e.P50:
-			errs = append(errs, fault("duration.p95", "must be at least p50"))
-		}
-	}
-	if r := d.Retry; r != nil && (r.Interval < 0 || time.Duration(r.Interval) > maxDuration || r.Max > 0 && time.Duration(r.Interval) < time.Second) {
-		errs = append(errs, fault("retry.interval", "must be 1 second to 14 days"))
-	}
-	if d.Movable != nil && *d.Movable && d.PinnedReason != "" {
-		errs = append(errs, fault("pinnedReason", "is for a delivery with movable false"))
-	}
-	return errors.Join(errs...)
-}
-
-// planned is the time that a delivery is taken to hold its slot.
-func planned(d mfpgate.Delivery) time.Duration { return max(d.Duration.P95, d.Duration.P50) }
 
 // Window returns why a start is outside a delivery's window, as faults, or nil.
 func Window(d mfpgate.Delivery, start time.Time) error {
-	end := start.Add(planned(d))
+	end := start.Add(plan.Estimate(d).P95)
 	var errs []error
 	if !d.EarliestStart.IsZero() && start.Before(d.EarliestStart) {
-		errs = append(errs, fault("window.earliestStart", "the start is before "+text(d.EarliestStart)))
+		errs = append(errs, fault("/window/earliestStart", "the start is before "+text(d.EarliestStart)))
 	}
 	if !d.LatestEnd.IsZero() && end.After(d.LatestEnd) {
-		errs = append(errs, fault("window.latestEnd", "with its duration it would end after "+text(d.LatestEnd)))
+		errs = append(errs, fault("/window/latestEnd", "with its duration it would end after "+text(d.LatestEnd)))
 	}
 	for _, b := range d.Blackouts {
 		if start.Before(b.To) && b.From.Before(end) || start.Equal(b.From) {
-			errs = append(errs, fault("window.blackouts", "it would touch the blackout from "+text(b.From)+" to "+text(b.To)))
+			errs = append(errs, fault("/window/blackouts", "it would touch the blackout from "+text(b.From)+" to "+text(b.To)))
 		}
 	}
 	return errors.Join(errs...)
@@ -71,7 +29,7 @@ func Window(d mfpgate.Delivery, start time.Time) error {
 // LeadTime returns why a start comes too soon for devices that ask for their schedule seldom, or nil.
 func LeadTime(c mfpgate.Contract, now, start time.Time) error {
 	if first := now.Add(c.LeadTime); start.Before(first) {
-		return fault("schedule", "the contract's lead time allows no start before "+text(first))
+		return fault("/schedule", "the contract's lead time allows no start before "+text(first))
 	}
 	return nil
 }

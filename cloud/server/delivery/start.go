@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/mfpgate/mfpgate/calendar"
@@ -12,27 +11,27 @@ import (
 // Where a plan may lie. Anything else is a slip of the pen or of a clock.
 var (
 	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
 // Plausible reports whether a plan may name t.
 func Plausible(t time.Time) bool { return !t.Before(earliest) && t.Before(latest) }
 
 // Resolve returns the schedule with the start in UTC that follows from its local time; of one that says startUtc alone it is that, to the
-// millisecond. Errors name the field after a colon-free pointer, as *Fault.
+// millisecond. Errors are api.Faults.
 func Resolve(s api.Schedule) (api.Schedule, error) {
 	if s.Local == "" {
 		switch {
 		case s.RRule != "":
-			return s, fault("schedule.local", "a recurring delivery needs a local time and a time zone to begin at")
+			return s, fault("/schedule/local", "a recurring delivery needs a local time and a time zone to begin at")
 		case s.StartUTC == nil:
-			return s, fault("schedule", "needs local and timeZone, or startUtc")
+			return s, fault("/schedule", "needs local and timeZone, or startUtc")
 		case !Plausible(*s.StartUTC):
-			return s, fault("schedule.startUtc", "must be a date of this or the next century")
+			return s, fault("/schedule/startUtc", "must be a date from 2000 to 2099")
 		}
 		if s.TimeZone != "" {
 			if _, err := calendar.ParseZone(s.TimeZone); err != nil {
-				return s, fault("schedule.timeZone", err.Error())
+				return s, fault("/schedule/timeZone", err.Error())
 			}
 		}
 		at := s.StartUTC.UTC().Truncate(time.Millisecond)
@@ -47,7 +46,7 @@ func Resolve(s api.Schedule) (api.Schedule, error) {
 		at = r.Next(at.Add(-time.Second))
 	}
 	if !Plausible(at) {
-		return s, fault("schedule.local", "must be a date of this or the next century")
+		return s, fault("/schedule/local", "must be a date from 2000 to 2099")
 	}
 	at = at.UTC()
 	s.StartUTC = &at
@@ -58,11 +57,11 @@ func Resolve(s api.Schedule) (api.Schedule, error) {
 func parse(s api.Schedule) (r calendar.Recurrence, first time.Time, err error) {
 	zone, err := calendar.ParseZone(s.TimeZone)
 	if err != nil {
-		return r, first, fault("schedule.timeZone", err.Error())
+		return r, first, fault("/schedule/timeZone", err.Error())
 	}
 	local, err := calendar.ParseLocalTime(s.Local)
 	if err != nil {
-		return r, first, fault("schedule.local", err.Error())
+		return r, first, fault("/schedule/local", err.Error())
 	}
 	policy, err := policyOf(s)
 	if err != nil {
@@ -71,7 +70,7 @@ func parse(s api.Schedule) (r calendar.Recurrence, first time.Time, err error) {
 	first, ok := local.In(zone, policy)
 	if s.RRule != "" {
 		if r, err = calendar.ParseRRULE(local, s.RRule, zone, policy); err != nil {
-			return r, first, fault("schedule.rrule", err.Error())
+			return r, first, fault("/schedule/rrule", err.Error())
 		}
 		if !ok {
 			first = r.Next(time.Time{})
@@ -79,7 +78,7 @@ func parse(s api.Schedule) (r calendar.Recurrence, first time.Time, err error) {
 		return r, first, nil
 	}
 	if !ok {
-		return r, first, fault("schedule.local", "the clock there never shows this time, and gap says to skip it")
+		return r, first, fault("/schedule/local", "the clock there never shows this time, and gap says to skip it")
 	}
 	return r, first, nil
 }
@@ -87,12 +86,12 @@ func parse(s api.Schedule) (r calendar.Recurrence, first time.Time, err error) {
 func policyOf(s api.Schedule) (p calendar.Policy, err error) {
 	if s.Gap != "" {
 		if p.Gap, err = calendar.ParseGap(s.Gap); err != nil {
-			return p, fault("schedule.gap", err.Error())
+			return p, fault("/schedule/gap", err.Error())
 		}
 	}
 	if s.Fold != "" {
 		if p.Fold, err = calendar.ParseFold(s.Fold); err != nil {
-			return p, fault("schedule.fold", err.Error())
+			return p, fault("/schedule/fold", err.Error())
 		}
 	}
 	return p, nil
@@ -132,29 +131,22 @@ func Moved(s api.Schedule, to time.Time) api.Schedule {
 	return out
 }
 
-// Fault is one rule that a document breaks.
-type Fault struct{ Pointer, Rule string }
-
-// Error says both.
-func (f *Fault) Error() string { return f.Pointer + ": " + f.Rule }
-
-func fault(pointer, rule string) error { return &Fault{pointer, rule} }
+func fault(pointer, rule string) error { return api.Faults{{Pointer: pointer, Rule: rule}} }
 
 // Faults returns the faults in an error that errors.Join may have joined.
-func Faults(err error) (list []Fault) {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
+func Faults(err error) (list api.Faults) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			list = append(list, Faults(e)...)
 		}
 		return list
 	}
-	var f *Fault
-	if errors.As(err, &f) {
-		return []Fault{*f}
+	var many api.Faults
+	if errors.As(err, &many) {
+		return many
 	}
 	if err != nil {
-		list = append(list, Fault{"", fmt.Sprint(err)})
+		list = append(list, api.Fault{Rule: err.Error()})
 	}
 	return list
 }
