@@ -27,7 +27,7 @@ func planned(t *testing.T, doc []byte, args ...string) (code int, out, err strin
 // TestPlansAreWhatCountingEveryTickSays draws schedules around the night on which the clock goes back and holds the plan, as
 // the command prints it, against counting.
 func TestPlansAreWhatCountingEveryTickSays(t *testing.T) {
-	rounds := 1500
+	rounds := 1000
 	if testing.Short() {
 		rounds = 200
 	}

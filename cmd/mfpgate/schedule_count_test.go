@@ -25,8 +25,12 @@ func ceilIndex(t time.Time) int { return int((t.Sub(night) + tick - 1) / tick) }
 
 func count(s api.Snapshot) *counted {
 	c := &counted{s: s, left: map[string]string{}, start: map[string]time.Time{}, end: map[string]time.Time{}, fixed: map[string]bool{}}
+	zones := map[string]*time.Location{}
+	for _, r := range s.Contract.CapacityCalendar {
+		zones[r.TimeZone], _ = time.LoadLocation(r.TimeZone)
+	}
 	for i := range ticks {
-		c.room = append(c.room, c.capacity(night.Add(tick*time.Duration(i))))
+		c.room = append(c.room, c.capacity(night.Add(tick*time.Duration(i)), zones))
 	}
 	for _, d := range s.Deliveries {
 		c.delivery(d)
@@ -35,11 +39,10 @@ func count(s api.Snapshot) *counted {
 }
 
 // capacity asks every rule what it says of one moment.
-func (c *counted) capacity(t time.Time) int {
+func (c *counted) capacity(t time.Time, zones map[string]*time.Location) int {
 	limit, ruled := c.s.Contract.MaxConcurrent, false
 	for _, r := range c.s.Contract.CapacityCalendar {
-		loc, _ := time.LoadLocation(r.TimeZone)
-		local := t.In(loc)
+		local := t.In(zones[r.TimeZone])
 		wall := local.Format("15:04")
 		holds := false
 		if day := local.Weekday(); r.Start < r.End {
