@@ -236,19 +236,20 @@ func TestDeltas(t *testing.T) {
 
 func TestDeliveriesComeIntoTheWindow(t *testing.T) {
 	within(t, func(g *gateway) {
+		g.policy.Horizon = 24 * time.Hour
 		for i := range 3 {
 			d := delivery(i, 0)
-			d.Schedule.Start = d.Schedule.Start.AddDate(0, 0, 12) // the horizon is seven days
+			d.Schedule.Start = d.Schedule.Start.AddDate(0, 0, 3)
 			g.office.put(d)
 		}
 		g.start()
-		g.pass(24 * time.Hour)
+		g.pass(2 * time.Hour)
 		if n := g.Status().Deliveries; n != 0 {
 			g.t.Fatalf("%d deliveries", n)
 		}
-		g.pass(5 * 24 * time.Hour)
+		g.pass(47 * time.Hour)
 		if n := g.Status().Deliveries; n != 3 {
-			g.t.Errorf("%d deliveries a week before: none of them has changed, and all must be known", n)
+			g.t.Errorf("%d deliveries a day before: none of them has changed, and all must be known", n)
 		}
 	})
 }

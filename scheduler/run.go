@@ -362,7 +362,7 @@ func (s *Scheduler) report(ctx context.Context, st state, snap mfpgate.ScheduleS
 	}
 	// Durations learned, the relay's capacity and the site's own background are inputs too: the content stands for them.
 	r.ID = digestOf([]any{r.Inputs, r.Horizon, made.Proposal.Quality.Solver, content, st.Report.ID})
-	body, err := s.write(ctx, r)
+	body, err := s.write(ctx, r, st.Report.Body)
 	return reported{ID: r.ID, Content: content, Body: body, Bands: len(bands)}, err
 }
 
@@ -383,7 +383,7 @@ func (s *Scheduler) propose(ctx context.Context, st state, report reported, mode
 	}
 	p.ID = proposalID(content, p.Apply, old.ID)
 	next = proposed{ID: p.ID, Content: content, Changes: len(p.Changes), Apply: p.Apply, Requested: st.requested()}
-	next.Body, err = s.write(ctx, keptProposal{p, bandsOf(made.Bands)})
+	next.Body, err = s.write(ctx, keptProposal{p, bandsOf(made.Bands)}, old.Body)
 	return next, old.open(), err
 }
 

@@ -181,7 +181,7 @@ func TestModes(t *testing.T) {
 			g.policy.Mode, g.site.contract.Mode = c.configured, c.contract
 			g.crowd(5)
 			g.start()
-			g.pass(9 * time.Hour)
+			g.pass(3 * time.Hour)
 			g.told(c.rule, c.want)
 			st := g.Status()
 			if st.Effective != c.effective || (st.Why != "") != (c.effective != c.configured) || st.Error != "" {
@@ -195,14 +195,14 @@ func TestNothingNewIsSaidOnce(t *testing.T) {
 	within(t, func(g *gateway) {
 		for i := range 5 {
 			d := delivery(i, 0)
-			d.Schedule.Start = d.Schedule.Start.AddDate(0, 0, 5)
+			d.Schedule.Start = d.Schedule.Start.AddDate(0, 0, 3)
 			g.office.put(d)
 		}
 		g.start()
-		g.pass(4 * 24 * time.Hour)
-		g.told("four days of hourly fetches", "report of 1; proposal of 3 3 pending; ")
-		if n := g.office.calls["changes"]; n < 96 || n > 99 {
-			g.t.Errorf("%d fetches in four days", n)
+		g.pass(30 * time.Hour)
+		g.told("thirty hours of hourly fetches", "report of 1; proposal of 3 3 pending; ")
+		if n := g.office.calls["changes"]; n < 30 || n > 33 {
+			g.t.Errorf("%d fetches in thirty hours", n)
 		}
 		if got := g.metrics.Value("mfpgate_scheduler_overload_bands", "certainty", "certain"); got != 1 {
 			g.t.Errorf("%v bands in the metrics", got)
@@ -383,9 +383,9 @@ func TestConflictsWithoutEndAreBounded(t *testing.T) {
 			return out, nil
 		}
 		g.start()
-		g.pass(8 * time.Hour)
-		if n := g.office.calls["propose"]; n < 8 || n > 9*(1+scheduler.MaxReplans) {
-			g.t.Errorf("%d proposals in eight hours", n)
+		g.pass(4 * time.Hour)
+		if n := g.office.calls["propose"]; n < 4 || n > 5*(1+scheduler.MaxReplans) {
+			g.t.Errorf("%d proposals in four hours", n)
 		}
 	})
 }
@@ -484,7 +484,7 @@ func TestBadAnswersKeepThePlan(t *testing.T) {
 			g.office.mu.Lock()
 			g.office.bend = bend
 			g.office.mu.Unlock()
-			g.pass(2 * time.Hour)
+			g.pass(65 * time.Minute)
 			st := g.Status()
 			if st.Error == "" || len(st.Bands) != 1 || st.Deliveries != 5 || !st.Succeeded.Equal(before.Succeeded) {
 				g.t.Errorf("%s: error %q, %d bands, %d deliveries", rule, st.Error, len(st.Bands), st.Deliveries)
