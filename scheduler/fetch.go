@@ -189,6 +189,9 @@ func (s *Scheduler) keepBatch(ctx context.Context, batch []mfpgate.Delivery, now
 		}
 		keep()
 		s.deliveries[d.ID] = d
+		if s.Confirmed != nil {
+			s.Confirmed(d, t.began, t.ended, t.bytes)
+		}
 	}
 	if len(plain) == 0 {
 		return nil

@@ -92,6 +92,8 @@ type Options struct {
 	Policy  Policy
 	// Notice is told of every event of the delivery system, those about contract and moves among them. May be nil.
 	Notice func(mfpgate.ScheduleEvent)
+	// Confirmed is told that a transfer was a delivery: the delivery system says that it is done. May be nil; must not block.
+	Confirmed func(d mfpgate.Delivery, began, ended time.Time, down int64)
 	// Changed is told that Status may have changed. May be nil; must not block.
 	Changed func()
 }

@@ -36,7 +36,9 @@ type Metrics struct {
 	RelayBytes          *CounterVec // direction: up, down; path: splice, copy
 	RelayDialErrors     *CounterVec // reason
 	RelayQueueWait      Observer
-	RelayQueueTurns     Counter // turns given from the queue
+	RelayQueueTurns     Counter     // turns given from the queue
+	RelayQueuePassed    Counter     // of these, before one that had waited longer, for the device was in its planned slot
+	RelayTransfers      *CounterVec // kind: delivery, unclassified
 
 	Devices          *GaugeVec   // attachment, state
 	DiscoveryQueries *CounterVec // protocol: dns-sd, snmp, ipp
@@ -89,6 +91,9 @@ func NewMetrics() *Metrics {
 	m.RelayQueueWait = m.histogram("mfpgate_relay_queue_wait_seconds", "Time that a device waited for its slot.",
 		[]float64{.01, .1, 1, 5, 15, 30, 60})
 	m.RelayQueueTurns = m.counter("mfpgate_relay_queue_turns_total", "Slots given to a device that had waited in the queue.")
+	m.RelayQueuePassed = m.counter("mfpgate_relay_queue_planned_turns_total",
+		"Slots given to a device in its planned slot before another that had waited longer.")
+	m.RelayTransfers = m.counterVec("mfpgate_relay_transfers_total", "Tunnels and requests that brought a device bytes, by kind.", "kind")
 
 	m.Devices = m.gaugeVec("mfpgate_devices", "Devices that the gateway knows.", "attachment", "state")
 
@@ -113,7 +118,7 @@ func NewMetrics() *Metrics {
 	m.SchedulerDeliveries = m.gauge("mfpgate_scheduler_deliveries", "Deliveries in the present plan.")
 	m.SchedulerLeftOut = m.gauge("mfpgate_scheduler_left_out", "Deliveries and devices that the present plan does not count.")
 	m.SchedulerBands = m.gaugeVec("mfpgate_scheduler_overload_bands", "Overloads in the present plan, by certainty.", "certainty")
-	m.SchedulerPlanned = m.gauge("mfpgate_scheduler_planned_devices", "Devices whose planned slot is now.")
+	m.SchedulerPlanned = m.gauge("mfpgate_relay_planned_devices", "Devices whose planned slot is now, whether they are served or not.")
 	m.SchedulerProposals = m.counterVec("mfpgate_scheduler_proposals_total", "Proposals of new starts, by what became of handing them over.", "state")
 	m.SchedulerChanges = m.counterVec("mfpgate_scheduler_changes_total", "New starts of proposals that were decided, by state.", "state")
 	m.SchedulerRefused = m.counterVec("mfpgate_scheduler_refusals_total",

@@ -12,9 +12,10 @@ const (
 	ConfigReloaded   = "config.reloaded"
 	ConfigRefused    = "config.refused"
 	ConfigOff        = "config.switched-off"
-	RelayServed      = "relay.served"  // the canonical event of a plain HTTP request
-	RelayClosed      = "relay.closed"  // the canonical event of a tunnel
-	RelayRefused     = "relay.refused" // the canonical event of a request or tunnel that got nothing
+	RelayServed      = "relay.served"    // the canonical event of a plain HTTP request
+	RelayClosed      = "relay.closed"    // the canonical event of a tunnel
+	RelayRefused     = "relay.refused"   // the canonical event of a request or tunnel that got nothing
+	RelayConfirmed   = "relay.confirmed" // a transfer was a delivery: the delivery system says that it is done
 	RelayDrained     = "relay.drained"
 	RelayStarved     = "relay.starved" // accept failed for want of descriptors
 	RelayNoise       = "relay.remarked"
