@@ -33,15 +33,6 @@ func (s *search) wander(work int64) {
 	}
 }
 
-// wander does the same with an eye on the unresolved jobs only, until there are fewer: it passes answers that are otherwise worse.
-func (s *search) wander(work int64) {
-	r := &ruiner{search: s, all: len(s.pos) <= 1024, loose: true}
-	for out := s.cost.out; s.work < work && s.cost.out >= out; {
-		s.work += 100
-		r.round()
-	}
-}
-
 func (r *ruiner) round() {
 	s := r.search
 	var seed int32
