@@ -124,14 +124,14 @@ func checkTimeline(tb testing.TB, p load.Problem) {
 
 func TestDetectEqualsCounting(t *testing.T) {
 	bands, overlapping := 0, 0
-	for seed := range uint64(4000) {
+	for seed := range uint64(2500) {
 		p := problemOf(rand.New(rand.NewPCG(seed, 1)).IntN)
 		bands += check(t, p)
 		if shared(p) {
 			overlapping++
 		}
 	}
-	if bands < 4000 || overlapping < 500 {
+	if bands < 2500 || overlapping < 300 {
 		t.Errorf("only %d bands, and overlapping devices in %d problems: the problems are too easy", bands, overlapping)
 	}
 }

@@ -13,7 +13,7 @@
 // a group of anonymous devices as ending together. The load is then a sum of independent variables, and its probability of
 // exceeding the capacity is that at the worst instant of the band: exactly, where the jobs beyond their p50 end times the
 // devices there is room for among them are up to 1024, and by the normal approximation with continuity correction where they
-// are more (within 0.01 in tests). In a band with so many starts and jobs that more than 262,144 pairs of them would have to be
+// are more (off by less than 0.015 in tests). In a band with so many starts and jobs that more than 262,144 pairs of them would have to be
 // looked at, some of its instants are, evenly spaced, at least 64. MustLeave is a lower bound where occurrences of one device
 // overlap, and exact where none do.
 //

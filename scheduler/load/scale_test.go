@@ -65,7 +65,7 @@ func TestLongHorizonsEqualShortOnes(t *testing.T) {
 func TestProbabilityOfManyJobs(t *testing.T) {
 	const tolerance = 0.015
 	worst, risks := 0.0, 0
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		random := rand.New(rand.NewPCG(seed, 4))
 		p := load.Problem{To: 200, Devices: 160, Movable: []bool{true}, Capacity: []load.Step{{Devices: 70 + random.IntN(20)}}}
 		for device := range int32(p.Devices) {
@@ -83,11 +83,10 @@ func TestProbabilityOfManyJobs(t *testing.T) {
 			}
 			risks++
 			want := brute{p}.probability(band)
-			t.Logf("got %.4f, want %.4f", band.Probability, want)
 			worst = max(worst, math.Abs(band.Probability-want))
 		}
 	}
-	if worst > tolerance || risks < 12 {
+	if worst > tolerance || risks < 8 {
 		t.Errorf("%d bands of risk, of which the probability is off by up to %.4f, more than %v", risks, worst, tolerance)
 	}
 	t.Logf("%d bands of risk, of which the probability is off by up to %.4f", risks, worst)

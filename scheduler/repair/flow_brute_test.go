@@ -139,7 +139,7 @@ func bruteGenerate(rng *rand.Rand, kind bruteKind) Problem {
 	}
 	crowd := at(slots - 2)
 	for range 1 + rng.IntN(kind.jobs) {
-		job := Job{Start: at(slots), Duration: int64(1+rng.IntN(4)) * bruteGrain, Priority: rng.IntN(3), Group: rng.IntN(3)}
+		job := Job{Start: at(slots), Duration: int64(1+rng.IntN(4)) * bruteGrain, Priority: rng.IntN(10), Group: rng.IntN(3)}
 		if rng.IntN(2) == 0 {
 			job.Start = crowd
 		}

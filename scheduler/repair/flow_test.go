@@ -15,7 +15,7 @@ func bruteJobs(p Problem) []int32 {
 }
 
 func TestFlowIsAsGoodAsAllAssignmentsTried(t *testing.T) {
-	for seed := range uint64(8000) {
+	for seed := range uint64(4000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		p := bruteGenerate(rng, bruteKind{unit: true, jobs: 7, reach: 1 + rng.IntN(4), closed: seed%2 == 0, propose: seed%3 == 0})
 		want := bruteSolve(p)
@@ -96,16 +96,16 @@ func cycleArcs(p Problem, r Result, slots int) []cycleArc {
 // An assignment is the best if and only if no cycle of changes has a price below nothing; Bellman and Ford's algorithm finds one.
 func TestFlowLeavesNothingToImprove(t *testing.T) {
 	const slots = 60
-	chains := 0
-	for seed := range uint64(600) {
+	needed := 0
+	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		p := bruteGenerate(rng, bruteKind{unit: true, jobs: 150, reach: 1 + rng.IntN(8), slots: 40, free: 2 + rng.IntN(8), closed: seed%2 == 0, propose: seed%3 == 0})
 		got := Solve(p)
 		if err := Feasible(p, got); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if cap := got.Moved; cap > 2 {
-			chains++
+		if got.Moved > 2 {
+			needed++
 		}
 		var price [slots + 2][4]int64
 		arcs := cycleArcs(p, got, slots)
@@ -131,8 +131,8 @@ func TestFlowLeavesNothingToImprove(t *testing.T) {
 			t.Fatalf("seed %d: solver %q, optimal %v", seed, got.Solver, got.Optimal)
 		}
 	}
-	if chains < 300 {
-		t.Fatalf("only %d of the problems needed moves", chains)
+	if needed < 240 {
+		t.Fatalf("only %d of the problems needed moves", needed)
 	}
 }
 

@@ -54,9 +54,7 @@ func split(p Problem) [][]int32 {
 				kept = append(kept, i)
 				continue
 			}
-			s.add(load, -1)
-			load[s.homeFrom]++
-			load[s.homeTo]--
+			s.add(load, -1) // its planned place is loose already, and stays so
 		}
 		if len(kept) == len(active) {
 			break

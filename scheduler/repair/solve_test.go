@@ -9,7 +9,7 @@ import (
 )
 
 func TestSolveIsFeasibleAndItsBoundsAreTrue(t *testing.T) {
-	boundSeeds(t, 12000, func(t *testing.T, seed uint64, p Problem, all *brute) {
+	boundSeeds(t, 6000, func(t *testing.T, seed uint64, p Problem, all *brute) {
 		got := Solve(p)
 		if err := Feasible(p, got); err != nil {
 			t.Error(err)
