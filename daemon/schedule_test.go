@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -139,16 +140,23 @@ schedule: {background: [{name: backup, cron: "0 0 1 1 *", duration: 1m, devices:
 		hana.do(http.MethodPut, "deliveries/dlv_"+d.Name, api.Delivery{DeliveryID: "dlv_" + d.Name, DeviceID: string(d.ID), Schedule: api.Schedule{StartUTC: &start},
 			Duration: &api.Estimate{P50: api.Duration(5 * time.Minute), P95: api.Duration(10 * time.Minute), Basis: "assumed"}}, "If-None-Match", "*")
 	}
-	reached(t, "an overload, and a proposal that waits for a person", func() bool {
-		s := schedule()
-		return len(s.Bands) == 1 && s.ProposalState == control.ProposalOpen
-	})
-	var p control.Proposal
+	var p, again control.Proposal
+	var raw json.RawMessage
+	if code := g.control(t, "POST", "schedule/propose", "", &raw); code != http.StatusOK { // sooner than the events
+		for _, path := range []string{"schedule", "schedule/deliveries", "schedule/left-out"} {
+			var dump json.RawMessage
+			g.control(t, "GET", path, "", &dump)
+			t.Logf("%s", dump)
+		}
+		t.Fatalf("propose: %d %s", code, raw)
+	}
+	if s := schedule(); len(s.Bands) != 1 || s.ProposalState != control.ProposalOpen || len(s.BandsAfter) != 0 {
+		t.Errorf("after the plan: %+v", s)
+	}
 	g.control(t, "GET", "schedule/proposal", "", &p)
 	if len(p.Changes) != 1 || p.Changes[0].State != "pending" || p.Changes[0].From != start || ids[p.Changes[0].DeviceName] != p.Changes[0].Device {
 		t.Fatalf("proposal: %+v", p)
 	}
-	var again control.Proposal
 	if code := g.control(t, "POST", "schedule/propose", "", &again); code != http.StatusOK || again.ID != p.ID {
 		t.Errorf("proposed again: %d %s, want the open %s", code, again.ID, p.ID)
 	}
@@ -173,6 +181,9 @@ schedule: {background: [{name: backup, cron: "0 0 1 1 *", duration: 1m, devices:
 
 	_, etag := hana.do(http.MethodGet, "change-proposals/"+p.ID, nil)
 	hana.do(http.MethodPost, "change-proposals/"+p.ID+"/decision", map[string]any{"accept": "all"}, "If-Match", etag, "Idempotency-Key", "k-1")
+	if code := g.control(t, "POST", "schedule/propose", "", &problem); code != http.StatusConflict || !strings.Contains(problem.Detail, "no new start to propose") {
+		t.Errorf("proposed where nothing is left to repair: %d %s", code, problem.Detail)
+	}
 	reached(t, "the decision is known, and nothing is left to repair", func() bool {
 		s := schedule()
 		return s.ProposalState == control.ProposalDecided && len(s.Bands) == 0
@@ -202,15 +213,17 @@ schedule: {background: [{name: backup, cron: "0 0 1 1 *", duration: 1m, devices:
 // TestTheContractsCalendarBoundsTheCapacity: inside its hours the contract's calendar holds at the relay, too, and a contract
 // whose calendar nobody can read does not take the place of the last one.
 func TestTheContractsCalendarBoundsTheCapacity(t *testing.T) {
-	contract := api.DefaultContract("g-1")
 	now := time.Now().UTC()
-	contract.CapacityCalendar = []api.CapacityRule{{RRule: "FREQ=DAILY", Start: now.Add(-2 * time.Hour).Format("15:04"), End: now.Add(2 * time.Hour).Format("15:04"),
-		TimeZone: "UTC", MaxConcurrent: 2}}
+	var rule atomic.Pointer[api.CapacityRule]
+	rule.Store(&api.CapacityRule{RRule: "FREQ=DAILY", Start: now.Add(-2 * time.Hour).Format("15:04"), End: now.Add(2 * time.Hour).Format("15:04"),
+		TimeZone: "UTC", MaxConcurrent: 2})
 	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/gateways/g-1/contract" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
+		contract := api.DefaultContract("g-1")
+		contract.CapacityCalendar = []api.CapacityRule{*rule.Load()}
 		w.Header().Set("ETag", fmt.Sprintf("%q", contract.CapacityCalendar[0].RRule))
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(contract)
@@ -231,9 +244,9 @@ func TestTheContractsCalendarBoundsTheCapacity(t *testing.T) {
 		return s.Relay.Capacity
 	}
 	reached(t, "the calendar's figure", func() bool { return capacity() == 2 })
-	contract.CapacityCalendar = []api.CapacityRule{{RRule: "FREQ=NEVER", Start: "00:00", End: "00:00", TimeZone: "UTC", MaxConcurrent: 7}}
+	rule.Store(&api.CapacityRule{RRule: "FREQ=NEVER", Start: "00:00", End: "00:00", TimeZone: "UTC", MaxConcurrent: 7})
 	g.signals <- syscall.SIGHUP
-	reached(t, "the contract is refused", func() bool { return strings.Contains(g.metrics(t, "/readyz"), "capacity calendar") })
+	reached(t, "the contract is refused", func() bool { return strings.Contains(g.metrics(t, "/readyz"), "/capacityCalendar/0/rrule") })
 	if n := capacity(); n != 2 {
 		t.Errorf("capacity %d, want the last contract's", n)
 	}
