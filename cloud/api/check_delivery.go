@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"reflect"
 	"strings"
 	"time"
@@ -142,16 +141,16 @@ type intent struct {
 }
 
 func (c *checker) intent(p *place, s intent) {
-	if s.zone != "" && !c.zone(p.field("timeZone"), s.zone) {
-		s.zone = ""
-	}
-	loc, err := calendar.ParseZone(cmp.Or(s.zone, "UTC"))
-	if err != nil {
-		return
+	loc := time.UTC
+	if s.zone != "" {
+		if loc = c.zone(p.field("timeZone"), s.zone); loc == nil {
+			loc = time.UTC
+		}
 	}
 	var policy calendar.Policy // what is no word of these is told of already
 	policy.Gap, _ = calendar.ParseGap(s.gap)
 	policy.Fold, _ = calendar.ParseFold(s.fold)
+	var err error
 	if s.cron != "" {
 		if s.rrule != "" {
 			c.add(p.field("rrule"), "stands beside cron; write one of them")
@@ -186,15 +185,16 @@ func (c *checker) intent(p *place, s intent) {
 // reason is an error's text on one line.
 func reason(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// zone checks the name of a zone; each is looked up once.
-func (c *checker) zone(p *place, name string) bool {
-	err, known := c.zones[name]
+// zone returns a zone, or tells of its name and returns nil. Each is looked up once.
+func (c *checker) zone(p *place, name string) *time.Location {
+	loc, known := c.zones[name]
 	if !known {
-		_, err = calendar.ParseZone(name)
-		c.zones[name] = err
+		var err error
+		if loc, err = calendar.ParseZone(name); err != nil {
+			c.add(p, "%s", reason(err))
+			return nil
+		}
+		c.zones[name] = loc
 	}
-	if err != nil {
-		c.add(p, "%s", reason(err))
-	}
-	return err == nil
+	return loc
 }

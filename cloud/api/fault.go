@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Fault is a rule that a document breaks.
@@ -64,10 +65,10 @@ type checker struct {
 	faults Faults
 	more   int
 	layout layouts
-	zones  map[string]error
+	zones  map[string]*time.Location
 }
 
-func newChecker() *checker { return &checker{layout: layouts{}, zones: map[string]error{}} }
+func newChecker() *checker { return &checker{layout: layouts{}, zones: map[string]*time.Location{}} }
 
 func (c *checker) add(p *place, format string, args ...any) {
 	if len(c.faults) == maxFaults {

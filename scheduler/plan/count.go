@@ -155,6 +155,7 @@ func (c *scene) background(b *mfpgate.Background) error {
 			return nil
 		}
 		o.Device = load.Anonymous(n)
+		c.weights[o.Source] = n
 		return c.occur(starts, o)
 	}
 	for _, id := range devices {

@@ -67,14 +67,9 @@ func (c *scene) bands() ([]mfpgate.Band, error) {
 	if len(parts) == 0 && c.problem.MinExcess <= 1 {
 		return nil, nil
 	}
-	whole := c.problem
-	whole.Occurrences = slices.Clone(whole.Occurrences)
-	for i := range whole.Occurrences {
-		whole.Occurrences[i].Likely = whole.Occurrences[i].Duration
-	}
-	found, err := load.Detect(whole)
+	found, err := c.whole(c.problem.MinExcess)
 	if err != nil {
-		return nil, fmt.Errorf("find overloads: %w", err)
+		return nil, err
 	}
 	var bands []mfpgate.Band
 	for i := range found {
@@ -89,6 +84,21 @@ func (c *scene) bands() ([]mfpgate.Band, error) {
 	return bands, nil
 }
 
+// whole detects by the durations that are planned with alone.
+func (c *scene) whole(minExcess int) ([]load.Band, error) {
+	p := c.problem
+	p.MinExcess = minExcess
+	p.Occurrences = slices.Clone(p.Occurrences)
+	for i := range p.Occurrences {
+		p.Occurrences[i].Likely = p.Occurrences[i].Duration
+	}
+	found, err := load.Detect(p)
+	if err != nil {
+		return nil, fmt.Errorf("find overloads: %w", err)
+	}
+	return found, nil
+}
+
 func (c *scene) band(f *load.Band) mfpgate.Band {
 	b := mfpgate.Band{
 		From: time.UnixMilli(f.From).UTC(), To: time.UnixMilli(f.To).UTC(), Capacity: f.Capacity, Peak: f.Peak,
@@ -98,9 +108,11 @@ func (c *scene) band(f *load.Band) mfpgate.Band {
 	if f.Certainty == load.Certain {
 		b.Certainty = mfpgate.OverloadCertain
 	}
+	movable := false
 	for _, p := range f.Contributors {
 		s := c.sources[p.Source]
-		b.Contributors = append(b.Contributors, mfpgate.Contributor{Type: s.kind, ID: s.id, Count: p.Count, PeakShare: p.PeakShare})
+		movable = movable || s.movable
+		b.Contributors = append(b.Contributors, mfpgate.Contributor{Type: s.kind, ID: s.id, Count: p.Count * c.weights[p.Source], PeakShare: p.PeakShare})
 	}
 	b.Contributors = c.merged(b.Contributors)
 	from := f.From
@@ -108,7 +120,7 @@ func (c *scene) band(f *load.Band) mfpgate.Band {
 		from = 0 // it has begun already, and is the same one a minute later
 	}
 	b.ID = digest("band", from, f.To, f.Capacity, f.Peak, b.Certainty)
-	b.Text = c.bandText(&b)
+	b.Text = c.bandText(&b, movable)
 	return b
 }
 

@@ -102,8 +102,12 @@ func (a *answer) reason(k int, leavers []leaver) string {
 		other := a.item(w.freedBy).d.ID
 		return fmt.Sprintf("It was in no overload itself; it makes room for delivery %s, which moves to %s.", other, a.r.c.clock(a.starts[w.freedBy]))
 	}
-	head := fmt.Sprintf("It is in the overload of %s: %s at once where %d can be served, and at least %d must leave;",
-		a.r.c.span(b.From.UnixMilli(), b.To.UnixMilli()), devices(b.Peak), b.Capacity, b.MustMove)
+	head := fmt.Sprintf("It is in the overload of %s: %s at once where %d can be served",
+		a.r.c.span(b.From.UnixMilli(), b.To.UnixMilli()), devices(b.Peak), b.Capacity)
+	if b.MustMove > 0 {
+		head += fmt.Sprintf(", and at least %d must leave", b.MustMove)
+	}
+	head += ";"
 	ends, end := leavers[w.band].ends, a.planned(k).to
 	later, _ := slices.BinarySearchFunc(ends, end, func(e, end int64) int { return cmp.Compare(end, e) })
 	at := b.PeakAt.UnixMilli()
@@ -111,7 +115,7 @@ func (a *answer) reason(k int, leavers []leaver) string {
 	case at < s.from || at >= s.to:
 		return head + " it runs beside the peak."
 	case later == 0:
-		return fmt.Sprintf("%s it ends last of %d active that may move.", head, len(ends))
+		return fmt.Sprintf("%s of the %d active that may move none ends later.", head, len(ends))
 	case later < b.MustMove:
 		return fmt.Sprintf("%s only %d of the %d active that may move end later.", head, later, len(ends))
 	}
@@ -132,7 +136,7 @@ func (a *answer) instead(k int) string {
 	return text + "."
 }
 
-// refused lists the nearest starts that were not possible, and why, up to n of them.
+// refused lists the nearest starts that were not possible, and why, up to n of them. Of a move they are nearer than its own.
 func (a *answer) refused(k, n int) []string {
 	c := a.r.c
 	j, to := &a.jobs[k], a.starts[k]
@@ -140,13 +144,13 @@ func (a *answer) refused(k, n int) []string {
 	tried := 0
 	for at := range nearest(j.Start, c.slot, j.First, j.Last) {
 		tried++
-		if len(list) == n || tried > 100 || distance(at, j.Start) >= distance(to, j.Start) {
+		if len(list) == n || tried > 100 || a.moved(k) && distance(at, j.Start) >= distance(to, j.Start) {
 			break
 		}
-		if closed(j, at) {
+		if at == j.Start || closed(j, at) {
 			continue
 		}
-		if p, full := a.kept.full(span{at, at + j.Duration}, a.place(k)); full {
+		if p, full := a.kept.full(span{at, at + j.Duration}, a.placeKept(k)); full {
 			list = append(list, c.refusal(at, p.At, p.Load, p.Limit))
 		}
 	}

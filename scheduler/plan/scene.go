@@ -35,6 +35,7 @@ type scene struct {
 	left     []mfpgate.LeftOut
 	problem  load.Problem
 	sources  []source // by load.Occurrence.Source
+	weights  []int    // by source: the devices of one occurrence
 	sourceOf map[source]int32
 	devices  map[mfpgate.DeviceID]int32
 	proxies  map[mfpgate.DeviceID]bool // nil: all
@@ -161,6 +162,7 @@ func (c *scene) source(kind, id string, movable bool) int32 {
 		n = int32(len(c.sources))
 		c.sourceOf[s] = n
 		c.sources = append(c.sources, s)
+		c.weights = append(c.weights, 1)
 		c.problem.Movable = append(c.problem.Movable, movable)
 	}
 	return n

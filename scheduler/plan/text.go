@@ -71,7 +71,7 @@ func (c *scene) span(from, to int64) string {
 }
 
 // bandText says what a band is, who makes it and what must happen.
-func (c *scene) bandText(b *mfpgate.Band) string {
+func (c *scene) bandText(b *mfpgate.Band, movable bool) string {
 	var parts []string
 	for i, part := range b.Contributors {
 		if i == 3 && len(b.Contributors) > 4 {
@@ -97,10 +97,12 @@ func (c *scene) bandText(b *mfpgate.Band) string {
 	if b.Certainty == mfpgate.OverloadRisk {
 		text += fmt.Sprintf(", if they take long (%s)", percent(b.Probability))
 	}
-	switch b.MustMove {
-	case 0:
+	switch {
+	case !movable:
 		return text + "; none of them can be moved"
-	case 1:
+	case b.MustMove == 0: // devices that do several things: how many must leave is not known
+		return text
+	case b.MustMove == 1:
 		return text + "; at least 1 delivery must move"
 	}
 	return fmt.Sprintf("%s; at least %d deliveries must move", text, b.MustMove)

@@ -84,7 +84,7 @@ func (a *answer) remains(k int, proofs map[int]*mfpgate.Certificate) mfpgate.Unr
 		u.Text = fmt.Sprintf("its window, the lead time and the longest move leave no start but %s", c.clock(j.Start))
 	default:
 		u.Text = fmt.Sprintf("no start between %s was found that overloads nothing", c.between(j.First, j.Last))
-		if refused := a.refusedAround(k, 3); len(refused) > 0 {
+		if refused := a.refused(k, 3); len(refused) > 0 {
 			u.Text += "; the nearest have no room: " + strings.Join(refused, ", ")
 		}
 	}
@@ -97,25 +97,6 @@ func (a *answer) remains(k int, proofs map[int]*mfpgate.Certificate) mfpgate.Unr
 		u.Options = append(u.Options, optionPriority)
 	}
 	return u
-}
-
-// refusedAround lists the nearest starts of a job that is in no place, and why they are not possible.
-func (a *answer) refusedAround(k, n int) []string {
-	c, j := a.r.c, &a.jobs[k]
-	var list []string
-	tried := 0
-	for at := range nearest(j.Start, c.slot, j.First, j.Last) {
-		if tried++; len(list) == n || tried > 100 {
-			break
-		}
-		if closed(j, at) {
-			continue
-		}
-		if p, full := a.kept.full(span{at, at + j.Duration}, span{}); full {
-			list = append(list, c.refusal(at, p.At, p.Load, p.Limit))
-		}
-	}
-	return list
 }
 
 // certify puts proofs to the bands in which they keep deliveries.
