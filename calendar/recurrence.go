@@ -29,19 +29,28 @@ func (r Recurrence) Next(after time.Time) time.Time {
 // zone. It is the cheap way to expand a rule: much of the cost of Next is finding its place.
 func (r Recurrence) Between(from, to time.Time) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
+		for u := range r.Instants(from, to) {
+			if !yield(time.Unix(u, 0).In(r.rule.loc)) {
+				return
+			}
+		}
+	}
+}
+
+// Instants gives those of Between as Unix seconds, which is cheaper still where a million of them are needed.
+func (r Recurrence) Instants(from, to time.Time) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
 		if r.rule == nil || !from.Before(to) {
 			return
 		}
-		after, end, loc := from.Unix(), to.Unix(), r.rule.loc
+		after, end := from.Unix(), to.Unix()
 		if from.Nanosecond() == 0 {
 			after--
 		}
 		if to.Nanosecond() > 0 {
 			end++
 		}
-		r.rule.walk(after, func(u int64) bool {
-			return u < end && yield(time.Unix(u, 0).In(loc))
-		})
+		r.rule.walk(after, func(u int64) bool { return u < end && yield(u) })
 	}
 }
 

@@ -212,6 +212,12 @@ func (r *rule) fillMonth(s *scan, year, month int, start int64) {
 	}
 	length, weekday := monthLength(year, month), weekdayOf(start)
 	s.idle += length
+	if d := &r.dates; d.days|d.fromEnd == 0 && d.weekdays == 0 && len(d.nth) == 0 {
+		for day := start; day < start+int64(length); day++ {
+			s.days = append(s.days, day)
+		}
+		return
+	}
 	for n := 1; n <= length; n++ {
 		if r.dates.match(year, month, n, length, weekday) {
 			s.days = append(s.days, start+int64(n)-1)

@@ -115,14 +115,18 @@ func TestFirstVersionIsStillRead(t *testing.T) {
 
 func TestContractRules(t *testing.T) {
 	for rule, change := range map[string]func(*api.Contract){
-		"mode":                      func(c *api.Contract) { c.Mode = "often" },
-		"maxConcurrent":             func(c *api.Contract) { c.MaxConcurrent = -1 },
-		"notifyMinExcess":           func(c *api.Contract) { c.NotifyMinExcess = 0 },
-		"timeZone":                  func(c *api.Contract) { c.TimeZone = "Local" },
-		"capacityCalendar[0].start": func(c *api.Contract) { c.CapacityCalendar = []api.CapacityRule{{Start: "25:00", End: "18:00"}} },
-		"capacityCalendar[0].end":   func(c *api.Contract) { c.CapacityCalendar = []api.CapacityRule{{Start: "08:00", End: "18"}} },
-		"capacityCalendar[0].maxConcurrent -": func(c *api.Contract) {
-			c.CapacityCalendar = []api.CapacityRule{{Start: "08:00", End: "18:00", MaxConcurrent: -1}}
+		"/mode":            func(c *api.Contract) { c.Mode = "often" },
+		"/maxConcurrent":   func(c *api.Contract) { c.MaxConcurrent = -1 },
+		"/notifyMinExcess": func(c *api.Contract) { c.NotifyMinExcess = 0 },
+		"/timeZone":        func(c *api.Contract) { c.TimeZone = "Local" },
+		"/capacityCalendar/0/start": func(c *api.Contract) {
+			c.CapacityCalendar = []api.CapacityRule{{RRule: "FREQ=DAILY", Start: "25:00", End: "18:00"}}
+		},
+		"/capacityCalendar/0/end": func(c *api.Contract) {
+			c.CapacityCalendar = []api.CapacityRule{{RRule: "FREQ=DAILY", Start: "08:00", End: "18"}}
+		},
+		"/capacityCalendar/0/maxConcurrent": func(c *api.Contract) {
+			c.CapacityCalendar = []api.CapacityRule{{RRule: "FREQ=DAILY", Start: "08:00", End: "18:00", MaxConcurrent: -1}}
 		},
 	} {
 		c := api.DefaultContract("gw")

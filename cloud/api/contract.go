@@ -1,8 +1,6 @@
 package api
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -46,35 +44,3 @@ func DefaultContract(gateway string) Contract {
 
 // Has reports whether the contract includes a service.
 func (c Contract) Has(service string) bool { return slices.Contains(c.Services, service) }
-
-// Check returns every rule that the contract breaks, joined, each naming its field.
-func (c Contract) Check() error {
-	var errs []error
-	if !slices.Contains([]string{"notify", "propose", "auto"}, c.Mode) {
-		errs = append(errs, fmt.Errorf("mode %q: must be notify, propose or auto", c.Mode))
-	}
-	if c.MaxConcurrent < 0 || c.MaxConcurrent > 100_000 {
-		errs = append(errs, fmt.Errorf("maxConcurrent %d: must be 0 to 100000", c.MaxConcurrent))
-	}
-	if c.NotifyMinExcess < 1 {
-		errs = append(errs, fmt.Errorf("notifyMinExcess %d: must be at least 1", c.NotifyMinExcess))
-	}
-	if _, err := time.LoadLocation(c.TimeZone); err != nil || c.TimeZone == "" || c.TimeZone == "Local" {
-		errs = append(errs, fmt.Errorf("timeZone %q: must be an IANA name such as Asia/Tokyo", c.TimeZone))
-	}
-	for i, r := range c.CapacityCalendar {
-		if _, err := time.Parse("15:04", r.Start); err != nil {
-			errs = append(errs, fmt.Errorf("capacityCalendar[%d].start %q: must be HH:MM", i, r.Start))
-		}
-		if _, err := time.Parse("15:04", r.End); err != nil {
-			errs = append(errs, fmt.Errorf("capacityCalendar[%d].end %q: must be HH:MM", i, r.End))
-		}
-		if r.MaxConcurrent < 0 {
-			errs = append(errs, fmt.Errorf("capacityCalendar[%d].maxConcurrent %d: must be 0 or more", i, r.MaxConcurrent))
-		}
-	}
-	if c.Polling != nil {
-		errs = append(errs, c.Polling.check()...)
-	}
-	return errors.Join(errs...)
-}

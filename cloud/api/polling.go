@@ -1,9 +1,6 @@
 package api
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Polling is how often a gateway polls its devices, and how often it tells of them though nothing has changed.
 type Polling struct {
@@ -20,9 +17,9 @@ func DefaultPolling() Polling {
 	}
 }
 
-func (p Polling) check() (errs []error) {
+func (p Polling) check(c *checker, at *place) {
 	const day = 24 * time.Hour
-	for _, c := range []struct {
+	for _, i := range []struct {
 		name        string
 		value       Duration
 		least, most time.Duration
@@ -32,9 +29,8 @@ func (p Polling) check() (errs []error) {
 		{"counters", p.Counters, time.Minute, 7 * day},
 		{"heartbeat", p.Heartbeat, time.Minute, 7 * day},
 	} {
-		if d := time.Duration(c.value); d < c.least || d > c.most {
-			errs = append(errs, fmt.Errorf("polling.%s %s: must be %s to %s", c.name, c.value, Duration(c.least), Duration(c.most)))
+		if d := time.Duration(i.value); d < i.least || d > i.most {
+			c.add(at.field(i.name), "is %s; must be %s to %s", i.value, Duration(i.least), Duration(i.most))
 		}
 	}
-	return errs
 }

@@ -267,7 +267,7 @@ func TestPollingRules(t *testing.T) {
 			contract, polling := api.DefaultContract("gw"), api.DefaultPolling()
 			*c.at(&polling) = api.Duration(value)
 			contract.Polling = &polling
-			if err := contract.Check(); (err == nil) != good || err != nil && !strings.HasPrefix(err.Error(), "polling."+c.field) {
+			if err := contract.Check(); (err == nil) != good || err != nil && !strings.HasPrefix(err.Error(), "/polling/"+c.field) {
 				t.Errorf("%s %s: got %v", c.field, value, err)
 			}
 		}

@@ -7,7 +7,7 @@ type Snapshot struct {
 	Now        time.Time            `json:"now"`
 	Horizon    Duration             `json:"horizon,omitempty" format:"duration" doc:"35 days if missing, or to the end of the last window if that is later"`
 	Contract   Contract             `json:"contract"`
-	Devices    []SnapshotDevice     `json:"devices,omitempty" doc:"Missing: the device of every delivery counts, in mode proxy"`
+	Devices    []SnapshotDevice     `json:"devices,omitzero" doc:"Missing: the device of every delivery counts, in mode proxy"`
 	Deliveries []Delivery           `json:"deliveries"`
 	Background []BackgroundSchedule `json:"background,omitempty"`
 	DeltaToken string               `json:"deltaToken,omitempty"`

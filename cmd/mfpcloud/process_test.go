@@ -250,7 +250,7 @@ func TestExitCodes(t *testing.T) {
 		{"a file that is not there", "package add --state DIR --model M --version 2 /nonexistent", 1, "no such file"},
 		{"plain HTTP that others can reach", "serve --region jp --listen 0.0.0.0:0 --state DIR --http", 1, "loopback"},
 		{"a region that is none", "serve --region Japan --listen 127.0.0.1:0 --state DIR", 1, "two lower-case letters"},
-		{"an interval that is too short", "contract set osaka-1 --state DIR --poll-status 1s", 1, "polling.status PT1S: must be PT10S to PT1H"},
+		{"an interval that is too short", "contract set osaka-1 --state DIR --poll-status 1s", 1, "/polling/status: is PT1S; must be PT10S to PT1H"},
 		{"an interval", "contract set osaka-1 --state DIR --poll-status 30s", 0, ""},
 		{"is kept, with the others' defaults", "contract show osaka-1 --state DIR", 0, `"supplies": "PT15M"`},
 		{"an operator", "operator add hana --state DIR", 0, ""},
