@@ -48,6 +48,7 @@ type search struct {
 	where []int32   // by job, its index in out or moved
 	cost  searchCost
 	work  int64 // spent so far
+	touch int64 // what it costs to change a job; more if the jobs do not fit in the processor's caches
 	rng   *rand.Rand
 }
 
@@ -57,6 +58,10 @@ func newSearch(g *grid, seed uint64) *search {
 		g: g, pos: make([]int32, n), a: make([]int32, n), b: make([]int32, n), free: append([]int32(nil), g.room...),
 		full: make([]uint64, (len(g.at)+63)/64), begin: make([][]int32, len(g.at)), slot: make([]int32, n), where: make([]int32, n),
 		rng: rand.New(rand.NewPCG(seed, uint64(n))),
+	}
+	s.touch = 50
+	if n > 4096 {
+		s.touch = 150
 	}
 	for c, room := range g.room {
 		if room == 0 {
@@ -146,7 +151,7 @@ func (s *search) put(j, pos int32) {
 	}
 	s.slot[j] = int32(len(s.begin[a]))
 	s.begin[a] = append(s.begin[a], j)
-	s.work += 50 + int64(b-a)*2
+	s.work += s.touch + int64(b-a)*2
 }
 
 // take puts a job out.
@@ -166,7 +171,7 @@ func (s *search) take(j int32) {
 	l[s.slot[j]] = last
 	s.slot[last] = s.slot[j]
 	s.begin[a] = l[:len(l)-1]
-	s.work += 50 + int64(b-a)*2
+	s.work += s.touch + int64(b-a)*2
 }
 
 // lastFull is the last cell of [a, b) without room, or -1.

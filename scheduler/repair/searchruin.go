@@ -24,10 +24,10 @@ func (s *search) ruin(work int64) {
 	}
 }
 
-// wander does the same with an eye on the unresolved jobs only, until there are fewer: it passes answers that are otherwise worse.
+// wander does the same with an eye on the unresolved jobs only: it passes answers that are otherwise worse.
 func (s *search) wander(work int64) {
 	r := &ruiner{search: s, all: len(s.pos) <= 1024, loose: true}
-	for out := s.cost.out; s.work < work && s.cost.out >= out; {
+	for s.work < work && s.cost.out > 0 {
 		s.work += 500
 		r.round()
 	}
