@@ -89,6 +89,9 @@ func (p *Portal) schedule(w http.ResponseWriter, r *http.Request) {
 		page.Unresolved = append(page.Unresolved, row)
 	}
 	for _, l := range p.Gateway.LeftOut(ctx) {
+		if l.Reason == "finished" || l.Reason == "past" {
+			continue // that they do not count surprises nobody
+		}
 		row := leftOutRow{Device: cmp.Or(l.DeviceName, string(l.Device)), Delivery: l.Delivery, Why: sentence(l.Text)}
 		if known[l.Device] {
 			row.Href = deviceHref(l.Device)

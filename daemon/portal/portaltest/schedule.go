@@ -75,6 +75,7 @@ func Scheduled() *Gateway {
 	g.LeftOutAre = []control.LeftOut{
 		{Delivery: "dlv_7", Device: g.DevicesAre[4].ID, DeviceName: g.DevicesAre[4].Name, Reason: "polling-mode", Text: control.LeftOutReason("polling-mode")},
 		{Delivery: "dlv_8", Device: "dev_99", Reason: "unknown-device", Text: control.LeftOutReason("unknown-device")},
+		{Delivery: "dlv_6", Device: g.DevicesAre[0].ID, DeviceName: g.DevicesAre[0].Name, Reason: "finished", Text: control.LeftOutReason("finished")},
 		{Delivery: Hostile, Device: g.DevicesAre[0].ID, DeviceName: g.DevicesAre[0].Name, Reason: "newer-than-the-page", Text: Hostile},
 	}
 	now := Now.Truncate(5 * time.Minute)
