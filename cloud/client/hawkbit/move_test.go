@@ -255,13 +255,13 @@ func TestAssignmentThatHawkBitRefusesIsMadeAsItWas(t *testing.T) {
 	s.Confirm()
 	work(t, c)
 	refuse := 1
-	s.Before = func(method, _ string) int {
+	s.Hook(func(method, _ string) int {
 		if method == "POST" && refuse > 0 {
 			refuse--
 			return 400
 		}
 		return 0
-	}
+	}, nil)
 	s.clock.Advance(7*time.Hour + 30*time.Minute)
 	work(t, c)
 	if diff := cmp.Diff(hawkbit.Order{Type: "forced", Window: nightly()}, s.Actions()[1].Order); diff != "" {

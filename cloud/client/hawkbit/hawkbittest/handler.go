@@ -31,7 +31,10 @@ func (s *Server) handler() http.Handler {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		if s.Before != nil && broken(w, s.Before(r.Method, r.URL.Path)) {
+		s.mu.Lock()
+		before, after := s.before, s.after
+		s.mu.Unlock()
+		if before != nil && broken(w, before(r.Method, r.URL.Path)) { // it may call the server itself
 			return
 		}
 		s.mu.Lock()
@@ -40,8 +43,8 @@ func (s *Server) handler() http.Handler {
 			s.writes = append(s.writes, r.Method+" "+r.URL.Path)
 		}
 		inner := http.ResponseWriter(w)
-		if s.After != nil {
-			if status := s.After(r.Method, r.URL.Path); status != 0 {
+		if after != nil {
+			if status := after(r.Method, r.URL.Path); status != 0 {
 				defer broken(w, status)
 				inner = deaf{http.Header{}}
 			}

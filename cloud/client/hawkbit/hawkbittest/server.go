@@ -41,21 +41,31 @@ type Target struct {
 	installed  int64
 }
 
-// Server is a hawkBit. Its fields may be set before the first call.
+// Server is a hawkBit. Its fields are set before the first call.
 type Server struct {
 	URL     string
 	PageMax int  // items of a page; 0: 500
 	Old     bool // it says status and detailStatus as older versions do
-	// Before and After are called around what a request does; a status other than 0 is the answer instead, 1 a broken connection.
-	Before, After func(method, path string) (status int)
 
 	clock    mfpgate.Clock
 	mu       sync.Mutex
+	before   Hook
+	after    Hook
 	targets  []*Target
 	actions  []*Action
 	sets     map[int64]string
 	rollouts map[int64]int64
 	writes   []string
+}
+
+// Hook decides over a request: 0 lets it be, another status is the answer instead, and 1 breaks the connection.
+type Hook func(method, path string) (status int)
+
+// Hook sets what decides over requests before they are looked at, and after they have had their effect. nil: nothing.
+func (s *Server) Hook(before, after Hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before, s.after = before, after
 }
 
 // Start starts a server that ends with the test.
