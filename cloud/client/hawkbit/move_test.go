@@ -21,7 +21,14 @@ func planned(t *testing.T) (*site, *hawkbit.Client, mfpgate.Delivery) {
 }
 
 func TestMoveHoldsTheAssignmentUntilItsStart(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		testMove(t, old)
+	}
+}
+
+func testMove(t *testing.T, old bool) {
 	s, c, d := planned(t)
+	s.Old = old
 	if got := propose(t, c, move("p1", d, day(12, 19, 30))); got.State != mfpgate.ChangePending {
 		t.Fatalf("proposed: %+v", got)
 	}
@@ -323,7 +330,9 @@ func TestGatewayThatSleptThroughTheWindow(t *testing.T) {
 	}
 }
 
-func TestSecondMoveOfWhatIsAssigned(t *testing.T) {
+// twice is a delivery that was moved to 18:00, is assigned, and is on its way to 20:00.
+func twice(t *testing.T) (*site, *hawkbit.Client) {
+	t.Helper()
 	s, _, d := planned(t)
 	c := s.connect(t, func(o *hawkbit.Options) { o.Ahead = time.Hour })
 	propose(t, c, move("p1", d, day(12, 18, 0)))
@@ -337,6 +346,36 @@ func TestSecondMoveOfWhatIsAssigned(t *testing.T) {
 		t.Fatalf("assigned: %+v", assigned)
 	}
 	propose(t, c, move("p2", assigned, day(12, 20, 0)))
+	return s, c
+}
+
+func TestSecondMoveThatDoesNotHappen(t *testing.T) {
+	for rule, act := range map[string]func(*site, *hawkbit.Client){
+		"withdrawn before anything is sent": func(_ *site, c *hawkbit.Client) { _ = c.Withdraw(t.Context(), "p2") },
+		"withdrawn while it is cancelled": func(s *site, c *hawkbit.Client) {
+			work(t, c)
+			_ = c.Withdraw(t.Context(), "p2")
+			s.Confirm()
+		},
+		"the device does not let go": func(s *site, c *hawkbit.Client) {
+			work(t, c)
+			s.Report(12, "running")
+		},
+	} {
+		s, c := twice(t)
+		act(s, c)
+		work(t, c)
+		if got := read(t, c); len(got) != 1 || !got["11"].Schedule.Start.Equal(day(12, 18, 0)) || !got["11"].Movable {
+			t.Errorf("%s: got %+v", rule, got)
+		}
+		if got := outcome(t, c, "p2"); got.State == mfpgate.ChangePending || got.State == mfpgate.ChangeApplied {
+			t.Errorf("%s: %+v", rule, got)
+		}
+	}
+}
+
+func TestSecondMoveOfWhatIsAssigned(t *testing.T) {
+	s, c := twice(t)
 	work(t, c)
 	s.Confirm()
 	work(t, c)

@@ -204,3 +204,21 @@ func FuzzAnswers(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatHawkBitSays(t *testing.T) {
+	s := begin(t)
+	for status, at := range map[string]time.Duration{"0": 0, "7": 7 * time.Second, "999999": time.Hour, "Thu, 12 Nov 2026 12:00:30 GMT": 30 * time.Second, "soon": 0} {
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", status)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"errorCode":"hawkbit.busy","message":"line\nbreak `+strings.Repeat("x", 500)+`"}`)
+		}))
+		c := s.connect(t, func(o *hawkbit.Options) { o.URL = web.URL })
+		_, err := c.Changes(t.Context(), mfpgate.Interval{}, "")
+		web.Close()
+		var refused *hawkbit.Error
+		if !errors.As(err, &refused) || refused.Delay() != at || strings.Contains(err.Error(), "\n") || len(err.Error()) > 400 || !strings.Contains(err.Error(), "hawkbit.busy") {
+			t.Errorf("Retry-After %q: got %v", status, err)
+		}
+	}
+}

@@ -74,8 +74,9 @@ func (c *Client) survey(ctx context.Context) (map[int64]found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hawkBit's targets: %w", err)
 	}
-	ours := make(map[string]traits, len(targets))
+	ours, all := make(map[string]traits, len(targets)), make(map[string]bool, len(targets))
 	for _, t := range targets {
+		all[t.ControllerID] = true
 		x, err := c.traits(ctx, t)
 		if err != nil {
 			return nil, fmt.Errorf("hawkBit's target %.70q: %w", t.ControllerID, err)
@@ -85,7 +86,7 @@ func (c *Client) survey(ctx context.Context) (map[int64]found, error) {
 		}
 	}
 	c.mu.Lock()
-	maps.DeleteFunc(c.seen, func(id string, _ traits) bool { _, still := ours[id]; return !still })
+	maps.DeleteFunc(c.seen, func(id string, _ traits) bool { return !all[id] })
 	c.mu.Unlock()
 	actions, err := list(ctx, c, "actions", url.Values{"q": {activeOnly}, "sort": {"id:ASC"}, "representation": {"full"}}, MaxActions,
 		func(a action) (string, error) { return a.key(), a.check(false) })

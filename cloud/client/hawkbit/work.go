@@ -38,7 +38,7 @@ func (c *Client) Run(ctx context.Context) error {
 			pause = min(max(next.Sub(now), 0), idleWait)
 		}
 		if err != nil {
-			pause = min(firstWait<<min(failures, 10), lastWait)
+			pause = min(firstWait<<min(failures, 10), lastWait, max(pause, firstWait)) // the others' starts are kept
 			if delay, ok := errors.AsType[interface {
 				error
 				Delay() time.Duration
@@ -87,7 +87,8 @@ func (c *Client) Work(ctx context.Context) (next time.Time, err error) {
 		again, err := c.advance(ctx, r.Delivery)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("move delivery %s of target %.70q: %w", r.Delivery, r.Move.Target, err))
-			if refused, ok := errors.AsType[*Error](err); !ok || refused.Status == http.StatusTooManyRequests || len(errs) >= 10 {
+			refused, ok := errors.AsType[*Error](err)
+			if !ok && !errors.Is(err, ErrAnswer) || ok && refused.Status == http.StatusTooManyRequests || len(errs) >= 10 {
 				break // nothing answers, or too much was asked
 			}
 			continue
