@@ -224,3 +224,22 @@ func TestAssignmentWithinAssignment(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestRefusalOfWhatWasDone(t *testing.T) {
+	s, c, d := planned(t)
+	propose(t, c, move("p1", d, day(12, 19, 30)))
+	work(t, c)
+	s.Confirm()
+	work(t, c)
+	s.Hook(nil, func(method, _ string) int { // something on the way says no after hawkBit has said yes
+		if method == "POST" {
+			return 400
+		}
+		return 0
+	})
+	s.clock.Advance(7*time.Hour + 30*time.Minute)
+	work(t, c)
+	if got := read(t, c); len(got) != 1 || got["11"].State != mfpgate.DeliveryRunning || len(s.Actions()) != 2 {
+		t.Errorf("got %+v", got)
+	}
+}

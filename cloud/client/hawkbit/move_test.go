@@ -126,6 +126,7 @@ func TestWhatIsNotMoved(t *testing.T) {
 		{"a start in the past", nil, nil, day(12, 11, 0), mfpgate.ChangeRejected, "too near"},
 		{"an action that ends before the work", nil, func(s *site) { s.Report(11, "finished") }, day(12, 19, 0), mfpgate.ChangeConflict, "finished"},
 		{"a download that begins before the work", nil, func(s *site) { s.Report(11, "download") }, day(12, 19, 0), mfpgate.ChangeConflict, "download"},
+		{"a window that passes before the work", nil, func(s *site) { s.clock.Advance(24 * time.Hour) }, day(12, 19, 0), mfpgate.ChangeConflict, "changed since"},
 		{"an operator cancels before the work", nil, func(s *site) { s.Cancel(11) }, day(12, 19, 0), mfpgate.ChangeConflict, "somebody else"},
 		{"an operator assigns another before the work", nil, func(s *site) {
 			s.Assign("dev_a", 2, hawkbit.Order{Type: "forced"})
@@ -342,7 +343,7 @@ func twice(t *testing.T) (*site, *hawkbit.Client) {
 	s.clock.Advance(5 * time.Hour)
 	work(t, c) // 17:00: assigned for 18:00
 	assigned := read(t, c)["11"]
-	if !assigned.Movable || !assigned.Schedule.Start.Equal(day(12, 18, 0)) {
+	if !assigned.Movable || !assigned.Schedule.Start.Equal(day(12, 18, 0)) || !assigned.EarliestStart.Equal(day(12, 17, 0)) {
 		t.Fatalf("assigned: %+v", assigned)
 	}
 	propose(t, c, move("p2", assigned, day(12, 20, 0)))
