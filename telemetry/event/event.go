@@ -55,4 +55,7 @@ const (
 	SchedulerRefused  = "scheduler.refused"  // the delivery system does not take a report or a proposal
 	SchedulerUnsent   = "scheduler.unsent"   // one could not be sent; it is tried again
 	SchedulerDeafened = "scheduler.deafened" // its events cannot be heard
+
+	HawkbitMoved   = "hawkbit.moved"   // a step that matters: held, assigned, restored, kept, failed
+	HawkbitUnmoved = "hawkbit.unmoved" // moves cannot go on for now; they are tried again
 )
