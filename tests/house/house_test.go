@@ -76,6 +76,7 @@ var arrows = []struct {
 	{"proxy", []string{"", "calendar", "telemetry", "store"}},
 	{"scheduler", []string{"", "calendar", "telemetry", "store"}},
 	{"cloud/api", []string{"", "calendar"}},
+	{"cloud/client/hawkbit", []string{"", "telemetry"}},
 	{"cloud/client", []string{"", "cloud/api", "calendar", "telemetry"}},
 	{"cloud/server", []string{"", "cloud/api", "calendar", "telemetry", "store", "scheduler"}},
 	{"daemon", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "cloud/api", "cloud/client"}},
