@@ -201,3 +201,18 @@ func TestTheSameProblemHasTheSameAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestSlotsBeyondNumber(t *testing.T) {
+	const year = 365 * 24 * 3_600_000
+	p := repair.Problem{Slot: 1000, Work: 10_000_000, Capacity: []repair.Step{{At: 0, Free: 1}}}
+	for i := range int64(3) {
+		p.Jobs = append(p.Jobs, repair.Job{Start: year + i*1000, Duration: 7200_000, First: 0, Last: 50 * year})
+	}
+	if _, ok := repair.SolveExact(p); ok {
+		t.Error("the exact search does not refuse fifty years of seconds")
+	}
+	got, err := repairtest.ObjectiveOf(p, repair.SolveSearch(p))
+	if err != nil || got.Unresolved > 0 || got.Moved != 2 {
+		t.Errorf("search found %+v, %v", got, err)
+	}
+}
