@@ -17,6 +17,7 @@ func (r *reader) check(c *Config) {
 	r.checkUpstream()
 	accounts := r.checkAccounts(c)
 	r.checkDevices(c, accounts)
+	r.checkSchedule(c)
 	r.checkCertificate(c.Portal.TLS)
 }
 

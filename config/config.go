@@ -21,6 +21,7 @@ type Config struct {
 	StateDir string // absolute
 	Relay    Relay
 	Devices  Devices
+	Schedule Schedule
 	Portal   Portal
 	Metrics  Metrics
 	Cloud    Cloud

@@ -36,6 +36,9 @@ func TestDiff(t *testing.T) {
 		{"a step of the calendar", "devices: 30", "devices: 20", config.Changes{{Key: "relay.capacity.calendar"}}},
 		{"a URL", "corp-proxy:8080", "corp-proxy:3128", config.Changes{{Key: "relay.upstream.url"}}},
 		{"a secret", "{credential: cloud-token}", "{file: /etc/mfpgate/secret}", config.Changes{{Key: "cloud.token"}}},
+		{"the mode of schedules", "mode: propose", "mode: auto", config.Changes{{Key: "schedule.mode"}}},
+		{"which devices a background brings", "devices: all}", "devices: [2F copier]}", config.Changes{{Key: "schedule.background"}}},
+		{"when schedules are fetched", `"17 * * * *"`, `"47 * * * *"`, config.Changes{{Key: "schedule.fetch"}}},
 		{"a part that goes", `static: [{address: 10.1.0.9, name: "2F copier"}]`, "static: []", config.Changes{{Key: "devices.static"}}},
 		{
 			"several, in the order of the table", "level: info", "level: warn}\nmetrics: {listen: \"127.0.0.1:1\"",

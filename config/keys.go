@@ -76,6 +76,7 @@ func keys(c *Config) object {
 			}),
 		}),
 		may("devices", "how devices are found, and what is known of them beforehand", devices(&c.Devices)),
+		may("schedule", "delivery schedules: what is fetched, looked at and done about overloads", schedule(&c.Schedule)),
 		may("portal", "the pages of administrators and users", object{
 			may("listen", "address of the portal; empty is off", one(&c.Portal.Listen, orEmpty(hostPort())).or("")),
 			may("tls", "certificate of the portal; empty makes an own one", object{

@@ -49,6 +49,15 @@ func capacity(t *testing.T, devices int, steps []calendar.CapacityStep, zone str
 }
 
 // What is not written is at the default that DESIGN and the schema name.
+func cron(t *testing.T, line string, zone *time.Location) calendar.Recurrence {
+	t.Helper()
+	r, err := calendar.ParseCron(line, zone, calendar.Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestDefaults(t *testing.T) {
 	got := parse(t, string(source(t, "testdata/good/smallest.yaml")))
 	want := &config.Config{
@@ -68,7 +77,8 @@ func TestDefaults(t *testing.T) {
 			SNMP:       config.SNMP{Port: 161, ScanEvery: time.Hour},
 			Polling:    config.Polling{Status: time.Minute, Supplies: 15 * time.Minute, Counters: time.Hour, Heartbeat: 6 * time.Hour},
 		},
-		Log: config.Log{Level: "info"},
+		Schedule: config.Schedule{Fetch: "17 * * * *", Due: cron(t, "17 * * * *", time.UTC), Horizon: 14 * 24 * time.Hour, Mode: mfpgate.SchedulePropose},
+		Log:      config.Log{Level: "info"},
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Errorf("smallest file (-want +got):\n%s", diff)
@@ -123,6 +133,15 @@ func TestEveryKey(t *testing.T) {
 				{Name: "2F copier", Address: netip.MustParseAddr("10.1.0.9"), Account: "copier-2f"},
 				{Name: "3F copier", Address: netip.MustParseAddr("10.1.0.10"), Monitoring: mfpgate.MonitoringProxy, Market: "jp",
 					URI: &url.URL{Scheme: "ipps", Host: "10.1.0.10:443", Path: "/ipp/print"}},
+			},
+		},
+		Schedule: config.Schedule{
+			Fetch: "*/20 6-22 * * mon-fri", Due: cron(t, "*/20 6-22 * * mon-fri", oslo), Horizon: 30 * 24 * time.Hour, Mode: mfpgate.ScheduleAuto,
+			Background: []config.Background{
+				{Name: "meter-read", Cron: "@daily", Duration: 10 * time.Minute, Devices: config.Selector{All: true}, Jitter: 90 * time.Second},
+				{Name: "log-upload", RRule: "FREQ=WEEKLY;BYDAY=SU", Start: "2026-12-06T04:00:00", Duration: 90 * time.Minute,
+					Devices: config.Selector{Named: []string{"2F copier", "10.1.0.10"}}},
+				{Name: "backup", Start: "2026-12-24T22:00:00", Duration: 24 * time.Hour, Concurrency: 100_000},
 			},
 		},
 		Portal:  config.Portal{Listen: "localhost:8443", TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},

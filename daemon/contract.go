@@ -27,6 +27,7 @@ type contracts struct {
 	daemon *Daemon
 	now    atomic.Pointer[keptContract]
 	asked  chan struct{} // capacity 1: the configuration may name another cloud
+	limits limits
 }
 
 // keptContract is stored under "contract".
@@ -56,17 +57,6 @@ func newContracts(ctx context.Context, d *Daemon) (*contracts, error) {
 		c.now.Store(&kept)
 	}
 	return c, nil
-}
-
-// capacity is the smaller of the configuration's and the contract's, at each moment.
-func (c *contracts) capacity(configured func(time.Time) (int, time.Time)) func(time.Time) (int, time.Time) {
-	return func(t time.Time) (int, time.Time) {
-		devices, until := configured(t)
-		if kept := c.of(c.daemon.config.Load().Cloud); kept != nil && kept.Contract.MaxConcurrent > 0 {
-			devices = min(devices, kept.Contract.MaxConcurrent)
-		}
-		return devices, until
-	}
 }
 
 // of returns the contract that this cloud gave, or nil.
@@ -143,11 +133,15 @@ func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
 	}
 	contract, etag, err := call.Contract(ctx, known)
 	if err == nil {
+		err = judge(contract.Root(etag), c.daemon.Clock.Now())
+	}
+	if err == nil {
 		next := &keptContract{Schema: contractSchema, Cloud: cloudName(cloud), ETag: etag, Contract: contract}
 		err = c.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, contractKey, next) })
 		if err == nil {
 			c.now.Store(next)
 			c.daemon.relay.Refresh()
+			c.daemon.schedule.wake()
 		}
 	} else if errors.Is(err, client.ErrNotModified) {
 		err = nil

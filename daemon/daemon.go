@@ -70,6 +70,7 @@ type Daemon struct {
 	upload    *upload
 	inventory *inventory
 	health    *health
+	schedule  *schedule
 	history   *history
 	portal    *portal.Portal      // nil: off
 	cert      *portal.Certificate // what the portal shows
@@ -120,12 +121,16 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.inventory = newInventory(d)
 	d.reporter = report.New(report.Options{Clock: o.Clock, Store: d.local, Telemetry: d.upload.telemetry, Alerts: d.upload.alerts,
 		Heartbeat: d.sources.heartbeat, Failed: func(err error) { d.log.Warn().Err(err).Msg(event.DiscoveryNoise) }})
+	if d.schedule, err = newSchedule(ctx, d); err != nil {
+		return nil, err
+	}
+	policy.Planned = d.schedule.planned
 	limit, err := raiseDescriptorLimit()
 	if err != nil {
 		return nil, err
 	}
 	d.relay, err = proxy.New(proxy.Options{Name: "mfpgate-" + cfg.Site.Name, Clock: o.Clock, Log: d.log, Metrics: d.metrics,
-		Devices: d.registry, Descriptors: limit}, policy)
+		Devices: d.registry, Descriptors: limit, Transferred: d.schedule.transfers.ended}, policy)
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +170,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.start(jobs, "discovery", d.sources.run)
 	work.start(jobs, "reports", d.upload.run)
 	work.start(jobs, "inventory", d.inventory.run)
+	work.start(jobs, "schedule", d.schedule.run)
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)

@@ -15,7 +15,7 @@ var _ control.Gateway = gateway{}
 func (g gateway) Status(context.Context) control.Status {
 	cfg := g.config.Load()
 	slots := g.relay.Slots()
-	_, until := cfg.Relay.Capacity.InForce.At(g.Clock.Now())
+	_, until := g.contracts.capacity(cfg.Relay.Capacity.InForce.At)(g.Clock.Now())
 	limit, open := g.relay.Limit()
 	wrong, loadedAt := g.health.list()
 	status := control.Status{

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,14 @@ type history struct {
 	mu   sync.Mutex
 	ring [samples]control.Sample
 	next int
+	past []piece // of the last day, the oldest first
+}
+
+// piece is what the chart of a day keeps of loadStep.
+type piece struct {
+	from             time.Time
+	served, capacity int  // the most, and the least
+	planned          *int // the most that was planned, when it began
 }
 
 func newHistory(d *Daemon) *history { return &history{daemon: d} }
@@ -37,10 +46,51 @@ func (h *history) run(ctx context.Context) error {
 
 func (h *history) take() {
 	s := h.present()
+	from := s.Time.Truncate(loadStep)
+	h.mu.Lock()
+	begins := len(h.past) == 0 || !h.past[len(h.past)-1].from.Equal(from)
+	h.mu.Unlock()
+	var planned *int
+	if begins { // outside the lock: it looks at all deliveries
+		if slots, err := h.daemon.schedule.Timeline(from, from.Add(loadStep), loadStep); err == nil && len(slots) > 0 {
+			planned = &slots[0].Load
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ring[h.next%samples] = s
 	h.next++
+	if begins {
+		h.past = append(h.past, piece{from: from, served: s.Served, capacity: s.Capacity, planned: planned})
+		if most := int(loadSpan/loadStep) + 1; len(h.past) > most {
+			h.past = slices.Delete(h.past, 0, len(h.past)-most)
+		}
+	}
+	p := &h.past[len(h.past)-1]
+	p.served, p.capacity = max(p.served, s.Served), min(p.capacity, s.Capacity)
+}
+
+// planned is the most that is planned at once in the present piece.
+func (h *history) planned() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.past); n > 0 && h.past[n-1].planned != nil {
+		return *h.past[n-1].planned
+	}
+	return 0
+}
+
+// day is what was planned and observed in the last day, with the piece that now is in.
+func (h *history) day(now time.Time) (list []control.Load) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.past {
+		if to := p.from.Add(loadStep); now.Sub(to) < loadSpan {
+			served := p.served
+			list = append(list, control.Load{From: p.from.UTC(), To: to.UTC(), Capacity: p.capacity, Planned: p.planned, Observed: &served})
+		}
+	}
+	return list
 }
 
 func (h *history) present() control.Sample {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -27,6 +28,27 @@ type inventory struct {
 	cloud   string                         // whose word acked is
 	acked   map[mfpgate.DeviceID]*told     // as stored
 	again   chan struct{}                  // capacity 1: the configuration was read again
+	shown   atomic.Pointer[acknowledged]   // what others may see of the above
+}
+
+// acknowledged is what the cloud made of the devices when they were compared last.
+type acknowledged struct {
+	cloud   string
+	modes   map[mfpgate.DeviceID]mfpgate.MonitoringMode
+	refused map[mfpgate.DeviceID]bool
+}
+
+// show lets others see what the cloud has acknowledged.
+func (i *inventory) show() {
+	next := &acknowledged{cloud: i.cloud, modes: map[mfpgate.DeviceID]mfpgate.MonitoringMode{}, refused: map[mfpgate.DeviceID]bool{}}
+	for id, t := range i.acked {
+		next.modes[id] = mfpgate.MonitoringMode(t.Device.MonitoringMode)
+	}
+	for id := range i.refused {
+		next.refused[id] = true
+	}
+	i.shown.Store(next)
+	i.daemon.schedule.wake()
 }
 
 func newInventory(d *Daemon) *inventory {
@@ -65,7 +87,9 @@ func (i *inventory) run(ctx context.Context) error {
 	for failures := 0; ; {
 		pause, heard := compareEvery, changes
 		if cloud := d.config.Load().Cloud; cloud.URL != nil {
-			if err := i.compare(ctx, cloud); err != nil && ctx.Err() == nil {
+			err := i.compare(ctx, cloud)
+			i.show()
+			if err != nil && ctx.Err() == nil {
 				d.metrics.CloudUp.WithLabelValues("devices").Set(0)
 				d.log.Warn().Err(err).Msg(event.CloudUnreachable)
 				if tokenRefused(err) {

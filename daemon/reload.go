@@ -49,12 +49,14 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 		return nil, err
 	}
 	policy.Capacity = d.contracts.capacity(policy.Capacity)
+	policy.Planned = d.schedule.planned
 	d.config.Store(next)
 	d.registry.Configure(devicePolicy(next))
 	d.relay.Apply(policy)
 	d.contracts.wake()
 	d.sources.reload()
 	d.inventory.reload()
+	d.schedule.wake()
 	return changes.Keys(), nil
 }
 

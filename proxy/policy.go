@@ -3,11 +3,13 @@ package proxy
 import (
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/account"
 	"github.com/mfpgate/mfpgate/proxy/destination"
+	"github.com/mfpgate/mfpgate/proxy/slots"
 )
 
 // Policy is everything of the relay that a reload may change. It is one immutable value: a connection keeps the one that
@@ -20,7 +22,10 @@ type Policy struct {
 	Allow        []mfpgate.AllowRule
 	Upstream     *Upstream // nil: every destination is dialled directly
 
-	Capacity     func(time.Time) (devices int, until time.Time)
+	Capacity func(time.Time) (devices int, until time.Time)
+	// Planned says whether t is in a planned slot of a device, which then goes before others that wait; see slots.Options.
+	// A device that an inner gateway named is asked for by the id that the inner gateway gave it. Nil: nothing is planned.
+	Planned      func(device mfpgate.DeviceID, t time.Time) bool
 	QueueTimeout time.Duration
 	Linger       time.Duration
 	Connections  int   // per device
@@ -62,6 +67,19 @@ func (p *Policy) allowsClient(addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// planned is Planned by the keys of admission.
+func (p *Policy) planned() func(slots.Key, time.Time) bool {
+	if p.Planned == nil {
+		return nil
+	}
+	return func(key slots.Key, t time.Time) bool { return p.Planned(scheduled(key), t) }
+}
+
+// scheduled is the id by which a schedule names the device that a key stands for.
+func scheduled(key slots.Key) mfpgate.DeviceID {
+	return mfpgate.DeviceID(key[strings.LastIndexByte(string(key), '/')+1:])
 }
 
 // maxTurn keeps what a tunnel waits for at a time, under a rate, well below linger: else the device's slot would lapse in

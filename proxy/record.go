@@ -23,6 +23,13 @@ type Refusal struct {
 	Reason      mfpgate.Reason   `json:"reason"`
 }
 
+// Transfer is one tunnel or request that has ended, from when the device was let in.
+type Transfer struct {
+	Device       mfpgate.DeviceID // as a schedule names it: by the inner gateway's id, where one named it
+	Began, Ended time.Time
+	Up, Down     int64 // bytes from the device, and to it
+}
+
 const keptRefusals = 100
 
 // record turns what happened into the canonical events, the metrics and the list of refusals.
@@ -136,6 +143,7 @@ func (x *exchange) closed(t *tunnel.Tunnel) {
 		Int64(field.Queued, x.queued.Milliseconds()).Int64(field.Dialled, x.dialled.Milliseconds()).
 		Int64(field.Duration, t.Age().Milliseconds()).
 		Msg(event.RelayClosed)
+	x.transferred(t.Age(), up, down)
 }
 
 // served ends a plain request that reached its origin.
@@ -155,6 +163,15 @@ func (x *exchange) served(outcome string, status int, up, down int64) {
 		Int64(field.Queued, x.queued.Milliseconds()).
 		Int64(field.Duration, r.relay.clock.Now().Sub(x.began).Milliseconds()).
 		Msg(event.RelayServed)
+	x.transferred(r.relay.clock.Now().Sub(x.began)-x.queued, up, down)
+}
+
+// transferred tells who wants to know.
+func (x *exchange) transferred(took time.Duration, up, down int64) {
+	if tell := x.record.relay.Transferred; tell != nil {
+		now := x.record.relay.clock.Now()
+		tell(Transfer{Device: scheduled(x.device.key), Began: now.Add(-took), Ended: now, Up: up, Down: down})
+	}
 }
 
 const (

@@ -28,9 +28,10 @@ type Options struct {
 	Log         telemetry.Logger
 	Metrics     *telemetry.Metrics
 	Devices     Devices
-	Resolver    *net.Resolver // nil: /etc/resolv.conf's servers
-	Descriptors int           // RLIMIT_NOFILE
-	FirstBytes  time.Duration // for a TLS client's whole hello; 0: 10 s, which tests shorten
+	Resolver    *net.Resolver  // nil: /etc/resolv.conf's servers
+	Descriptors int            // RLIMIT_NOFILE
+	Transferred func(Transfer) // nil: nobody wants to know; called as each tunnel or request ends, and must not wait
+	FirstBytes  time.Duration  // for a TLS client's whole hello; 0: 10 s, which tests shorten
 }
 
 // The bounds that no configuration changes.
@@ -101,7 +102,7 @@ func New(o Options, p *Policy) (*Relay, error) {
 }
 
 func (r *Relay) slotOptions(p *Policy) slots.Options {
-	return slots.Options{Clock: r.clock, Capacity: p.Capacity, Linger: p.Linger, QueueTimeout: p.QueueTimeout,
+	return slots.Options{Clock: r.clock, Capacity: p.Capacity, Planned: p.planned(), Linger: p.Linger, QueueTimeout: p.QueueTimeout,
 		QueueLimit: r.limit, Connections: p.Connections, Rate: p.Rate, Metrics: r.Metrics}
 }
 
@@ -116,7 +117,7 @@ func (r *Relay) Apply(p *Policy) {
 	}
 }
 
-// Refresh asks the policy's Capacity again, after something that it depends on has changed.
+// Refresh asks the policy's Capacity and Planned again, after something that they depend on has changed.
 func (r *Relay) Refresh() { r.slots.Reconfigure(r.slotOptions(r.policy.Load())) }
 
 // Run expires slots and tunnels until ctx ends. It outlives Serve, so that a drain is bounded too.

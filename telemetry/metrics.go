@@ -36,7 +36,9 @@ type Metrics struct {
 	RelayBytes          *CounterVec // direction: up, down; path: splice, copy
 	RelayDialErrors     *CounterVec // reason
 	RelayQueueWait      Observer
-	RelayQueueTurns     Counter // turns given from the queue
+	RelayQueueTurns     Counter     // turns given from the queue
+	RelayQueuePassed    Counter     // of these, before one that had waited longer, for the device was in its planned slot
+	RelayTransfers      *CounterVec // kind: delivery, unclassified
 
 	Devices          *GaugeVec   // attachment, state
 	DiscoveryQueries *CounterVec // protocol: dns-sd, snmp, ipp
@@ -51,6 +53,18 @@ type Metrics struct {
 	StoreWrites    *CounterVec // outcome: committed, conflicted, refused, failed
 
 	CloudUp *GaugeVec // service
+
+	SchedulerRuns        *CounterVec // outcome: planned, idle, failed, refused, stopped
+	SchedulerRunDuration Observer
+	SchedulerSuccess     Gauge
+	SchedulerSkipped     Counter
+	SchedulerDeliveries  Gauge
+	SchedulerLeftOut     Gauge
+	SchedulerBands       *GaugeVec   // certainty: certain, risk
+	SchedulerPlanned     Gauge       // devices in their slot now
+	SchedulerProposals   *CounterVec // state: handed, stale, refused, withdrawn
+	SchedulerChanges     *CounterVec // state: applied, rejected, conflict, expired
+	SchedulerRefused     *CounterVec // of: answer, report, proposal
 }
 
 // NewMetrics registers every metric, and the process's and the runtime's own, on a registry of its own.
@@ -77,6 +91,9 @@ func NewMetrics() *Metrics {
 	m.RelayQueueWait = m.histogram("mfpgate_relay_queue_wait_seconds", "Time that a device waited for its slot.",
 		[]float64{.01, .1, 1, 5, 15, 30, 60})
 	m.RelayQueueTurns = m.counter("mfpgate_relay_queue_turns_total", "Slots given to a device that had waited in the queue.")
+	m.RelayQueuePassed = m.counter("mfpgate_relay_queue_planned_turns_total",
+		"Slots given to a device in its planned slot before another that had waited longer.")
+	m.RelayTransfers = m.counterVec("mfpgate_relay_transfers_total", "Tunnels and requests that brought a device bytes, by kind.", "kind")
 
 	m.Devices = m.gaugeVec("mfpgate_devices", "Devices that the gateway knows.", "attachment", "state")
 
@@ -92,6 +109,20 @@ func NewMetrics() *Metrics {
 	m.StoreWrites = m.counterVec("mfpgate_store_writes_total", "Transactions that wrote, by outcome.", "outcome")
 
 	m.CloudUp = m.gaugeVec("mfpgate_cloud_up", "1 if the last call to the cloud's service was answered, else 0.", "service")
+
+	m.SchedulerRuns = m.counterVec("mfpgate_scheduler_runs_total", "Runs that fetched and planned delivery schedules, by outcome.", "outcome")
+	m.SchedulerRunDuration = m.histogram("mfpgate_scheduler_run_duration_seconds", "Time that such a run took.",
+		[]float64{.01, .1, .5, 1, 2, 5, 15, 60, 300})
+	m.SchedulerSuccess = m.gauge("mfpgate_scheduler_last_success_timestamp_seconds", "When the last run began that made a plan.")
+	m.SchedulerSkipped = m.counter("mfpgate_scheduler_skipped_runs_total", "Runs that were due while the one before had not ended.")
+	m.SchedulerDeliveries = m.gauge("mfpgate_scheduler_deliveries", "Deliveries in the present plan.")
+	m.SchedulerLeftOut = m.gauge("mfpgate_scheduler_left_out", "Deliveries and devices that the present plan does not count.")
+	m.SchedulerBands = m.gaugeVec("mfpgate_scheduler_overload_bands", "Overloads in the present plan, by certainty.", "certainty")
+	m.SchedulerPlanned = m.gauge("mfpgate_relay_planned_devices", "Devices whose planned slot is now, whether they are served or not.")
+	m.SchedulerProposals = m.counterVec("mfpgate_scheduler_proposals_total", "Proposals of new starts, by what became of handing them over.", "state")
+	m.SchedulerChanges = m.counterVec("mfpgate_scheduler_changes_total", "New starts of proposals that were decided, by state.", "state")
+	m.SchedulerRefused = m.counterVec("mfpgate_scheduler_refusals_total",
+		"Answers of the delivery system that were refused (answer), and reports and proposals that it refused.", "of")
 	return m
 }
 

@@ -26,24 +26,36 @@ type CheckIn struct {
 
 // CheckInAnswer is the cloud's order: a package to install, or nothing, and when to ask again.
 type CheckInAnswer struct {
-	Package      *Package `json:"package,omitempty"`
-	PollInterval Duration `json:"pollInterval" format:"duration"`
+	Package      *Package         `json:"package,omitempty" doc:"To install at once. Of a delivery too, once its start has come, for devices that know nothing of deliveries"`
+	Delivery     *PlannedDelivery `json:"delivery,omitempty" doc:"What the device is to do, and when. It outranks package"`
+	PollInterval Duration         `json:"pollInterval" format:"duration"`
 }
 
-// The outcomes that a device reports.
+// PlannedDelivery tells a device of its delivery. It fetches the package at startUtc, and asks nobody before it does.
+type PlannedDelivery struct {
+	DeliveryID string     `json:"deliveryId"`
+	Version    Version    `json:"version"`
+	StartUTC   time.Time  `json:"startUtc"`
+	LatestEnd  *time.Time `json:"latestEnd,omitempty" doc:"Who has not begun by then does not begin"`
+	Package    Package    `json:"package"`
+}
+
+// The outcomes that a device reports. OutcomeStarted, which needs a delivery's id, comes before one of the others.
 const (
+	OutcomeStarted   = "started"
 	OutcomeInstalled = "installed"
 	OutcomeFailed    = "failed"
 )
 
 // InstallReport says what became of a package on a device.
 type InstallReport struct {
-	PackageID string `json:"packageId" maxLength:"128" minLength:"1"`
-	Outcome   string `json:"outcome" enum:"installed,failed"`
-	Reason    string `json:"reason,omitempty" maxLength:"64" doc:"Of a failure: one stable word, such as digest-mismatch"`
-	Version   string `json:"version" maxLength:"128" doc:"What the device runs now"`
-	SHA256    string `json:"sha256,omitempty" pattern:"^[0-9a-f]{64}$" doc:"Of the bytes that the device received"`
-	Size      int64  `json:"size" minimum:"0" doc:"Bytes that the device received"`
+	PackageID  string `json:"packageId" maxLength:"128" minLength:"1"`
+	DeliveryID string `json:"deliveryId,omitempty" maxLength:"64" doc:"The delivery that this was, if the device was told of one"`
+	Outcome    string `json:"outcome" enum:"started,installed,failed"`
+	Reason     string `json:"reason,omitempty" maxLength:"64" doc:"Of a failure: one stable word, such as digest-mismatch"`
+	Version    string `json:"version" maxLength:"128" doc:"What the device runs now"`
+	SHA256     string `json:"sha256,omitempty" pattern:"^[0-9a-f]{64}$" doc:"Of the bytes that the device received"`
+	Size       int64  `json:"size" minimum:"0" doc:"Bytes that the device received"`
 }
 
 // StoredReport is a report as the cloud keeps it.

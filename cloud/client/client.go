@@ -22,13 +22,14 @@ import (
 )
 
 const (
-	maxAnswer      = 4 << 20 // bytes; a full page of devices stays below
+	maxAnswer      = 4 << 20  // bytes; a full page of devices stays below
+	maxSchedule    = 32 << 20 // bytes; a full page of deliveries, and what became of a proposal of a hundred thousand changes, stay below
 	maxProblem     = 64 << 10
 	defaultTimeout = 30 * time.Second
 )
 
 // ErrNotModified is returned by a read whose caller has the present version.
-var ErrNotModified = errors.New("not modified")
+var ErrNotModified = fmt.Errorf("not modified: %w", mfpgate.ErrUnchanged)
 
 // ErrAnswer is returned for an answer that is no document of this API: too long, not JSON, or a redirect.
 var ErrAnswer = errors.New("not an answer of a region")
@@ -44,6 +45,25 @@ func (e *Error) Error() string { return e.Problem.Error() }
 
 // Reason is the problem's stable word, or "" if the answer was no problem of a region.
 func (e *Error) Reason() mfpgate.Reason { return mfpgate.Reason(e.Problem.Reason()) }
+
+// Delay is RetryAfter.
+func (e *Error) Delay() time.Duration { return e.RetryAfter }
+
+// Is says what the refusal means for what comes next: mfpgate.ErrStale if what was sent was computed from what has changed since,
+// mfpgate.ErrRefused if the same call will be refused again. Neither is for one that may go well another time, or with another token.
+func (e *Error) Is(target error) bool {
+	status := e.Problem.Status
+	stale := status == http.StatusPreconditionFailed || e.Problem.Reason() == api.StaleSnapshot
+	switch target {
+	case mfpgate.ErrStale:
+		return stale
+	case mfpgate.ErrRefused:
+		passing := status >= 500 || status == http.StatusUnauthorized || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests ||
+			status == http.StatusProxyAuthRequired || status == http.StatusTooEarly
+		return !stale && !passing
+	}
+	return false
+}
 
 // Options say which region and as whom. URL, Gateway, Token and Clock are required.
 type Options struct {
@@ -167,6 +187,11 @@ func escaped(parts []string) []string {
 }
 
 func (c *Client) call(ctx context.Context, method string, u *url.URL, h header, in, out any) (etag string, err error) {
+	return c.callUpTo(ctx, maxAnswer, method, u, h, in, out)
+}
+
+// callUpTo is call with a bound on the answer, in bytes.
+func (c *Client) callUpTo(ctx context.Context, bound int64, method string, u *url.URL, h header, in, out any) (etag string, err error) {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -203,12 +228,12 @@ func (c *Client) call(ctx context.Context, method string, u *url.URL, h header, 
 	case res.StatusCode >= 300:
 		return "", fmt.Errorf("%w: redirect to %q", ErrAnswer, clip(res.Header.Get("Location")))
 	}
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	data, err := io.ReadAll(io.LimitReader(res.Body, bound+1))
 	if err != nil {
 		return "", err
 	}
-	if len(data) > maxAnswer {
-		return "", fmt.Errorf("%w: longer than %d bytes", ErrAnswer, maxAnswer)
+	if int64(len(data)) > bound {
+		return "", fmt.Errorf("%w: longer than %d bytes", ErrAnswer, bound)
 	}
 	if out != nil {
 		if err := json.Unmarshal(data, out); err != nil {

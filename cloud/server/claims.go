@@ -60,11 +60,11 @@ func claim(tx store.Tx, gateway string, before, after api.Device, now time.Time)
 			return err
 		}
 	}
-	return release(tx, gateway, before, want...)
+	return unclaim(tx, gateway, before, want...)
 }
 
-// release frees the keys that the device holds, but those to keep.
-func release(tx store.Tx, gateway string, d api.Device, keep ...string) error {
+// unclaim frees the keys that the device holds, but those to keep.
+func unclaim(tx store.Tx, gateway string, d api.Device, keep ...string) error {
 	for _, key := range claimKeys(d) {
 		if slices.Contains(keep, key) {
 			continue

@@ -150,9 +150,14 @@ func (s *Server) putDevice(ctx context.Context, in *struct {
 	if in.Body.DeviceID != in.Device {
 		return nil, refuse(http.StatusUnprocessableEntity, ReasonInvalid, "deviceId differs from the address")
 	}
+	chain, known, release, err := s.scheduled(ctx, in.Gateway, in.Device)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var status int
 	record := deviceRecord{Device: in.Body}
-	err := s.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.change(ctx, chain, func(tx store.Tx) error {
 		current, there, err := get[deviceRecord](tx, deviceKey(in.Gateway, in.Device))
 		if err != nil {
 			return err
@@ -167,6 +172,14 @@ func (s *Server) putDevice(ctx context.Context, in *struct {
 		}
 		if err := claim(tx, in.Gateway, current.Device, in.Body, s.Clock.Now().UTC()); err != nil {
 			return err
+		}
+		if err := relink(tx, in.Gateway, current.Device, in.Body); err != nil {
+			return err
+		}
+		if known && (!there || current.Device.MonitoringMode != in.Body.MonitoringMode) {
+			if err := s.noteDevice(tx, chain, in.Device); err != nil {
+				return err
+			}
 		}
 		record.Version = current.Version + 1
 		return put(tx, deviceKey(in.Gateway, in.Device), record)
@@ -187,7 +200,12 @@ func (s *Server) deleteDevice(ctx context.Context, in *struct {
 // DeleteDevice forgets a device, its readings and what is open of it, and frees its claims. Its alerts stay in the gateway's list.
 // ifMatch must hold the device's entity tag. Its errors are the API's.
 func (s *Server) DeleteDevice(ctx context.Context, gateway, device, ifMatch string) error {
-	err := s.Store.Update(ctx, func(tx store.Tx) error {
+	chain, known, release, err := s.scheduled(ctx, gateway, device)
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = s.change(ctx, chain, func(tx store.Tx) error {
 		current, there, err := get[deviceRecord](tx, deviceKey(gateway, device))
 		if err != nil {
 			return err
@@ -206,7 +224,15 @@ func (s *Server) DeleteDevice(ctx context.Context, gateway, device, ifMatch stri
 				return err
 			}
 		}
-		return release(tx, gateway, current.Device)
+		if err := relink(tx, gateway, current.Device, api.Device{}); err != nil {
+			return err
+		}
+		if known {
+			if err := s.noteDevice(tx, chain, device); err != nil {
+				return err
+			}
+		}
+		return unclaim(tx, gateway, current.Device)
 	})
 	if err != nil {
 		return refusalOr500(err)

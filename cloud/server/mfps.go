@@ -92,6 +92,10 @@ func (s *Server) checkIn(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, internal(err)
 	}
+	work, err := s.workOf(ctx, in.Body.Model, in.Body.Serial)
+	if err != nil {
+		return nil, internal(err)
+	}
 	var answer api.CheckInAnswer
 	var replayed bool
 	err = s.Store.Update(ctx, func(tx store.Tx) error {
@@ -105,7 +109,11 @@ func (s *Server) checkIn(ctx context.Context, in *struct {
 			m := &r.MFP
 			m.DeviceID, m.Model, m.Serial, m.Name = in.MFP, in.Body.Model, in.Body.Serial, in.Body.Name
 			m.Firmware, m.State, m.CheckedInAt = in.Body.Firmware, in.Body.State, s.Clock.Now().UTC()
-			return api.CheckInAnswer{Package: offer(*m, target), PollInterval: api.Duration(s.PollInterval)}, put(tx, mfpKey(in.MFP), r)
+			out := api.CheckInAnswer{Package: work.alone(offer(*m, target)), Delivery: work.planned, PollInterval: api.Duration(s.PollInterval)}
+			if d := work.planned; d != nil && !d.StartUTC.After(s.Clock.Now()) && m.State != "stopped" {
+				out.Package = &d.Package
+			}
+			return out, put(tx, mfpKey(in.MFP), r)
 		})
 		return err
 	})
@@ -154,14 +162,21 @@ func (s *Server) report(ctx context.Context, in *struct {
 		(in.Body.SHA256 != p.SHA256 || in.Body.Size != p.Size || in.Body.Version != p.Version) {
 		return nil, refuse(http.StatusUnprocessableEntity, ReasonDigest, "what was installed is not the package: sha256, size or version differ")
 	}
+	about, err := s.aboutDelivery(ctx, in.MFP, in.Body)
+	if err != nil {
+		return nil, err
+	}
 	stored := api.StoredReport{
 		ReportID: mfpgate.NewID(s.Clock, "rep"), DeviceID: in.MFP, ReceivedAt: s.Clock.Now().UTC(), InstallReport: in.Body,
 	}
 	var replayed bool
-	err = s.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.change(ctx, about.chain, func(tx store.Tx) error {
 		var err error
 		var answer api.StoredReport
 		answer, replayed, err = once(tx, callOf(ctx).who, "report", in.Idempotent, in.Body, func() (api.StoredReport, error) {
+			if err := s.outcome(tx, about, in.Body); err != nil {
+				return stored, err
+			}
 			return stored, s.keepReport(tx, stored)
 		})
 		if replayed {
@@ -188,6 +203,7 @@ func (s *Server) keepReport(tx store.Tx, stored api.StoredReport) error {
 	switch m := &r.MFP; {
 	case stored.Outcome == api.OutcomeInstalled:
 		m.Firmware, m.FailedPackage, m.FailedAttempts = stored.Version, "", 0
+	case stored.DeliveryID != "": // the delivery says how often it is tried
 	case m.FailedPackage == stored.PackageID:
 		m.FailedAttempts++
 	default:

@@ -40,6 +40,21 @@ const (
 	ReasonDeviceTaken      mfpgate.Reason = api.DeviceTaken
 	ReasonStreamEnded      mfpgate.Reason = api.StreamEnded
 	ReasonThrottled        mfpgate.Reason = "rate-limited"
+	ReasonStaleSnapshot    mfpgate.Reason = api.StaleSnapshot
+	ReasonWindow           mfpgate.Reason = api.WindowViolation
+	ReasonLeadTime         mfpgate.Reason = api.LeadTimeViolation
+	ReasonWouldOverload    mfpgate.Reason = api.WouldOverload
+	ReasonProposalExpired  mfpgate.Reason = api.ProposalExpired
+	ReasonNoDelivery       mfpgate.Reason = "unknown-delivery"
+	ReasonDeliveryTaken    mfpgate.Reason = "delivery-taken" // its id is another gateway's
+	ReasonNotPlanned       mfpgate.Reason = "not-planned"    // a delivery that runs, or is over, or is not due yet
+	ReasonTooMany          mfpgate.Reason = "too-many"
+	ReasonNoBackground     mfpgate.Reason = "unknown-background-schedule"
+	ReasonReportDiffers    mfpgate.Reason = "report-differs" // another report has its id
+	ReasonNoWarning        mfpgate.Reason = "unknown-warning"
+	ReasonNoProposal       mfpgate.Reason = "unknown-proposal"
+	ReasonDecided          mfpgate.Reason = "already-decided"
+	ReasonMode             mfpgate.Reason = "not-in-contract" // the contract's mode does not let the gateway do this
 	ReasonEnding           mfpgate.Reason = "shutting-down"
 	ReasonFull             mfpgate.Reason = "storage-full"
 	ReasonGone             mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready
@@ -69,6 +84,8 @@ func internal(err error) *problem {
 	switch {
 	case errors.Is(err, store.ErrFull):
 		return refuse(http.StatusServiceUnavailable, ReasonFull, "the region's disk is nearly full; reading goes on").with("Retry-After", "60")
+	case errors.Is(err, store.ErrTooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the document is longer than this region keeps")
 	case errors.Is(err, context.Canceled):
 		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
 	}

@@ -41,16 +41,14 @@ func (s *Server) beat(ctx context.Context, w http.ResponseWriter, id string) err
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if next != nil && next.PackageID != told {
-			data, err := json.Marshal(next)
+		if next.name != "" && next.name != told {
+			data, err := json.Marshal(next.pack)
 			if err != nil {
 				return err
 			}
 			text = fmt.Sprintf("event: %s\ndata: %s\n\n", api.PushOffer, data)
-			told = next.PackageID
-		} else if next == nil {
-			told = ""
 		}
+		told = next.name
 		if _, err := w.Write([]byte(text)); err != nil {
 			return nil // the device has gone
 		}
@@ -69,14 +67,30 @@ func (s *Server) beat(ctx context.Context, w http.ResponseWriter, id string) err
 	}
 }
 
-func (s *Server) offerFor(ctx context.Context, id string) (*api.Package, error) {
+// offered is what waits for a device: what a check-in would answer, and a name that is another one whenever the answer is.
+type offered struct {
+	name string // "": nothing
+	pack *api.Package
+}
+
+func (s *Server) offerFor(ctx context.Context, id string) (offered, error) {
 	r, there, err := one[mfpRecord](ctx, s.Store, mfpKey(id))
 	if err != nil || !there {
-		return nil, err
+		return offered{}, err
 	}
 	target, err := s.target(r.MFP.Model)
 	if err != nil {
-		return nil, err
+		return offered{}, err
 	}
-	return offer(r.MFP, target), nil
+	w, err := s.workOf(ctx, r.MFP.Model, r.MFP.Serial)
+	if err != nil {
+		return offered{}, err
+	}
+	if d := w.planned; d != nil {
+		return offered{d.DeliveryID + "/" + string(d.Version), &d.Package}, nil
+	}
+	if p := w.alone(offer(r.MFP, target)); p != nil {
+		return offered{p.PackageID, p}, nil
+	}
+	return offered{}, nil
 }

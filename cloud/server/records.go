@@ -56,3 +56,10 @@ func page[T any](ctx context.Context, s store.Store, prefix, after string, limit
 	})
 	return list, next, err
 }
+
+func decodeRecord[T any](r store.Record) (v T, err error) {
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		return v, fmt.Errorf("record %q: %w", r.Key, err)
+	}
+	return v, nil
+}

@@ -57,6 +57,9 @@ func (s *Server) Run(ctx context.Context, l Listening, ready func(url string)) e
 		Handler: s.Handler(), ErrorLog: s.connectionLog(), ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
+	if err := s.Resume(ctx); err != nil {
+		s.troubled(ctx, err) // each is tried again when somebody asks for it
+	}
 	s.Log.Info().Str(field.Region, s.Region).Str(field.Listen, url).Msg(event.DaemonStarted)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -65,6 +68,7 @@ func (s *Server) Run(ctx context.Context, l Listening, ready func(url string)) e
 		}
 		return nil
 	})
+	g.Go(func() error { return s.sweeping(gctx) })
 	g.Go(func() error {
 		<-gctx.Done()
 		s.Log.Info().Str(field.Region, s.Region).Msg(event.DaemonStopping)

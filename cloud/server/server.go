@@ -39,6 +39,10 @@ type Server struct {
 	ending  chan struct{}
 	end     func()
 	gates   gates
+	trees   gates // of schedules
+	news    news
+	boards  boards
+	epoch   string // of the logs that this process begins
 	wrong   throttle
 }
 
@@ -52,7 +56,9 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Options: o, factory: factory, mux: http.NewServeMux(), ending: make(chan struct{}),
-		gates: gates{seed: maphash.MakeSeed()}, wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
+		gates: gates{seed: maphash.MakeSeed()}, trees: gates{seed: maphash.MakeSeed()}, news: news{waiting: map[string]chan struct{}{}},
+		boards: boards{each: map[string]*board{}},
+		epoch:  mfpgate.NewID(o.Clock, "log"), wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
 	s.end = sync.OnceFunc(func() { close(s.ending) })
 
 	config := huma.DefaultConfig("mfpgate reference region", "1.0.0")
@@ -64,12 +70,14 @@ func New(o Options) (*Server, error) {
 		string(roleDevice):   {Type: "http", Scheme: "bearer", Description: "The device's factory token"},
 		string(roleOperator): {Type: "http", Scheme: "basic", Description: "The account that `mfpcloud operator add` made"},
 	}
+	selections(config.Components.Schemas)
 	humaAPI := humago.New(s.mux, config)
 	humaAPI.UseMiddleware(s.authorize)
 	s.registerGateways(humaAPI)
 	s.registerTelemetry(humaAPI)
 	s.registerPackages(humaAPI)
 	s.registerMFPs(humaAPI)
+	s.registerSchedules(humaAPI)
 	if err := s.registerPages(); err != nil {
 		return nil, err
 	}

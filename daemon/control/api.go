@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -43,6 +44,7 @@ func Handler(g Gateway, version string) http.Handler {
 		return &struct{ Body Status }{g.Status(ctx)}, nil
 	})
 	devices(api, g)
+	schedules(api, g)
 	get(api, "slots", "Devices that are served or wait", func(ctx context.Context, _ *struct{}) (*list[Slot], error) {
 		return listOf(g.Slots(ctx)), nil
 	})
@@ -73,5 +75,5 @@ func Handler(g Gateway, version string) http.Handler {
 }
 
 func get[O any](api huma.API, name, summary string, f func(context.Context, *struct{}) (*O, error)) {
-	huma.Register(api, huma.Operation{OperationID: "get-" + name, Method: http.MethodGet, Path: "/api/v1/" + name, Summary: summary}, f)
+	huma.Register(api, huma.Operation{OperationID: "get-" + strings.ReplaceAll(name, "/", "-"), Method: http.MethodGet, Path: "/api/v1/" + name, Summary: summary}, f)
 }

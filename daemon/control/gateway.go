@@ -32,6 +32,8 @@ type Gateway interface {
 	// AddUser makes a portal account or gives it a new password; it is durable when the call returns. ErrUser says
 	// that the name or the password cannot be taken.
 	AddUser(ctx context.Context, name string, password mfpgate.Secret) error
+
+	Schedules
 }
 
 // Status is the gateway in one look.

@@ -21,6 +21,10 @@ type Options struct {
 	// Capacity says how many devices may be served at t, and until when that holds (zero: for ever). It is called under
 	// the lock of admission: it must be quick and must not call back.
 	Capacity func(t time.Time) (devices int, until time.Time)
+	// Planned says whether it is a device's planned slot at t, in which it is served before others that wait. It is called
+	// under the lock of admission for whoever joins the queue, and for all in it once a second while turns are given: it must
+	// be quick and must not call back. Nil: nothing is planned.
+	Planned func(device Key, t time.Time) bool
 	// Linger is how long after its last byte a device keeps its slot, to a thousandth.
 	Linger time.Duration
 	// QueueTimeout is how long a connection waits for its device's turn.
@@ -31,7 +35,8 @@ type Options struct {
 	Connections int
 	// Rate is how many bytes per second one device may move, over all its connections and both directions. Zero: no limit.
 	Rate int64
-	// Metrics, if not nil, gets RelayDevices, RelayCapacity, RelayQueueWait (of those who waited) and RelayQueueTurns.
+	// Metrics, if not nil, gets RelayDevices, RelayCapacity, RelayQueueWait (of those who waited), RelayQueueTurns and
+	// RelayQueuePassed.
 	// The gauges are right whenever a device is granted, waits or leaves; call Count before a scrape to make them right
 	// then too, because nothing here wakes up to notice that the last device has gone quiet.
 	Metrics *telemetry.Metrics
@@ -62,6 +67,8 @@ type Admission struct {
 	devices  map[Key]*device
 	queue    line
 	turns    turns
+	passed   int       // turns in a row that passed the first who waits outside a planned slot
+	looked   int64     // when lookAll did
 	held     int       // devices whose word is not zero
 	lapses   alarms    // of the devices that hold a slot and are not setting up: their words' times, or earlier
 	kept     alarms    // of the devices with a ticket that is away
@@ -172,8 +179,15 @@ func (a *Admission) settle(now int64) {
 		a.drop(a.kept[0].device)
 	}
 	a.turns.elapse(now, a.queue.present > 0, a.set.Load().QueueTimeout)
+	if a.held < a.capacity && a.queue.present > 0 {
+		a.lookAll(now)
+	}
 	for a.held < a.capacity && a.queue.present > 0 {
-		a.turn(a.queue.first().device, now)
+		t, passing := a.next()
+		if m := a.set.Load().Metrics; m != nil && passing {
+			m.RelayQueuePassed.Inc()
+		}
+		a.turn(t.device, now)
 	}
 	if wake := a.nextWake(now); wake != 0 && (a.planned == 0 || wake < a.planned) {
 		a.planned = wake

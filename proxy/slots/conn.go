@@ -137,12 +137,14 @@ func (c *Conn) join(setUp bool) (*waiter, error) {
 		a.publish()
 		return nil, nil
 	case d.ticket != nil:
+		a.queue.setKind(d.ticket, a.kindOf(d))
 		a.queue.setPresent(d.ticket, true)
 		a.kept.remove(&d.ticket.kept)
 	case setUp && a.queue.present >= set.QueueLimit:
 		return nil, &Refused{ReasonQueueFull, a.turns.retryAfter(a.queue.present+1, set.QueueTimeout)}
 	default:
 		d.ticket = newTicket(d, now)
+		d.ticket.kind = a.kindOf(d)
 		a.queue.join(d.ticket)
 	}
 	w := &waiter{conn: c, setUp: setUp, over: make(chan struct{})}
@@ -186,7 +188,7 @@ func (a *Admission) giveUp(w *waiter, err error) error {
 	}
 	if err == nil {
 		t := w.conn.device.ticket
-		after := a.turns.retryAfter(a.queue.before(t)+1, a.set.Load().QueueTimeout)
+		after := a.turns.retryAfter(a.position(t), a.set.Load().QueueTimeout)
 		t.promise = max(t.promise, now+2*int64(after))
 		err = &Refused{ReasonQueueTimeout, after}
 	}

@@ -44,6 +44,7 @@ func (d *device) hold(now, linger int64) bool {
 type ticket struct {
 	device  *device
 	place   int  // in line
+	kind    kind // when it was looked at last
 	present bool // somebody waits; else the place is kept for a device that was told to come back
 	since   int64
 	waiters []*waiter
@@ -116,7 +117,7 @@ func (a *Admission) unpin(c *Conn) {
 	}
 }
 
-// turn gives d, the first in the queue, a free slot, and lets all its callers go on.
+// turn gives d, whose turn it is, a free slot, and lets all its callers go on.
 func (a *Admission) turn(d *device, now int64) {
 	t := d.ticket
 	a.drop(d)

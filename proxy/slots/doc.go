@@ -14,7 +14,7 @@
 //	      and nobody is in the queue    |    | set-up over without one; last Close
 //	                                    v    |
 //	   +------------------------------->  held  -- Move: stays held; never waits
-//	   | its turn: first in the queue
+//	   | its turn: first in the queue, or of those in their planned slot
 //	   | and a slot is free
 //	queued  <--- SetUp or Move, no slot is free --- idle
 //	   |  ^
@@ -33,6 +33,11 @@
 //     turn comes all of them go on. A device whose slot lapsed and that wants another goes to the tail, so nobody has two
 //     turns while another waits for one, and nobody waits for more turns than devices stood before it. A free slot never
 //     goes to a newcomer while somebody waits.
+//   - The exception to arrival is the plan: of those who wait, devices in their planned slot have their turns before the
+//     others, and among themselves by arrival. A slot that begins or ends while its device waits is noticed within a second.
+//     Nobody starves: after three turns in a row that passed the first of the others, the next is its. So a device that came
+//     behind B others sees at most 3(B+1) pass it, and one in its planned slot waits for at most a third more turns than
+//     planned devices stood before it, rounded up. The plan cuts no holder, and keeps no slot free for who is not there.
 //   - A wait ends after QueueTimeout with a RetryAfter R of whole seconds, estimated from the place in the queue and the
 //     rate of turns seen, at least 1 s and at most QueueTimeout rounded up. The place is kept for 2R. No slot is kept
 //     with it: those behind are served meanwhile.

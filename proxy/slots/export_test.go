@@ -30,9 +30,22 @@ func (l *Line) SetPresent(name int, present bool) { l.setPresent(l.tickets[name]
 func (l *Line) Before(name int) int               { return l.before(l.tickets[name]) }
 func (l *Line) Places() int                       { return len(l.places) }
 
-// First returns the name of the first who is present, or -1.
-func (l *Line) First() int {
-	if t := l.first(); t != nil {
+// Plan says whether the device of a ticket is in its planned slot.
+func (l *Line) Plan(name int, is bool) {
+	to := unplanned
+	if is {
+		to = planned
+	}
+	l.setKind(l.tickets[name], to)
+}
+
+// First returns the name of the first of a kind who is present, or -1.
+func (l *Line) First(is bool) int {
+	of := unplanned
+	if is {
+		of = planned
+	}
+	if t := l.first(of); t != nil {
 		return l.names[t]
 	}
 	return -1

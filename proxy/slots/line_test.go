@@ -13,6 +13,7 @@ func TestLineAgreesWithAList(t *testing.T) {
 	type entry struct {
 		name    int
 		present bool
+		planned bool
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	line, list := slots.NewLine(), []entry{}
@@ -21,29 +22,34 @@ func TestLineAgreesWithAList(t *testing.T) {
 		switch i := rng.IntN(len(list) + 1); {
 		case i == len(list) || grow && rng.IntN(3) > 0:
 			line.Join(step)
-			list = append(list, entry{step, true})
+			list = append(list, entry{step, true, false})
 		case rng.IntN(3) == 0:
 			list[i].present = !list[i].present
 			line.SetPresent(list[i].name, list[i].present)
+		case rng.IntN(3) == 0:
+			list[i].planned = !list[i].planned
+			line.Plan(list[i].name, list[i].planned)
 		default:
 			line.Leave(list[i].name)
 			list = slices.Delete(list, i, i+1)
 		}
-		first, before := -1, 0
+		first, before := map[bool]int{true: -1, false: -1}, 0
 		probe := -1
 		if len(list) > 0 {
 			probe = rng.IntN(len(list))
 		}
 		for i, e := range list {
-			if e.present && first == -1 {
-				first = e.name
+			if e.present && first[e.planned] == -1 {
+				first[e.planned] = e.name
 			}
-			if e.present && i < probe {
+			if e.present && i < probe && e.planned == list[probe].planned {
 				before++
 			}
 		}
-		if got := line.First(); got != first {
-			t.Fatalf("step %d: first is %d, want %d", step, got, first)
+		for planned, want := range first {
+			if got := line.First(planned); got != want {
+				t.Fatalf("step %d: the first whose slot is planned (%v) is %d, want %d", step, planned, got, want)
+			}
 		}
 		if probe >= 0 {
 			if got := line.Before(list[probe].name); got != before {

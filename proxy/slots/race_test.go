@@ -22,6 +22,7 @@ func TestNeverMoreThanCapacityUnderRace(t *testing.T) {
 	a := slots.New(slots.Options{
 		Clock: mfpgate.SystemClock{}, Capacity: always(capacity), Linger: 200 * time.Microsecond,
 		QueueTimeout: 2 * time.Millisecond, QueueLimit: devices / 2, Rate: 1 << 40,
+		Planned: func(d slots.Key, t time.Time) bool { return (len(d)+t.Nanosecond()/1_000_000)%3 == 0 },
 	})
 	held, most, turns := map[slots.Key]bool{}, 0, 0
 	a.Trace(func(d slots.Key, has bool) { // under Admission's lock

@@ -32,6 +32,7 @@ type Device struct {
 	State       State     `json:"state"`
 	Connections int       `json:"connections"`
 	Position    int       `json:"position,omitempty"`      // queued and away: 1 has the next turn; away devices do not count
+	Planned     bool      `json:"planned,omitempty"`       // queued and away: it is in its planned slot
 	Since       time.Time `json:"waitingSince,omitzero"`   // queued and away: when it took its place
 	KeptUntil   time.Time `json:"placeKeptUntil,omitzero"` // away: when the place is lost
 }
@@ -44,11 +45,9 @@ func (a *Admission) Snapshot() Snapshot {
 	instant := func(own int64) time.Time { return a.wall.Add(time.Duration(own - now)) } // for people: the wall clock's
 	s.Devices = make([]Device, 0, len(a.devices))
 	position := 1
-	for _, t := range a.queue.places {
-		if t == nil {
-			continue
-		}
-		d := Device{Key: t.device.key, State: StateAway, Connections: t.device.conns, Position: position, Since: instant(t.since)}
+	for t := range a.inOrder() {
+		d := Device{Key: t.device.key, State: StateAway, Connections: t.device.conns, Position: position, Since: instant(t.since),
+			Planned: t.kind == planned}
 		if t.present {
 			d.State = StateQueued
 			position++

@@ -12,9 +12,10 @@ const (
 	ConfigReloaded   = "config.reloaded"
 	ConfigRefused    = "config.refused"
 	ConfigOff        = "config.switched-off"
-	RelayServed      = "relay.served"  // the canonical event of a plain HTTP request
-	RelayClosed      = "relay.closed"  // the canonical event of a tunnel
-	RelayRefused     = "relay.refused" // the canonical event of a request or tunnel that got nothing
+	RelayServed      = "relay.served"    // the canonical event of a plain HTTP request
+	RelayClosed      = "relay.closed"    // the canonical event of a tunnel
+	RelayRefused     = "relay.refused"   // the canonical event of a request or tunnel that got nothing
+	RelayConfirmed   = "relay.confirmed" // a transfer was a delivery: the delivery system says that it is done
 	RelayDrained     = "relay.drained"
 	RelayStarved     = "relay.starved" // accept failed for want of descriptors
 	RelayNoise       = "relay.remarked"
@@ -44,4 +45,14 @@ const (
 	CloudRefusedDevice = "cloud.refused-device" // the region does not take what it is told of a device
 	CloudRefusedReport = "cloud.refused-report" // a reading or an alert was left out
 	CloudMissedReports = "cloud.missed-reports" // the oldest were dropped, because too many waited
+
+	SchedulerRan      = "scheduler.ran"    // a run ended well
+	SchedulerFailed   = "scheduler.failed" // a run did not; it is tried again
+	SchedulerSkipped  = "scheduler.skipped"
+	SchedulerReported = "scheduler.reported"
+	SchedulerProposed = "scheduler.proposed"
+	SchedulerDecided  = "scheduler.decided"  // what became of a proposal is known
+	SchedulerRefused  = "scheduler.refused"  // the delivery system does not take a report or a proposal
+	SchedulerUnsent   = "scheduler.unsent"   // one could not be sent; it is tried again
+	SchedulerDeafened = "scheduler.deafened" // its events cannot be heard
 )

@@ -5,6 +5,7 @@ package field
 const (
 	Device      = "device"
 	DeviceName  = "device_name"
+	Delivery    = "delivery"
 	Client      = "client"
 	Method      = "method"
 	Destination = "destination"

@@ -45,6 +45,8 @@ type Folder struct {
 	mu       sync.Mutex
 	packages []api.Package // as of listed, the zero time if not read yet
 	listed   stamp
+	tree     *Tree
+	treeRead stamp
 }
 
 // Open returns the folder at root and makes what is missing of it, for its owner only.

@@ -26,13 +26,19 @@ var ErrToken = errors.New("token not accepted")
 // gateway is the file of one gateway. A token has 256 random bits, so a plain hash of it cannot be searched.
 type gateway struct {
 	GatewayID   string    `json:"gatewayId"`
+	Behind      string    `json:"behind,omitempty"`
 	TokenSHA256 string    `json:"tokenSha256"`
 	CreatedAt   time.Time `json:"createdAt"`
 }
 
 // AddGateway makes a gateway with the default contract and returns its token, which is not kept and cannot be shown
 // again. It returns ErrExists for a gateway that is there.
-func (f *Folder) AddGateway(id string) (mfpgate.Secret, error) {
+func (f *Folder) AddGateway(id string) (mfpgate.Secret, error) { return f.AddGatewayBehind(id, "") }
+
+// AddGatewayBehind makes a gateway whose relay reaches the region through the relay of another one, outer ("": through none). It
+// returns ErrNotFound for an outer gateway that is not there, and ErrChain for one that is too deep itself. What is behind what
+// stays as it is, so that there are no circles.
+func (f *Folder) AddGatewayBehind(id, outer string) (mfpgate.Secret, error) {
 	if err := CheckName(id); err != nil {
 		return "", err
 	}
@@ -41,6 +47,19 @@ func (f *Folder) AddGateway(id string) (mfpgate.Secret, error) {
 		return "", err
 	}
 	defer unlock()
+	if outer != "" {
+		tree, err := f.Tree()
+		if err != nil {
+			return "", err
+		}
+		chain := tree.Chain(outer)
+		if chain == nil {
+			return "", fmt.Errorf("gateway %s: %w", outer, ErrNotFound)
+		}
+		if len(chain) >= MaxChain {
+			return "", fmt.Errorf("gateway %s behind %s: %w", id, outer, ErrChain)
+		}
+	}
 	var there gateway
 	switch err := f.readJSON(&there, "gateways", id+".json"); {
 	case err == nil:
@@ -59,7 +78,7 @@ func (f *Folder) AddGateway(id string) (mfpgate.Secret, error) {
 	_, _ = rand.Read(secret) // never fails (crypto/rand)
 	token := id + "." + base64.RawURLEncoding.EncodeToString(secret)
 	sum := sha256.Sum256([]byte(token))
-	record := gateway{GatewayID: id, TokenSHA256: hex.EncodeToString(sum[:]), CreatedAt: f.clock.Now().UTC()}
+	record := gateway{GatewayID: id, Behind: outer, TokenSHA256: hex.EncodeToString(sum[:]), CreatedAt: f.clock.Now().UTC()}
 	if err := f.writeJSON(record, "gateways", id+".json"); err != nil {
 		return "", err
 	}

@@ -51,6 +51,7 @@ type Device struct {
 	state    state
 	interval time.Duration
 	settled  bool // the next check-in is worth no word
+	plan     *api.PlannedDelivery
 }
 
 // New reads the device's state. It makes no connection.
@@ -106,6 +107,7 @@ func (d *Device) work(ctx context.Context) {
 		} else {
 			pause.reset()
 		}
+		wait = d.until(wait)
 		timer := d.o.Clock.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -143,6 +145,9 @@ func (d *Device) turn(ctx context.Context) error {
 	if err := d.sendReport(ctx); err != nil {
 		return err
 	}
+	if d.due() {
+		return d.begin(ctx)
+	}
 	var answer api.CheckInAnswer
 	err := d.post(ctx, "/v1/devices/"+d.o.ID+"/check-ins", rand.Text(), api.CheckIn{
 		Model: d.o.Model, Serial: d.o.Serial, Name: d.o.Name, Firmware: d.state.Firmware, State: "idle",
@@ -157,20 +162,27 @@ func (d *Device) turn(ctx context.Context) error {
 		d.tell(Event{Kind: CheckedIn, Version: d.state.Firmware, Text: "checked in, runs " + d.state.Firmware})
 		d.settled = true
 	}
-	if answer.Package == nil {
+	d.hold(answer.Delivery)
+	switch {
+	case d.due():
+		return d.begin(ctx)
+	case d.plan != nil || answer.Package == nil:
 		return nil
 	}
-	return d.install(ctx, *answer.Package)
+	return d.install(ctx, *answer.Package, "")
 }
 
-func (d *Device) install(ctx context.Context, p api.Package) error {
+// install fetches a package and says what became of it. delivery is "" for one that was not planned.
+func (d *Device) install(ctx context.Context, p api.Package, delivery string) error {
 	d.tell(Event{Kind: Offered, Package: p.PackageID, Version: p.Version, Text: "is to install " + p.Version})
 	got, err := d.download(ctx, p)
-	report := api.InstallReport{PackageID: p.PackageID, Version: d.state.Firmware, SHA256: got.sha256, Size: got.size}
+	report := api.InstallReport{PackageID: p.PackageID, DeliveryID: delivery, Version: d.state.Firmware, SHA256: got.sha256, Size: got.size}
 	switch {
 	case errors.Is(err, ErrDigest):
 		d.tell(Event{Kind: Rejected, Package: p.PackageID, Version: p.Version, Bytes: got.size, Text: "does not install " + p.Version + ": " + err.Error()})
 		report.Outcome, report.Reason = api.OutcomeFailed, "digest-mismatch"
+	case err != nil && delivery != "" && turnedAway(err):
+		return d.fail(ctx, err)
 	case err != nil:
 		return d.interrupted(p, err)
 	default:
@@ -179,6 +191,7 @@ func (d *Device) install(ctx context.Context, p api.Package) error {
 		report.Outcome, report.Version = api.OutcomeInstalled, p.Version
 		d.state.Firmware = p.Version
 	}
+	d.plan = nil
 	d.state.Report = &pending{Key: rand.Text(), Report: report}
 	d.save() // version and report together: a device that restarts here reports what it runs
 	if report.Outcome == api.OutcomeInstalled {

@@ -15,6 +15,9 @@ type Kind string
 const (
 	CheckedIn    Kind = "checked-in"  // the first time, and after trouble or an installation
 	Offered      Kind = "offered"     // the cloud wants a package installed
+	Planned      Kind = "planned"     // the cloud wants one installed at a time to come
+	Begun        Kind = "begun"       // the time has come
+	TurnedAway   Kind = "turned-away" // the relay had no room at that time: the delivery has failed
 	Waiting      Kind = "waiting"     // refused for now
 	Unreachable  Kind = "unreachable" // no answer
 	Downloading  Kind = "downloading" // bytes begin to arrive
@@ -38,6 +41,8 @@ type Event struct {
 	Status  int       `json:"status,omitempty"`
 	RetryMS int64     `json:"retryMs,omitempty"`
 	Package string    `json:"packageId,omitempty"`
+	Plan    string    `json:"deliveryId,omitempty"`
+	StartAt string    `json:"startUtc,omitempty"`
 	Version string    `json:"version,omitempty"`
 	Bytes   int64     `json:"bytes,omitempty"`
 	Offset  int64     `json:"offset,omitempty"`
