@@ -19,11 +19,7 @@ func (s deliverySystem) now() (scheduler.DeliverySystem, error) {
 	if cloud.URL == nil {
 		return nil, errNoCloud
 	}
-	c, err := s.daemon.call(cloud)
-	if err != nil {
-		return nil, err
-	}
-	return any(c).(scheduler.DeliverySystem), nil
+	return s.daemon.call(cloud)
 }
 
 // heard notes how a call ended, and passes its error on.

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
 )
 
-// Refresh makes a run and waits for it. The error is the run's, or ErrIdle.
+// Refresh makes a run and waits for it. The error is the run's, ErrIdle or ErrHeld.
 func (s *Scheduler) Refresh(ctx context.Context) error {
 	if _, why, text := s.idle(); why != "" {
 		return fmt.Errorf("%w: %s", ErrIdle, text)
+	}
+	if held := s.job.Held(); !held.IsZero() {
+		return fmt.Errorf("%w before %s", ErrHeld, held.UTC().Format(time.RFC3339))
 	}
 	before := s.started.Load()
 	s.job.Trigger()
@@ -34,7 +38,7 @@ func (s *Scheduler) Refresh(ctx context.Context) error {
 
 // Propose makes a plan now and hands over what it proposes, whatever the mode, for a person to decide; in mode auto it is
 // applied. It returns when the delivery system has taken or refused it. A proposal that is open already is returned if it
-// is still the best. Errors: ErrIdle, ErrNothing, mfpgate.ErrRefused, and those of the run.
+// is still the best. Errors: ErrIdle, ErrHeld, ErrNothing, mfpgate.ErrRefused, and those of the run.
 func (s *Scheduler) Propose(ctx context.Context) (ProposalStatus, error) {
 	if _, why, text := s.idle(); why != "" {
 		return ProposalStatus{}, fmt.Errorf("%w: %s", ErrIdle, text)

@@ -71,7 +71,10 @@ func (s *Scheduler) fetch(ctx context.Context, st state, p Policy, now time.Time
 		return st, err
 	}
 	next, err := s.change(ctx, func(_ store.Tx, next *state) error {
-		next.Token, next.Window, next.Fetched = changes.Token, w, now
+		if next.Token == st.Token { // and not one that was given up meanwhile
+			next.Token = changes.Token
+		}
+		next.Window, next.Fetched = w, now
 		next.Background, next.BackgroundVersion = background, version
 		return nil
 	})

@@ -90,6 +90,49 @@ func TestARestartWithoutTheCloud(t *testing.T) {
 	})
 }
 
+func TestDowntimeIsOneRun(t *testing.T) {
+	within(t, func(g *gateway) {
+		g.crowd(5)
+		g.start()
+		g.pass(2 * time.Hour)
+		g.stop()
+		g.pass(5 * time.Hour)
+		g.office.reset()
+		g.start()
+		g.pass(time.Minute)
+		if n := g.office.calls["changes"]; n != 1 {
+			g.t.Errorf("%d fetches after five missed ones", n)
+		}
+		g.stop()
+		g.office.reset()
+		g.start()
+		g.pass(time.Minute)
+		if n := g.office.calls["changes"]; n != 0 {
+			g.t.Errorf("%d fetches after none was missed", n)
+		}
+	})
+}
+
+func TestANewDeviceDoesNotEndThePlan(t *testing.T) {
+	within(t, func(g *gateway) {
+		g.crowd(5)
+		g.start()
+		g.pass(time.Minute)
+		g.site.set(func(p *premises) { p.untold = true })
+		g.Wake()
+		g.pass(2 * time.Hour)
+		if _, ok := g.Planned(device0, epoch.Add(10*time.Hour)); !ok || g.Status().Idle != scheduler.ModesNotTold {
+			g.t.Error("the plan is gone while a mode is being told")
+		}
+		g.site.set(func(p *premises) { c := *p.contract; c.Services = nil; p.contract = &c })
+		g.Wake()
+		g.pass(time.Minute)
+		if _, ok := g.Planned(device0, epoch.Add(10*time.Hour)); ok {
+			g.t.Error("a contract without deliveries leaves a plan")
+		}
+	})
+}
+
 type busy struct{ error }
 
 func (busy) Delay() time.Duration { return 3 * time.Hour }
@@ -110,6 +153,9 @@ func TestTheServersDelayIsKept(t *testing.T) {
 		}
 		if n, e := g.office.calls["changes"], g.office.calls["events"]; n != 1 || e != 1 {
 			g.t.Errorf("%d fetches and %d polls before the named time", n, e)
+		}
+		if _, err := g.Propose(g.t.Context()); !errors.Is(err, scheduler.ErrHeld) || !g.Status().Next.After(epoch.Add(3*time.Hour-time.Second)) {
+			g.t.Errorf("by hand: %v; next %v", err, g.Status().Next)
 		}
 		g.office.mu.Lock()
 		g.office.fail = nil
@@ -342,5 +388,18 @@ func TestWithTheRealPlanner(t *testing.T) {
 		if total != 100 {
 			g.t.Errorf("%d minutes of load, want all ten deliveries'", total)
 		}
+	})
+}
+
+func TestProposalsDoNotFlap(t *testing.T) {
+	within(t, func(g *gateway) {
+		g.planner = scheduler.Planning{}
+		g.site.contract.Slot = 10 * time.Minute
+		for i := range 10 {
+			g.office.put(delivery(i, 0))
+		}
+		g.start()
+		g.pass(4 * time.Hour)
+		g.told("many repairs are as good as the one that is proposed, and none takes its place", "report of 1; proposal of 8 8 pending; ")
 	})
 }

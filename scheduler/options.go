@@ -42,6 +42,9 @@ var ErrAnswer = errors.New("answer refused")
 // ErrIdle is wrapped by errors of Propose and Apply while the scheduler has nothing to do; the text says why.
 var ErrIdle = errors.New("delivery schedules are idle")
 
+// ErrHeld is wrapped by errors for a time at which the delivery system does not want to be called.
+var ErrHeld = errors.New("the delivery system asks not to be called")
+
 // ErrNothing is returned by Propose if no start needs to be moved, or none can be.
 var ErrNothing = errors.New("there is no new start to propose")
 

@@ -64,6 +64,9 @@ func (s *Scheduler) once(ctx context.Context, now time.Time) (string, error) {
 	}
 	contract, why, _ := s.idle()
 	if why != "" {
+		if why != ModesNotTold { // that lasts a minute after each new device, and the plan holds meanwhile
+			s.plans.Store(nil)
+		}
 		return outcomeIdle, nil
 	}
 	if st, err = s.hear(ctx, st, now); err != nil {
@@ -240,6 +243,13 @@ func (s *Scheduler) hysteresis(ctx context.Context, st state, snap *mfpgate.Sche
 		return err
 	}
 	snap.Proposed = map[string]time.Time{}
+	for _, d := range snap.Deliveries { // that one may stay was proposed as well
+		if d.State == mfpgate.DeliveryPlanned && d.Movable && d.Schedule.RRule == "" {
+			if at := starts(d, snap.Contract.TimeZone, snap.Now, snap.Now.Add(snap.Horizon)); len(at) == 1 {
+				snap.Proposed[d.ID] = at[0]
+			}
+		}
+	}
 	for _, c := range kept.Proposal.Changes {
 		if _, no := rejected[c.Delivery]; !no {
 			snap.Proposed[c.Delivery] = c.To
@@ -328,9 +338,15 @@ func (s *Scheduler) report(ctx context.Context, st state, snap mfpgate.ScheduleS
 	}
 	same := slices.Clone(bands)
 	for i := range same {
-		if !same[i].From.After(now) { // it has begun: what is left of it shrinks, and that is no news
-			same[i].From, same[i].Excess, same[i].ID, same[i].Text = time.Time{}, 0, "", ""
-			same[i].Peak, same[i].PeakAt, same[i].Probability, same[i].Contributors, same[i].MustMove = 0, time.Time{}, 0, nil, 0
+		b := &same[i]
+		unresolved := 0
+		if b.Certificate != nil {
+			unresolved = b.Certificate.AtLeastUnresolved
+		}
+		// Words, and the bounds of a proof, move with the clock, and what is left of a band that has begun shrinks: no news.
+		b.ID, b.Text, b.Certificate = "", "", &mfpgate.Certificate{AtLeastUnresolved: unresolved}
+		if !b.From.After(now) {
+			*b = mfpgate.Band{To: b.To, Capacity: b.Capacity, Certainty: b.Certainty}
 		}
 	}
 	content := digestOf(same)

@@ -92,7 +92,7 @@ func New(ctx context.Context, o Options) (*Scheduler, error) {
 	if st.called() || st.System != o.Policy.System {
 		s.job.Trigger()
 	}
-	if c, why, _ := s.idle(); why == "" && st.Token != "" && st.System == o.Policy.System {
+	if c, why, _ := s.idle(); (why == "" || why == ModesNotTold) && st.Token != "" && st.System == o.Policy.System {
 		if err := s.plan(ctx, st, o.Policy, c, o.Clock.Now().Round(0).UTC(), false); err != nil {
 			s.Log.Warn().Err(err).Msg(event.SchedulerFailed) // the first run says more
 		}
@@ -242,8 +242,6 @@ func (s *Scheduler) finish(ctx context.Context, number uint64, began time.Time, 
 		s.Metrics.SchedulerSuccess.Set(float64(began.Unix()))
 	case outcomeRefused:
 		s.Metrics.SchedulerRefused.WithLabelValues("answer").Inc()
-	case outcomeIdle:
-		s.plans.Store(nil)
 	}
 	s.mu.Lock()
 	s.last = ran{number, began, outcome, err}

@@ -63,6 +63,9 @@ func (s *Scheduler) Status() Status {
 		st.Effective, st.Why = "", ""
 	}
 	st.Next = s.job.Next()
+	if held := s.job.Held(); held.After(st.Next) {
+		st.Next = held
+	}
 	return st
 }
 

@@ -38,6 +38,7 @@ type overviewPage struct {
 	Tunnels  string
 	Until    string // when the capacity may change; "" for never today
 	Limit    string
+	Schedule string // of the deliveries; "" while there is nothing to do
 	Chart    chart
 	Queue    []queueRow
 	Devices  []deviceRow
@@ -116,6 +117,7 @@ func (p *Portal) look(ctx context.Context) overviewPage {
 		}
 		v.Wrong = append(v.Wrong, problem{title, sentence(d.Text), at(d.Since, now, zone)})
 	}
+	v.Schedule = scheduleLine(p.Gateway.Schedule(ctx), now, zone)
 	load := p.Gateway.Slots(ctx)
 	v.Queue = queueRows(load, now)
 	devices := p.Gateway.Devices(ctx)

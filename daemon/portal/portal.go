@@ -106,6 +106,7 @@ func (p *Portal) routes() http.Handler {
 	inside.HandleFunc("POST /devices/{id}/pin", p.change("pin", p.pin))
 	inside.HandleFunc("POST /devices/{id}/split", p.change("split", p.split))
 	inside.HandleFunc("POST /devices/{id}/forget", p.change("forget", p.forget))
+	inside.HandleFunc("GET /schedule", p.active(p.schedule, p.toLogin))
 	inside.HandleFunc("GET /live", p.passive(p.live, p.liveRefused))
 	inside.HandleFunc("GET /login", p.loginForm)
 	inside.HandleFunc("POST /login", p.login)

@@ -66,6 +66,7 @@ type Job struct {
 	due      time.Time // wall; zero: never again
 	isDue    bool      // the wake is for that
 	running  bool
+	held     time.Time // until when nothing runs; zero or past: not held
 	began    time.Time // the last run, by cron's clock as of its last tick
 	engine   time.Time // the last tick: cron's clock
 	wall     time.Time // and ours
@@ -84,6 +85,17 @@ func (j *Job) Next() time.Time {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.due
+}
+
+// Held is until when the job does not run, because the last error asked for that; zero if it does.
+func (j *Job) Held() time.Time {
+	now := j.runner.clock.Now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.held.After(now) {
+		return time.Time{}
+	}
+	return j.held
 }
 
 // Reschedule gives the job another schedule from now on.
@@ -154,6 +166,11 @@ func (j *Job) work(ctx context.Context) {
 			e.Retry, hold = j.delay(err, failures)
 			failures++
 			retry.Reset(e.Retry)
+		}
+		if hold > 0 {
+			j.mu.Lock()
+			j.held = j.runner.clock.Now().Add(hold)
+			j.mu.Unlock()
 		}
 		j.runner.observe(e)
 		if hold > 0 { // nobody may call before, whatever is due

@@ -134,8 +134,15 @@ func (c *scene) newRoom() (*room, error) {
 			r.free = append(r.free, repair.Step{At: p.At, Free: p.Limit - p.Load})
 		}
 	}
-	// Nothing is known of the load after the horizon. Only what is planned there anyway lasts until then.
-	r.free = append(r.free, repair.Step{At: c.problem.To, Free: Unlimited})
+	// A problem that names no time at which it was made has the same answer a minute later.
+	r.free[0].At = 0
+	for _, i := range r.jobs {
+		if c.items[i].end() > c.problem.To {
+			// Nothing is known of the load after the horizon. Only what is planned there anyway lasts until then.
+			r.free = append(r.free, repair.Step{At: c.problem.To, Free: Unlimited})
+			break
+		}
+	}
 	return r, nil
 }
 

@@ -16,18 +16,23 @@ var Now = time.Date(2026, time.March, 3, 5, 32, 10, 0, time.UTC)
 
 // Gateway answers what its fields say.
 type Gateway struct {
-	StatusIs    control.Status
-	DevicesAre  []mfpgate.Device
-	SlotsAre    []control.Slot
-	TunnelsAre  []control.Tunnel
-	RefusalsAre []control.Refusal
-	HistoryIs   []control.Sample
-	DetailsAre  map[mfpgate.DeviceID]control.DeviceDetail // of devices that have more than what DevicesAre says
-	DetailsRead int                                       // how often one was asked for
-	ReadingsAre map[mfpgate.DeviceID]mfpgate.Reading
-	ChangeFails error // of every change of a device
-	Users       map[string]mfpgate.Secret
-	CheckFails  error
+	StatusIs      control.Status
+	DevicesAre    []mfpgate.Device
+	SlotsAre      []control.Slot
+	TunnelsAre    []control.Tunnel
+	RefusalsAre   []control.Refusal
+	HistoryIs     []control.Sample
+	DetailsAre    map[mfpgate.DeviceID]control.DeviceDetail // of devices that have more than what DevicesAre says
+	DetailsRead   int                                       // how often one was asked for
+	ReadingsAre   map[mfpgate.DeviceID]mfpgate.Reading
+	ChangeFails   error // of every change of a device
+	ScheduleIs    control.Schedule
+	DeliveriesAre []control.Delivery
+	LeftOutAre    []control.LeftOut
+	LoadIs        []control.Load
+	ProposalIs    control.Proposal
+	Users         map[string]mfpgate.Secret
+	CheckFails    error
 
 	mu *sync.Mutex // guards the devices, which pages change
 }
@@ -63,10 +68,11 @@ func ago(d time.Duration) time.Time { return Now.Add(-d) }
 
 // Idle is a gateway that has just started.
 func Idle() *Gateway {
-	return &Gateway{StatusIs: control.Status{Version: "1.0.0", Ready: true, StartedAt: ago(5 * time.Second),
-		Site:   control.Site{Name: "osaka-branch", Region: "jp", Location: "Osaka 3F", TimeZone: "Asia/Tokyo"},
-		Relay:  control.Relay{Listen: []string{"[::]:3128"}, Capacity: 50, ConnectionsLimit: 19_000},
-		Config: control.Config{File: "/etc/mfpgate/mfpgate.yaml", LoadedAt: ago(5 * time.Second)}},
+	return &Gateway{ScheduleIs: control.Schedule{Mode: mfpgate.SchedulePropose, Idle: "no-contract", IdleText: "no cloud is configured"},
+		StatusIs: control.Status{Version: "1.0.0", Ready: true, StartedAt: ago(5 * time.Second),
+			Site:   control.Site{Name: "osaka-branch", Region: "jp", Location: "Osaka 3F", TimeZone: "Asia/Tokyo"},
+			Relay:  control.Relay{Listen: []string{"[::]:3128"}, Capacity: 50, ConnectionsLimit: 19_000},
+			Config: control.Config{File: "/etc/mfpgate/mfpgate.yaml", LoadedAt: ago(5 * time.Second)}},
 		DetailsAre: map[mfpgate.DeviceID]control.DeviceDetail{}, ReadingsAre: map[mfpgate.DeviceID]mfpgate.Reading{},
 		Users: map[string]mfpgate.Secret{"mori": "correct horse battery"}, mu: &sync.Mutex{}}
 }
