@@ -36,7 +36,7 @@ func (s *Server) recheck(ctx context.Context, chain []string, records []delivery
 	}
 	p = overloading(http.StatusConflict, "the gateway would be overloaded; choose another start, or plan it all the same with allowOverload=true", added)
 	if len(records) == 1 {
-		alternatives, err := alternatives(after, records[0].Delivery)
+		alternatives, err := alternatives(after, records[0].Delivery, maxAlternatives)
 		if err != nil {
 			return internal(err)
 		}
@@ -124,6 +124,14 @@ func (s *Server) overloads(ctx context.Context, gateways []string, moved []moved
 	return after, added, nil
 }
 
+// snapshots are those of several gateways.
+func snapshots(list []situation) (all []mfpgate.ScheduleSnapshot) {
+	for _, s := range list {
+		all = append(all, s.snapshot)
+	}
+	return all
+}
+
 func problemOf(err error) *problem {
 	var p *problem
 	if errors.As(err, &p) {
@@ -133,8 +141,8 @@ func problemOf(err error) *problem {
 }
 
 // alternatives are the nearest starts of a delivery that overload none of the gateways.
-func alternatives(snapshots []mfpgate.ScheduleSnapshot, d api.Delivery) (list []api.Alternative, err error) {
-	limit := maxAlternatives
+func alternatives(snapshots []mfpgate.ScheduleSnapshot, d api.Delivery, most int) (list []api.Alternative, err error) {
+	limit := most
 	if len(snapshots) > 1 {
 		limit = lookedAtStarts
 	}
@@ -151,7 +159,7 @@ func alternatives(snapshots []mfpgate.ScheduleSnapshot, d api.Delivery) (list []
 		common = slices.DeleteFunc(common, func(t time.Time) bool { return !slices.ContainsFunc(starts, t.Equal) })
 	}
 	zone, err := calendar.ParseZone(d.Schedule.TimeZone)
-	for _, t := range common[:min(len(common), maxAlternatives)] {
+	for _, t := range common[:min(len(common), most)] {
 		a := api.Alternative{StartUTC: t.UTC()}
 		if err == nil {
 			a.Local = calendar.LocalTimeOf(t.In(zone)).String()

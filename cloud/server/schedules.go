@@ -36,6 +36,30 @@ func selections(r huma.Registry) {
 	r.RegisterTypeAlias(typeOf[api.Version](), typeOf[version]())
 }
 
+// durations lets huma take durations as the wire has them. By its own rule a text of JSON Schema's format duration, which is ISO 8601's, must
+// be one of Go's.
+func durations(schemas map[string]*huma.Schema) {
+	seen := map[*huma.Schema]bool{}
+	var walk func(*huma.Schema)
+	walk = func(s *huma.Schema) {
+		if s == nil || seen[s] {
+			return
+		}
+		seen[s] = true
+		if s.Format == "duration" {
+			s.Format, s.Pattern, s.PatternDescription = "", "^P", "an ISO 8601 duration"
+			s.PrecomputeMessages()
+		}
+		walk(s.Items)
+		for _, p := range s.Properties {
+			walk(p)
+		}
+	}
+	for _, s := range schemas {
+		walk(s)
+	}
+}
+
 func (s *Server) registerSchedules(a huma.API) {
 	s.registerDeliveries(a)
 	s.registerBackground(a)

@@ -78,6 +78,7 @@ func New(o Options) (*Server, error) {
 	s.registerPackages(humaAPI)
 	s.registerMFPs(humaAPI)
 	s.registerSchedules(humaAPI)
+	durations(config.Components.Schemas.Map())
 	if err := s.registerPages(); err != nil {
 		return nil, err
 	}

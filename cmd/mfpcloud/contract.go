@@ -1,7 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +39,12 @@ func contractSet() *cobra.Command {
 	zone := set.Flags().String("time-zone", "", "IANA name, such as Asia/Tokyo")
 	mode := set.Flags().String("mode", "", "notify, propose or auto")
 	services := set.Flags().StringSlice("services", nil, "services bought, such as "+api.ServiceDelivery)
+	lead := set.Flags().Duration("lead-time", 0, "how long before its start a delivery is fixed, 0 to 240h")
+	slot := set.Flags().Duration("slot", 0, "new starts are multiples of it, 1s to 24h")
+	farthest := set.Flags().Duration("max-move", 0, "the farthest that a start may be moved; 0 for no limit")
+	excess := set.Flags().Int("notify-min-excess", 0, "devices above capacity that are worth a report")
+	calendar := set.Flags().StringArray("calendar", nil,
+		"another limit at some times: 'RRULE HH:MM-HH:MM DEVICES [ZONE]', such as 'FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR 08:00-18:00 30'; may be given again; '' for none")
 	intervals := map[string]*time.Duration{}
 	for name, usage := range map[string]string{
 		"poll-status": "status of polled devices, 10s to 1h", "poll-supplies": "their supplies, 1m to 24h",
@@ -44,6 +54,10 @@ func contractSet() *cobra.Command {
 	}
 	return onFolder(set, func(c *cobra.Command, f *provision.Folder, args []string) error {
 		given := c.Flags().Changed
+		rules, err := capacityRules(*calendar)
+		if err != nil {
+			return err
+		}
 		return f.ChangeContract(args[0], func(contract *api.Contract) {
 			if given("max-concurrent") {
 				contract.MaxConcurrent = *concurrent
@@ -56,6 +70,24 @@ func contractSet() *cobra.Command {
 			}
 			if given("services") {
 				contract.Services = *services
+			}
+			if given("lead-time") {
+				contract.LeadTime = api.Duration(*lead)
+			}
+			if given("slot") {
+				contract.Slot = api.Duration(*slot)
+			}
+			if given("max-move") {
+				contract.MaxMove = api.Duration(*farthest)
+			}
+			if given("notify-min-excess") {
+				contract.NotifyMinExcess = *excess
+			}
+			if given("calendar") {
+				contract.CapacityCalendar = rules
+				for i := range rules {
+					rules[i].TimeZone = cmp.Or(rules[i].TimeZone, contract.TimeZone)
+				}
 			}
 			for name, interval := range intervals {
 				if !given(name) {
@@ -73,4 +105,30 @@ func contractSet() *cobra.Command {
 			}
 		})
 	})
+}
+
+// capacityRules reads the flag's form; what a rule says is the contract's to check.
+func capacityRules(lines []string) ([]api.CapacityRule, error) {
+	rules := []api.CapacityRule{}
+	for _, line := range lines {
+		part := strings.Fields(line)
+		if len(part) == 0 {
+			continue
+		}
+		bad := fmt.Errorf("calendar %q: must be 'RRULE HH:MM-HH:MM DEVICES [ZONE]'", line)
+		if len(part) < 3 || len(part) > 4 {
+			return nil, bad
+		}
+		start, end, ok := strings.Cut(part[1], "-")
+		devices, err := strconv.Atoi(part[2])
+		if !ok || err != nil {
+			return nil, bad
+		}
+		rule := api.CapacityRule{RRule: part[0], Start: start, End: end, MaxConcurrent: devices}
+		if len(part) == 4 {
+			rule.TimeZone = part[3]
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
 }

@@ -10,9 +10,10 @@ import (
 
 func gatewayCommand() *cobra.Command {
 	add := &cobra.Command{Use: "add ID --state DIR", Short: "Make a gateway and print its token, once", Args: cobra.ExactArgs(1)}
+	behind := add.Flags().String("behind", "", "the gateway whose relay the new one's connections pass")
 	return group("gateway", "The gateways of the region", onFolder(add,
 		func(c *cobra.Command, f *provision.Folder, args []string) error {
-			token, err := f.AddGateway(args[0])
+			token, err := f.AddGatewayBehind(args[0], *behind)
 			if err != nil {
 				return err
 			}

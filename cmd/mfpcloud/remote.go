@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -94,18 +95,39 @@ func dial(stdin io.Reader, address, name, file, ca string) (*remote, error) {
 
 // call sends one request and reads its answer into out, unless that is nil. It returns the entity tag. A refusal is the region's *api.Problem.
 func (r *remote) call(ctx context.Context, method, etag string, out any, query url.Values, path ...string) (string, error) {
-	for i, p := range path {
-		path[i] = url.PathEscape(p)
+	headers := map[string]string{}
+	if etag != "" {
+		headers["If-Match"] = etag
 	}
-	u := r.base.JoinPath(append([]string{"v1", "gateways"}, path...)...)
+	return r.send(ctx, method, headers, nil, out, query, path...)
+}
+
+// send is call with a body, unless that is nil, and headers of the caller's own.
+func (r *remote) send(ctx context.Context, method string, headers map[string]string, body, out any, query url.Values, path ...string) (string, error) {
+	escaped := make([]string, len(path))
+	for i, p := range path {
+		escaped[i] = url.PathEscape(p)
+	}
+	var in io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return "", err
+		}
+		in = bytes.NewReader(data)
+	}
+	u := r.base.JoinPath(append([]string{"v1", "gateways"}, escaped...)...)
 	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), in)
 	if err != nil {
 		return "", err
 	}
 	req.SetBasicAuth(r.name, r.password.Reveal())
-	if etag != "" {
-		req.Header.Set("If-Match", etag)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
 	}
 	res, err := r.http.Do(req)
 	if err != nil {
