@@ -3,6 +3,7 @@ package schedule_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -156,6 +157,7 @@ func (r *region) call(t *testing.T, method, path, ifMatch string, in, out any) s
 	req.SetBasicAuth(operator, strings.TrimSpace(string(password)))
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", rand.Text())
 	}
 	if ifMatch != "" {
 		req.Header.Set("If-Match", ifMatch)

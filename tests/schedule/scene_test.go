@@ -58,6 +58,7 @@ type scene struct {
 
 // event is a line of mfpsim.
 type event struct {
+	Time                time.Time
 	Device, Event, Text string
 	DeliveryID          string
 	Bytes               int64
@@ -91,11 +92,6 @@ func newScene(t *testing.T, number int, mode mfpgate.ScheduleMode) *scene {
 			}
 		}
 	}()
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%d devices; %.1500s", len(s.devices(t)), s.remote(t, "", "device", "list", gateway))
-		}
-	})
 	rig.Until(t, "the region knows all devices", func() bool { return len(s.devices(t)) == devices })
 	rig.Until(t, "all devices have checked in", func() bool { return len(distinct(s.heard("checked-in"))) == devices })
 	return s
@@ -182,5 +178,30 @@ func (s *scene) end(t *testing.T) (failed int) {
 		case <-patience.C:
 			t.Fatalf("the deliveries have not ended: %v", states)
 		}
+	}
+}
+
+// tell logs what became of the deliveries that failed.
+func (s *scene) tell(t *testing.T) {
+	t.Helper()
+	names := map[string]string{}
+	for serial, id := range s.devices(t) {
+		names[id] = "mfp-" + strings.TrimLeft(serial, "SIM0")
+	}
+	since := func(at time.Time) string { return at.Sub(s.first).Round(10 * time.Millisecond).String() }
+	for _, d := range s.deliveries(t) {
+		if d.State == "done" {
+			continue
+		}
+		t.Logf("%s of %s, version %s, planned at %s, is %s: %s", d.DeliveryID, names[d.DeviceID], d.Version, since(*d.Schedule.StartUTC), d.State, d.Reason)
+		s.mu.Lock()
+		for _, list := range s.events {
+			for _, e := range list {
+				if e.Device == names[d.DeviceID] && e.Event != "checked-in" {
+					t.Logf("  at %s: %s: %s", since(e.Time), e.Event, e.Text)
+				}
+			}
+		}
+		s.mu.Unlock()
 	}
 }

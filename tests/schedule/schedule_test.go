@@ -32,6 +32,7 @@ func TestSixtyDeliveriesAndTenPlaces(t *testing.T) {
 				s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
 			if failed < run.least || failed > run.most {
 				t.Errorf("%d deliveries failed, want %d to %d", failed, run.least, run.most)
+				s.tell(t)
 			}
 			if s.busiest > capacity {
 				t.Errorf("%d devices were served at once, %d may be", s.busiest, capacity)
