@@ -22,9 +22,7 @@ func (s *Scheduler) Refresh(ctx context.Context) error {
 	s.job.Trigger()
 	for {
 		changed := s.next()
-		s.mu.Lock()
-		last := s.last
-		s.mu.Unlock()
+		last := s.shown.Load().last
 		if last.number > before {
 			return last.err
 		}
@@ -102,7 +100,7 @@ func (s *Scheduler) apply(ctx context.Context, id string) (string, error) {
 	}
 	kept.Proposal.Apply, kept.Proposal.ID = true, proposalID(old.Content, true, old.ID)
 	next := proposed{ID: kept.Proposal.ID, Content: old.Content, Changes: old.Changes, Apply: true, Requested: true}
-	if next.Body, err = s.write(ctx, kept); err != nil {
+	if next.Body, err = s.write(ctx, kept, old.Body); err != nil {
 		return "", err
 	}
 	_, err = s.change(ctx, func(tx store.Tx, st *state) error {

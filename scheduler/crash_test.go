@@ -83,10 +83,10 @@ func TestEveryCrash(t *testing.T) {
 					steps = l.steps.Load()
 				}
 				g.start()
-				g.pass(20 * time.Minute)
+				g.pass(2 * time.Minute)
 				if open := g.office.open(); c.mode == mfpgate.SchedulePropose && len(open) == 1 {
 					g.office.rule(open[0], func(string) bool { return true })
-					g.pass(20 * time.Minute)
+					g.pass(2 * time.Minute)
 				}
 				g.told(fmt.Sprintf("%s, killed at step %d", c.mode, last), c.want)
 				for id, n := range g.office.applied {
@@ -112,7 +112,7 @@ func TestEveryCrash(t *testing.T) {
 	}
 }
 
-// lived runs a process until it dies, or for two minutes, in which an operator decides.
+// lived runs a process until it dies, or for a minute, in which an operator decides.
 func (g *gateway) lived(l *life) {
 	g.office.fail = func(string) error { return l.pass() }
 	g.office.after = func(string) error { return l.pass() }
@@ -135,7 +135,7 @@ func (g *gateway) lived(l *life) {
 		defer close(ended)
 		_ = s.Run(ctx) // of a dead process nobody hears
 	}()
-	for range 12 {
+	for range 4 {
 		g.pass(10 * time.Second)
 		if l.dead.Load() {
 			break

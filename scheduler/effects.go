@@ -190,7 +190,7 @@ func (s *Scheduler) hear(ctx context.Context, st state, now time.Time) (state, e
 	if err := s.remember(ctx, st, o, now); err != nil {
 		return st, fmt.Errorf("keep what was rejected: %w", err)
 	}
-	body, err := s.write(ctx, o)
+	body, err := s.write(ctx, o, st.Proposal.Outcome)
 	if err != nil {
 		return st, fmt.Errorf("keep what became of the proposal: %w", err)
 	}

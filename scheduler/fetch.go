@@ -103,7 +103,7 @@ func (s *Scheduler) fetchBackground(ctx context.Context, st state) (ref, string,
 	if err := checkBackground(list, version); err != nil {
 		return ref{}, "", err
 	}
-	r, err := s.write(ctx, list)
+	r, err := s.write(ctx, list, st.Background)
 	if err != nil {
 		return ref{}, "", fmt.Errorf("keep background: %w", err)
 	}

@@ -36,6 +36,7 @@ type Scheduler struct {
 
 	randMu sync.Mutex
 
+	showing sync.Mutex
 	mu      sync.Mutex
 	changed chan struct{} // closed, and replaced, when shown is
 	last    ran

@@ -34,6 +34,8 @@ type Status struct {
 
 	Report   ReportStatus
 	Proposal ProposalStatus
+
+	last ran
 }
 
 // ReportStatus is what became of the last report. Its ID is empty if there was none.
@@ -69,9 +71,14 @@ func (s *Scheduler) Status() Status {
 	return st
 }
 
-// show makes the status anew.
+// show makes the status anew. One at a time: an older one must not take a newer one's place.
 func (s *Scheduler) show(ctx context.Context) {
+	s.showing.Lock()
+	defer s.showing.Unlock()
 	next := Status{Mode: s.policy().Mode}
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
 	st, err := s.state(ctx)
 	if err == nil {
 		next.Succeeded, next.Fetched = st.Ran, st.Fetched
@@ -84,10 +91,7 @@ func (s *Scheduler) show(ctx context.Context) {
 		}
 		_ = s.read(ctx, st.Proposal.Outcome, &next.Proposal.Outcome) // as above
 	}
-	s.mu.Lock()
-	last := s.last
-	s.mu.Unlock()
-	next.Tried = last.at
+	next.Tried, next.last = last.at, last
 	if last.err != nil {
 		next.Error = last.err.Error()
 		if errors.Is(last.err, ErrAnswer) {
