@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -26,8 +25,8 @@ type laidOut struct {
 // limits answers what a contract limits at a moment.
 type limits struct{ last atomic.Pointer[laidOut] }
 
-// at returns the contract's limit at t and until when it holds. A contract was held against its calendar before it was kept,
-// so an error means that the rules of zones changed: then MaxConcurrent holds alone.
+// at returns the contract's limit at t and until when it holds. The client has judged the
+// calendar; should it fail even so, as where a zone is gone, MaxConcurrent holds alone.
 func (l *limits) at(kept *keptContract, t time.Time) (devices int, until time.Time) {
 	known := l.last.Load()
 	if known == nil || known.contract != kept || t.Before(known.from) || !t.Before(known.to) {
@@ -66,12 +65,4 @@ func (c *contracts) capacity(configured func(time.Time) (int, time.Time)) func(t
 		}
 		return min(devices, limit), until
 	}
-}
-
-// judge refuses a contract whose calendar cannot be read: it would let the relay serve more than was bought.
-func judge(contract mfpgate.Contract, now time.Time) error {
-	if _, err := plan.Capacity(contract, now, now.Add(layOut)); err != nil {
-		return fmt.Errorf("the contract's capacity calendar: %w", err)
-	}
-	return nil
 }

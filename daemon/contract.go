@@ -133,9 +133,6 @@ func (c *contracts) ask(ctx context.Context, cloud config.Cloud) error {
 	}
 	contract, etag, err := call.Contract(ctx, known)
 	if err == nil {
-		err = judge(contract.Root(etag), c.daemon.Clock.Now())
-	}
-	if err == nil {
 		next := &keptContract{Schema: contractSchema, Cloud: cloudName(cloud), ETag: etag, Contract: contract}
 		err = c.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, contractKey, next) })
 		if err == nil {

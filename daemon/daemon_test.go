@@ -143,7 +143,8 @@ func TestMetricsAreTheGoldenOnes(t *testing.T) {
 	var text string
 	await(t, "the tunnel and the request are counted", func() bool {
 		text = g.metrics(t, "/metrics")
-		return strings.Contains(text, `tunnels_total{outcome="closed"} 1`) && strings.Contains(text, `requests_total{outcome="served"} 1`)
+		return strings.Contains(text, `tunnels_total{outcome="closed"} 1`) && strings.Contains(text, `requests_total{outcome="served"} 1`) &&
+			strings.Contains(text, `transfers_total{kind="unclassified"} 2`) // no delivery is planned
 	})
 
 	var ours []string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,12 +17,12 @@ import (
 	"github.com/mfpgate/mfpgate/scheduler/plan"
 )
 
-func (g gateway) Schedule(context.Context) control.Schedule {
+func (g gateway) Schedule(ctx context.Context) control.Schedule {
 	st := g.schedule.Status()
 	return control.Schedule{
 		Mode: st.Mode, Effective: string(st.Effective), Why: st.Why, Idle: st.Idle, IdleText: st.IdleText,
 		Tried: st.Tried, Planned: st.Succeeded, Fetched: st.Fetched, Next: st.Next, Error: st.Error,
-		Deliveries: st.Deliveries, Background: st.Background, LeftOut: len(st.LeftOut), Rejected: st.Rejected, PlannedNow: g.history.planned(),
+		Deliveries: st.Deliveries, Background: st.Background, LeftOut: len(g.LeftOut(ctx)), Rejected: st.Rejected, PlannedNow: g.history.planned(),
 		Bands: api.FromBands(st.Bands), BandsAfter: api.FromBands(st.BandsLeft),
 		Report:     control.Report{ID: st.Report.ID, Bands: st.Report.Bands, Sent: st.Report.Sent, Refused: st.Report.Refused},
 		ProposalID: st.Proposal.ID, ProposalState: proposalState(st.Proposal),
@@ -92,12 +93,27 @@ func startOf(s mfpgate.LocalSchedule, zone string) time.Time {
 	return at.UTC()
 }
 
+// LeftOut adds to what the plan left out the devices that the cloud tells no deliveries of, because they are in mode polling.
 func (g gateway) LeftOut(context.Context) []control.LeftOut {
-	names := g.names()
+	names, polling := g.names(), map[mfpgate.DeviceID]bool{}
+	st := g.schedule.Status()
+	if st.Idle == "" {
+		for _, d := range g.schedule.monitored() {
+			polling[d.ID] = d.MonitoringMode == mfpgate.MonitoringPolling
+		}
+	}
 	var list []control.LeftOut
-	for _, l := range g.schedule.Status().LeftOut {
-		list = append(list, control.LeftOut{Delivery: l.Delivery, Device: l.Device, DeviceName: names[l.Device], Reason: l.Reason,
-			Text: control.LeftOutReason(l.Reason)})
+	add := func(delivery string, device mfpgate.DeviceID, reason mfpgate.Reason) {
+		delete(polling, device)
+		list = append(list, control.LeftOut{Delivery: delivery, Device: device, DeviceName: names[device], Reason: reason, Text: control.LeftOutReason(reason)})
+	}
+	for _, l := range st.LeftOut {
+		add(l.Delivery, l.Device, l.Reason)
+	}
+	for _, id := range slices.Sorted(maps.Keys(polling)) {
+		if polling[id] {
+			add("", id, plan.ReasonPolling)
+		}
 	}
 	return list
 }

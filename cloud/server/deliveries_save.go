@@ -51,6 +51,9 @@ func (s *Server) postDeliveries(ctx context.Context, in *struct {
 	Saving
 	Body DeliveryBatch
 }) (*posted[api.Page[api.Delivery]], error) {
+	if len(in.Body.Items) == 0 {
+		return nil, refuse(http.StatusUnprocessableEntity, ReasonInvalid, "body.items: there is nothing in it")
+	}
 	list := make([]api.Delivery, len(in.Body.Items))
 	for i, d := range in.Body.Items {
 		if list[i] = d.Delivery; d.BatchID == "" {

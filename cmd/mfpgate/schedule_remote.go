@@ -137,7 +137,7 @@ func printSchedule(out io.Writer, s control.Schedule, now time.Time) {
 	line("planned now", "%d devices at once", s.PlannedNow)
 	line("overloads", "%d", len(s.Bands))
 	if s.ProposalID != "" {
-		line("proposal", "%s, %s; %d overloads are left with it", s.ProposalID, s.ProposalState, len(s.BandsAfter))
+		line("proposal", "%s, %s; with it %d %s left", s.ProposalID, s.ProposalState, len(s.BandsAfter), plural("overload", len(s.BandsAfter)))
 	}
 	if s.Report.Refused != "" {
 		line("REFUSED", "the report: %s", s.Report.Refused)

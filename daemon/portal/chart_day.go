@@ -11,7 +11,7 @@ import (
 // The chart of the schedules shows a day on either side of now; its table has a row for each hour.
 const (
 	daySpan  = 24 * time.Hour
-	dayTicks = 6 * time.Hour
+	dayTicks = 12 * time.Hour
 )
 
 // dayChart is planned and observed concurrency against capacity, as lines, words and a table.

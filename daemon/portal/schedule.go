@@ -36,8 +36,7 @@ type schedulePage struct {
 }
 
 type bandRow struct {
-	Text, Proof string
-	From, To    moment
+	Text, Proof string // with its times
 	State       look
 }
 
@@ -68,7 +67,7 @@ func (p *Portal) schedule(w http.ResponseWriter, r *http.Request) {
 		page.Error = sentence("the last run failed, and the plan before it stays: " + s.Error)
 	}
 	page.Chart = newDayChart(p.Gateway.Load(ctx), page.now, page.zone)
-	page.Bands, page.After = bandRows(s.Bands, shown), bandRows(s.BandsAfter, shown)
+	page.Bands, page.After = bandRows(s.Bands), bandRows(s.BandsAfter)
 	proposal := p.Gateway.Proposal(ctx)
 	page.Proposal, page.Refused = proposalWords(proposal, page.frame), sentence(proposal.Refused)
 	for _, c := range proposal.Changes {
@@ -90,6 +89,9 @@ func (p *Portal) schedule(w http.ResponseWriter, r *http.Request) {
 		page.Unresolved = append(page.Unresolved, row)
 	}
 	for _, l := range p.Gateway.LeftOut(ctx) {
+		if l.Reason == "finished" || l.Reason == "past" {
+			continue // that they do not count surprises nobody
+		}
 		row := leftOutRow{Device: cmp.Or(l.DeviceName, string(l.Device)), Delivery: l.Delivery, Why: sentence(l.Text)}
 		if known[l.Device] {
 			row.Href = deviceHref(l.Device)
@@ -135,9 +137,9 @@ func actionWords(s control.Schedule) string {
 	return text
 }
 
-func bandRows(bands []api.Band, shown func(time.Time) moment) (rows []bandRow) {
+func bandRows(bands []api.Band) (rows []bandRow) {
 	for _, b := range bands {
-		row := bandRow{Text: sentence(b.Text), From: shown(b.From), To: shown(b.To), State: look{Sign: "✕", Word: "certain", Class: "bad"}}
+		row := bandRow{Text: sentence(b.Text), State: look{Sign: "✕", Word: "certain", Class: "bad"}}
 		if b.Certainty == string(mfpgate.OverloadRisk) {
 			row.State = look{Sign: "▲", Word: fmt.Sprintf("risk, %.0f\u202f%%", 100*b.Probability), Class: "warn"}
 		}

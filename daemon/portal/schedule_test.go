@@ -87,7 +87,7 @@ func TestTheScheduleSaysHowItStands(t *testing.T) {
 func TestLongListsOfTheScheduleAreCut(t *testing.T) {
 	g := portaltest.Scheduled()
 	for range 250 {
-		g.LeftOutAre = append(g.LeftOutAre, g.LeftOutAre[0])
+		g.LeftOutAre = append(g.LeftOutAre, g.LeftOutAre[1])
 		g.ProposalIs.Changes = append(g.ProposalIs.Changes, g.ProposalIs.Changes[0])
 	}
 	page := schedulePage(t, g)

@@ -24,9 +24,10 @@ type answer struct {
 	bands      []mfpgate.Band
 	why        []why // by job
 	quality    mfpgate.Quality
-	kept       profile // everything in its new place, what is unresolved left aside
-	longest    int64   // duration of a job
-	byStart    []int   // jobs by planned start
+	ground     []load.Point // the layout that was solved on
+	kept       profile      // everything in its new place, what is unresolved left aside
+	longest    int64        // duration of a job
+	byStart    []int        // jobs by planned start
 }
 
 // why is the reason of a move.
@@ -36,8 +37,9 @@ type why struct {
 	freedBy int // job, -1: none
 }
 
-func (r *room) answer(p repair.Problem, result repair.Result, bands []mfpgate.Band) *answer {
+func (r *room) answer(p repair.Problem, result repair.Result, bands []mfpgate.Band, ground []load.Point) *answer {
 	a := r.frame(p.Jobs, slices.Clone(result.Starts), bands)
+	a.ground = ground
 	a.unresolved, a.proofs = result.Unresolved, result.Certificates
 	a.settle()
 	a.rate(p, result)
@@ -47,7 +49,7 @@ func (r *room) answer(p repair.Problem, result repair.Result, bands []mfpgate.Ba
 
 // frame prepares an answer whose starts are known.
 func (r *room) frame(jobs []repair.Job, starts []int64, bands []mfpgate.Band) *answer {
-	a := &answer{r: r, jobs: jobs, starts: starts, bands: bands}
+	a := &answer{r: r, jobs: jobs, starts: starts, bands: bands, ground: r.fixed}
 	a.byStart = make([]int, len(jobs))
 	for k := range jobs {
 		a.byStart[k] = k
@@ -65,7 +67,7 @@ func (a *answer) lay() {
 			spans = append(spans, a.place(k))
 		}
 	}
-	a.kept = profile(a.r.fixed).with(spans)
+	a.kept = profile(a.ground).with(spans)
 }
 
 func (a *answer) item(k int) *item { return &a.r.c.items[a.r.jobs[k]] }
@@ -141,11 +143,6 @@ func (a *answer) rate(p repair.Problem, result repair.Result) {
 			q.Moved++
 			q.Displacement += time.Duration(distance(a.starts[k], a.jobs[k].Start)) * time.Millisecond
 		}
-	}
-	if a.r.overlap {
-		// A device that is served already could take its delivery for nothing: what is proved of jobs that count each is not of these.
-		q.Optimal, q.UnresolvedBound, q.MovedBound, q.DisplacementBound = false, 0, 0, 0
-		a.proofs = nil
 	}
 	if !q.Optimal {
 		slot := time.Duration(a.r.c.slot) * time.Millisecond

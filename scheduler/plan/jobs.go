@@ -10,7 +10,7 @@ import (
 
 // problem asks for new starts of the deliveries that may move.
 func (r *room) problem(work int64) (repair.Problem, error) {
-	p := repair.Problem{Slot: r.c.slot, Capacity: r.free, Work: work}
+	p := repair.Problem{Slot: r.c.slot, Capacity: r.steps(r.fixed), Work: work}
 	groups := map[string]int{}
 	for _, i := range r.jobs {
 		it := &r.c.items[i]
@@ -24,7 +24,6 @@ func (r *room) problem(work int64) (repair.Problem, error) {
 	if err := p.Check(); err != nil {
 		return p, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
-	r.overlap = r.overlaps(p.Jobs)
 	return p, nil
 }
 
@@ -71,48 +70,4 @@ func disjoint(list []repair.Span) []repair.Span {
 		out = append(out, s)
 	}
 	return out
-}
-
-// overlaps reports whether the device of a job may be served by something else as well at a time when the job could run. The
-// device counts once then, but the repair counts the job besides: its answers are right, and its bounds are none.
-func (r *room) overlaps(jobs []repair.Job) bool {
-	type hull struct {
-		device   int32
-		from, to int64
-		job      bool
-	}
-	movable := map[int32]bool{}
-	var list []hull
-	for k, i := range r.jobs {
-		j := &jobs[k]
-		h := hull{r.c.items[i].device, j.Start, j.Start + j.Duration, true}
-		if j.First <= j.Last {
-			h.from, h.to = min(h.from, j.First), max(h.to, j.Last+j.Duration)
-		}
-		movable[h.device] = true
-		list = append(list, h)
-	}
-	for _, o := range r.c.problem.Occurrences {
-		if !r.c.problem.Movable[o.Source] && o.Device >= 0 && movable[o.Device] {
-			list = append(list, hull{o.Device, o.Start, o.Start + int64(o.Duration), false})
-		}
-	}
-	slices.SortFunc(list, func(a, b hull) int { return cmp.Or(cmp.Compare(a.device, b.device), cmp.Compare(a.from, b.from)) })
-	var last, lastJob hull
-	for i, h := range list {
-		if i == 0 || h.device != last.device {
-			last, lastJob = h, hull{device: -1}
-		} else {
-			if h.job && h.from < last.to || !h.job && lastJob.device == h.device && h.from < lastJob.to {
-				return true
-			}
-			if h.to > last.to {
-				last = h
-			}
-		}
-		if h.job && (lastJob.device != h.device || h.to > lastJob.to) {
-			lastJob = h
-		}
-	}
-	return false
 }

@@ -12,7 +12,7 @@ type exact struct {
 	s    *search
 	rest searchCost // what the jobs that are not in the model cost
 	best searchCost
-	pos  []int32 // of the best answer
+	pos  []int32 // of the best answer, by job of the model
 	work int64
 }
 
@@ -43,10 +43,9 @@ func solveExact(p Problem) (Result, bool) {
 		ids[j] = int32(j)
 	}
 	e.m = newExactModel(g, ids, g.room)
-	e.work = e.s.work
+	e.work, e.s.work = e.s.work, 0
 	bounds := e.levels(p.Work)
 	r := g.result(e.pos, "exact")
-	lastWork = e.work
 	r.Optimal = true
 	for level, bound := range bounds {
 		r.Optimal = r.Optimal && bound >= e.aim(level)
@@ -55,12 +54,12 @@ func solveExact(p Problem) (Result, bool) {
 	if bounds[exactOut] == e.aim(exactOut) && bounds[exactPriority] == e.aim(exactPriority) {
 		r.Bound.Moved = int(bounds[exactMoved])
 		r.Bound.Displacement = bounds[exactDistance] * e.m.unit
-		for j, job := range g.jobs {
-			if job.proposed != 0 && !r.Optimal {
-				_ = j
-				r.Bound.Displacement = max(0, r.Bound.Displacement-g.slot) // the aim counts a slot that the displacement does not
+		for _, job := range g.jobs {
+			if job.proposed != 0 {
+				r.Bound.Displacement -= g.slot // which the aim may count, and the displacement does not
 			}
 		}
+		r.Bound.Displacement = max(r.Bound.Displacement, 0)
 		r.Bound.Displacement = min(r.Bound.Displacement, r.Displacement)
 	}
 	return r, true
@@ -80,16 +79,7 @@ func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 			if level < exactDistance {
 				share = e.work + (until-e.work)*6/10
 			}
-			bounds[level] = e.branch(level, share, 1)
-			for level == exactOut && bounds[level] < e.aim(level) && e.wander(e.work+(share-e.work)/3) {
-				println("wandered", e.best.out>>32, e.work/1000000)
-			}
-			if bounds[level] < e.aim(level) {
-				e.neighbours(e.work + (share-e.work)/3)
-			}
-			if bounds[level] < e.aim(level) {
-				bounds[level] = max(bounds[level], e.branch(level, share, math.MaxInt))
-			}
+			bounds[level] = e.alternate(level, share)
 		}
 		next := level + 1
 		for k := level - 1; k >= 0; k-- {
@@ -107,6 +97,34 @@ func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 		level = next
 	}
 	return bounds
+}
+
+// alternate brings one aim to its best: it divides, and in between looks for better answers by pieces, which leaves less to divide.
+func (e *exact) alternate(level int, until int64) (bound int64) {
+	l := e.newLevel(level)
+	most := 1
+	for part := max((until-e.work)/40, 1); ; part += part / 4 {
+		b, again := l.run(min(until, e.work+part), most)
+		most = math.MaxInt
+		if again || l.before() != l.earlier {
+			l, most = e.newLevel(level), 1
+			bound = 0
+		} else {
+			bound = max(bound, b)
+		}
+		if bound >= e.aim(level) || e.work >= until {
+			return bound
+		}
+		if level == exactOut {
+			for e.wander(min(until, e.work+part)) && bound < e.aim(level) {
+			}
+		} else {
+			e.neighbours(min(until, e.work+part))
+		}
+		if l.before() != l.earlier {
+			l, most, bound = e.newLevel(level), 1, 0
+		}
+	}
 }
 
 // own is what the jobs of the model cost.
@@ -128,7 +146,9 @@ func (e *exact) samePriority() bool {
 func (e *exact) offer() {
 	if e.s.cost.less(e.best) {
 		e.best = e.s.cost
-		copy(e.pos, e.s.pos)
+		for i, j := range e.m.ids {
+			e.pos[i] = e.s.pos[j]
+		}
 	}
 }
 
@@ -148,7 +168,7 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare) {
 		}
 		return 0
 	})
-	work := s.work
+	s.work = 0
 	for _, j := range e.m.ids {
 		if s.pos[j] != gridOut {
 			s.take(j)
@@ -174,7 +194,6 @@ func (e *exact) round(lp *exactLP, shares [][]exactShare) {
 		s.ruin(s.work + int64(len(s.pos))*600)
 		e.offer()
 	}
-	lp.work += s.work - work + int64(len(all))*20
+	lp.work += s.work + int64(len(all))*20
+	s.work = 0
 }
-
-var lastWork int64

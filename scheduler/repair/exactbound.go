@@ -53,7 +53,7 @@ func (lp *exactLP) weighWhole() (b exactBound, ok bool) {
 			p := &places[n]
 			least = min(least, p.whole*b.scale+lp.prefix[p.b]-lp.prefix[p.a]+add[p.kind])
 		}
-		lp.work += int64(len(places)) + 5
+		lp.work += int64(len(places))*2 + 10
 		if least == math.MaxInt64 {
 			return b, false
 		}

@@ -2,8 +2,10 @@ package repair_test
 
 import (
 	"math/rand/v2"
-	"reflect"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mfpgate/mfpgate/scheduler/repair"
 	"github.com/mfpgate/mfpgate/scheduler/repair/repairtest"
@@ -44,47 +46,84 @@ func tiny(seed uint64) repair.Problem {
 	return p
 }
 
-// best tries every start of every job.
-func best(p repair.Problem) repairtest.Objective {
-	choices := make([][]int64, len(p.Jobs))
-	for i, job := range p.Jobs {
-		choices[i] = repairtest.Starts(p, job)
+// everything tries every start of every job. The load can be too much only at a start, planned or possible, or at a step.
+type everything struct {
+	p        repair.Problem
+	starts   [][]int64
+	points   []int64
+	room     []int
+	pos      []int64
+	out      []int
+	best     repairtest.Objective
+	answered bool
+}
+
+func tryEverything(p repair.Problem) repairtest.Objective {
+	e := &everything{p: p, pos: make([]int64, len(p.Jobs))}
+	for _, job := range p.Jobs {
+		starts := repairtest.Starts(p, job)
+		e.starts = append(e.starts, starts)
+		e.points = append(e.points, starts...)
 	}
-	r := repair.Result{Starts: make([]int64, len(p.Jobs))}
-	var found *repairtest.Objective
-	var try func(i int)
-	try = func(i int) {
-		if i == len(p.Jobs) {
-			if o, err := repairtest.ObjectiveOf(p, r); err == nil && (found == nil || o.Less(*found)) {
-				found = &o
-			}
-			return
-		}
-		for _, start := range choices[i] {
-			r.Starts[i] = start
-			// What is too much already does not become less.
-			part := repair.Problem{Slot: p.Slot, Capacity: p.Capacity, Jobs: p.Jobs[:i+1]}
-			if _, err := repairtest.ObjectiveOf(part, repair.Result{Starts: r.Starts[:i+1], Unresolved: r.Unresolved}); err == nil {
-				try(i + 1)
-			}
-		}
-		r.Starts[i] = p.Jobs[i].Start
-		r.Unresolved = append(r.Unresolved, i)
-		try(i + 1)
-		r.Unresolved = r.Unresolved[:len(r.Unresolved)-1]
+	for _, step := range p.Capacity {
+		e.points = append(e.points, step.At)
 	}
-	try(0)
-	return *found
+	slices.Sort(e.points)
+	e.points = slices.Compact(e.points)
+	for _, t := range e.points {
+		e.room = append(e.room, repairtest.Room(p, t))
+	}
+	e.try(0)
+	return e.best
+}
+
+func (e *everything) try(i int) {
+	if e.answered && len(e.out) > e.best.Unresolved {
+		return
+	}
+	if i == len(e.p.Jobs) {
+		o, err := repairtest.ObjectiveOf(e.p, repair.Result{Starts: e.pos, Unresolved: e.out})
+		if err != nil {
+			panic(err) // two ways to see whether it fits disagree
+		}
+		if !e.answered || o.Less(e.best) {
+			e.best, e.answered = o, true
+		}
+		return
+	}
+	job := e.p.Jobs[i]
+	for _, start := range e.starts[i] {
+		fits := true
+		for k, t := range e.points {
+			if start <= t && t < start+job.Duration {
+				e.room[k]--
+				fits = fits && e.room[k] >= 0
+			}
+		}
+		if fits {
+			e.pos[i] = start
+			e.try(i + 1)
+		}
+		for k, t := range e.points {
+			if start <= t && t < start+job.Duration {
+				e.room[k]++
+			}
+		}
+	}
+	e.pos[i] = job.Start
+	e.out = append(e.out, i)
+	e.try(i + 1)
+	e.out = e.out[:len(e.out)-1]
 }
 
 func TestExactEqualsTryingEverything(t *testing.T) {
-	seeds := uint64(3000)
+	seeds := uint64(2000)
 	if testing.Short() {
-		seeds = 500
+		seeds = 300
 	}
 	for seed := range seeds {
 		p := tiny(seed)
-		want := best(p)
+		want := tryEverything(p)
 		exact, ok := repair.SolveExact(p)
 		if !ok || !exact.Optimal {
 			t.Fatalf("seed %d: exact says ok %v, optimal %v", seed, ok, exact.Optimal)
@@ -93,23 +132,58 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: exact: %v", seed, err)
 		}
-		if got != want {
-			t.Fatalf("seed %d: exact found %+v, the best is %+v", seed, got, want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("seed %d: exact is not the best (-want +got):\n%s", seed, diff)
 		}
-		if exact.Bound != (repair.Bound{Unresolved: len(exact.Unresolved), Moved: exact.Moved, Displacement: exact.Displacement}) {
-			t.Fatalf("seed %d: an answer that is optimal has the bound %+v", seed, exact.Bound)
+		if slices.ContainsFunc(p.Jobs, func(job repair.Job) bool { return job.Proposed != 0 }) {
+			continue // the bound of the displacement is below what is paid for another start than the one proposed
 		}
+		bound := repair.Bound{Unresolved: len(exact.Unresolved), Moved: exact.Moved, Displacement: exact.Displacement}
+		if diff := cmp.Diff(bound, exact.Bound); diff != "" {
+			t.Fatalf("seed %d: the bound of a best answer is not the answer (-want +got):\n%s", seed, diff)
+		}
+	}
+}
+
+func TestSearchIsNeverBetterThanTheBestNorItsBoundAboveIt(t *testing.T) {
+	for seed := range uint64(1000) {
+		p := tiny(seed)
 		p.Work = 300_000
+		want := tryEverything(p)
 		search := repair.SolveSearch(p)
-		got, err = repairtest.ObjectiveOf(p, search)
+		got, err := repairtest.ObjectiveOf(p, search)
 		if err != nil {
-			t.Fatalf("seed %d: search: %v", seed, err)
+			t.Fatalf("seed %d: %v", seed, err)
 		}
 		if got.Less(want) {
 			t.Fatalf("seed %d: search found %+v, which is better than the best, %+v", seed, got, want)
 		}
 		if got == want && search.Bound.Displacement > search.Displacement {
-			t.Fatalf("seed %d: the bound of search is %d, above the best %d", seed, search.Bound.Displacement, search.Displacement)
+			t.Fatalf("seed %d: the bound of the displacement is %d, the best is %d", seed, search.Bound.Displacement, search.Displacement)
+		}
+	}
+}
+
+func TestAnswersOfAnyWorkFit(t *testing.T) {
+	for seed := range uint64(12) {
+		o := repairtest.Options{Unaligned: seed%2 == 0, Closed: seed%3 == 0, Priorities: seed%4 == 0, Steps: seed%5 == 0, Bimodal: seed%7 == 0}
+		for _, o.Work = range []int64{1, 3_000_000, 100_000_000} {
+			p := repairtest.Generate(seed, 60, o)
+			exact, ok := repair.SolveExact(p)
+			if !ok {
+				t.Fatalf("seed %d: the exact search refuses 60 jobs", seed)
+			}
+			best, err := repairtest.ObjectiveOf(p, exact)
+			if err != nil {
+				t.Errorf("seed %d, work %d: exact: %v", seed, o.Work, err)
+			}
+			found, err := repairtest.ObjectiveOf(p, repair.SolveSearch(p))
+			if err != nil {
+				t.Errorf("seed %d, work %d: search: %v", seed, o.Work, err)
+			}
+			if exact.Optimal && found.Less(best) {
+				t.Errorf("seed %d, work %d: search found %+v, which is better than the best, %+v", seed, o.Work, found, best)
+			}
 		}
 	}
 }
@@ -117,13 +191,13 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 func TestTheSameProblemHasTheSameAnswer(t *testing.T) {
 	for seed := range uint64(4) {
 		p := repairtest.Generate(seed, 40, repairtest.Options{Unaligned: seed%2 == 0, Work: 100_000_000})
-		a, _ := repair.SolveExact(p)
-		b, _ := repair.SolveExact(p)
-		if !reflect.DeepEqual(a, b) {
-			t.Errorf("seed %d: exact gave two answers", seed)
+		first, _ := repair.SolveExact(p)
+		again, _ := repair.SolveExact(p)
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("seed %d: exact gave two answers:\n%s", seed, diff)
 		}
-		if !reflect.DeepEqual(repair.SolveSearch(p), repair.SolveSearch(p)) {
-			t.Errorf("seed %d: search gave two answers", seed)
+		if diff := cmp.Diff(repair.SolveSearch(p), repair.SolveSearch(p)); diff != "" {
+			t.Errorf("seed %d: search gave two answers:\n%s", seed, diff)
 		}
 	}
 }

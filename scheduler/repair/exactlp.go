@@ -200,7 +200,7 @@ func (lp *exactLP) weigh(v, sums []float64) (side [exactDistance]float64) {
 			side[k] = v[r]
 		}
 	}
-	lp.work += int64(len(lp.row)) * 2
+	lp.work += int64(len(lp.row)) * 3
 	return side
 }
 
@@ -223,7 +223,7 @@ func (lp *exactLP) column(q, k int32) []float64 {
 		for i := range eta {
 			eta[i] += v * lp.inv[i][r]
 		}
-		lp.work += int64(len(eta)) * 2
+		lp.work += int64(len(eta))*4 + 10
 	}
 	m := lp.m
 	from, to := min(m.a[q], m.a[k]), max(m.b[q], m.b[k])
@@ -348,7 +348,7 @@ func (lp *exactLP) set(key, rows, basic []int32) bool {
 				for k, v := range from {
 					to[k] -= f * v
 				}
-				lp.work += int64(2*n - i)
+				lp.work += int64(4*n - i)
 			}
 		}
 	}

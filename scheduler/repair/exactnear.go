@@ -5,50 +5,37 @@ import (
 	"slices"
 )
 
-// neighbours improves the best answer piece by piece: it frees some jobs that are near each other, keeps the others where they are, and
-// brings those to their best by branch and bound, until that has not helped for a while.
-func (e *exact) neighbours(until int64) {
-	n := len(e.pos)
-	size := min(24, n)
-	for failed := 0; failed < 20+n/4 && e.work < until && !e.perfect(); {
-		e.load(e.pos)
-		free := e.near(size)
-		better, done := e.neighbour(free, min(until, e.work+30_000_000))
-		failed++
-		switch {
-		case better:
-			failed = 0
-		case done:
-			size = min(size+2, n, 120)
-		default:
-			size = max(size*4/5, 8)
-		}
+// refiner improves the answer of a search piece by piece: it frees some jobs that are near each other, keeps the others where they are,
+// and brings those to their best by branch and bound.
+type refiner struct {
+	*ruiner
+	size   int // how many jobs to free
+	most   int
+	loose  bool  // only who is out matters, and an answer as good is taken, too
+	budget int64 // for one piece
+}
+
+func newRefiner(s *search, loose bool) *refiner {
+	n := len(s.pos)
+	r := &refiner{ruiner: &ruiner{search: s, all: n <= 1024}, size: min(24, n), most: min(120, n), loose: loose, budget: 60_000_000}
+	if loose {
+		r.budget = 20_000_000
+	}
+	return r
+}
+
+// step frees and places one piece. The answer is never worse afterwards; if loose, never with more out.
+func (r *refiner) step(until int64) {
+	if r.piece(r.near(), min(until, r.search.work+r.budget)) {
+		r.size = min(r.size+2, r.most)
+	} else {
+		r.size = max(r.size*4/5, min(8, r.most))
 	}
 }
 
-func (e *exact) perfect() bool { return e.best.out == 0 && e.best.moved == 0 }
-
-// load makes an answer the search's.
-func (e *exact) load(to []int32) {
-	s := e.s
-	work := s.work
-	for j, pos := range s.pos {
-		if pos != gridOut && pos != to[j] {
-			s.take(int32(j))
-		}
-	}
-	for j, pos := range to {
-		if s.pos[j] != pos {
-			s.put(int32(j), pos)
-		}
-	}
-	e.work += s.work - work + int64(len(e.pos))*2
-}
-
-// near chooses about count jobs about a place of a job that is out or moved.
-func (e *exact) near(count int) []int32 {
-	s := e.s
-	r := &ruiner{search: s}
+// near chooses jobs about a place of one that is out or moved.
+func (r *refiner) near() []int32 {
+	s := r.search
 	var seed int32
 	if l := len(s.out) + len(s.moved); l > 0 {
 		k := s.rng.IntN(l)
@@ -68,113 +55,151 @@ func (e *exact) near(count int) []int32 {
 	}
 	var all []near
 	loose := s.rng.Int32N(24)
-	for i := range s.pos {
-		j := int32(i)
+	add := func(j int32) {
 		far := int32(0)
 		if s.pos[j] != gridOut {
 			far = max(s.a[j]-middle, middle-s.b[j]+1, 0)
 		} else {
-			far = e.reach(j, middle)
+			far = s.g.reach(j, middle)
 		}
 		if s.pos[j] == gridHome && far > 0 {
 			far += 2
 		}
 		all = append(all, near{j, far*4 + s.rng.Int32N(loose+2)})
 	}
+	if r.all {
+		for j := range s.pos {
+			add(int32(j))
+		}
+	} else {
+		for d := int32(0); d < 256 && len(all) < 4*r.size; d++ {
+			for side, c := range [2]int32{middle - d, middle + d} {
+				if c < 0 || int(c) >= len(s.begin) || d == 0 && side == 1 {
+					continue
+				}
+				list := s.begin[c]
+				for range min(len(list), r.size/2) {
+					add(list[s.rng.IntN(len(list))])
+				}
+			}
+		}
+		for range min(len(s.out), 8) {
+			add(s.out[s.rng.IntN(len(s.out))])
+		}
+	}
 	slices.SortFunc(all, func(x, y near) int { return cmp.Or(cmp.Compare(x.far, y.far), cmp.Compare(x.j, y.j)) })
-	e.work += int64(len(all)) * 40
+	s.work += int64(len(all)) * 60
 	free := []int32{seed}
 	for _, x := range all {
-		if x.j != seed && len(free) < count {
+		if len(free) < r.size && x.j != seed && x.j != free[len(free)-1] {
 			free = append(free, x.j)
 		}
 	}
 	slices.Sort(free)
-	return free
+	return slices.Compact(free)
 }
 
 // reach is how far from a cell the nearest place of a job is.
-func (e *exact) reach(j, middle int32) int32 {
-	job := &e.g.jobs[j]
+func (g *grid) reach(j, middle int32) int32 {
+	job := &g.jobs[j]
 	far := max(job.homeA-middle, middle-job.homeB+1, 0)
-	for _, piece := range e.g.pieces[job.from:job.to] {
-		a, _ := e.g.cells(j, piece.lo)
-		_, b := e.g.cells(j, piece.hi)
+	for _, piece := range g.pieces[job.from:job.to] {
+		a, _ := g.cells(j, piece.lo)
+		_, b := g.cells(j, piece.hi)
 		far = min(far, max(a-middle, middle-b+1, 0))
 	}
 	return far
 }
 
-// neighbour brings the free jobs to their best, the others staying, and says whether the answer is better for it, and whether there was
-// work enough to be sure.
-func (e *exact) neighbour(free []int32, until int64) (better, done bool) {
-	s := e.s
-	work := s.work
+// piece brings the free jobs to their best, and says whether there was work enough to be sure of it.
+func (r *refiner) piece(free []int32, until int64) (done bool) {
+	s := r.search
+	e := &exact{g: s.g, s: s, best: s.cost}
+	for _, j := range free {
+		e.pos = append(e.pos, s.pos[j])
+	}
 	for _, j := range free {
 		if s.pos[j] != gridOut {
 			s.take(j)
 		}
 	}
-	inner := &exact{g: e.g, s: s, best: e.best, pos: slices.Clone(e.pos), rest: s.cost, work: e.work + s.work - work}
+	e.rest = s.cost
 	for _, j := range free {
-		inner.rest = inner.rest.minus(s.price(j, gridOut))
+		e.rest = e.rest.minus(s.price(j, gridOut))
 	}
-	inner.m = newExactModel(e.g, free, s.free)
-	inner.work += int64(len(inner.m.pos)) * 20
+	e.m = newExactModel(s.g, free, s.free)
+	e.work = s.work + int64(len(e.m.pos))*20
+	s.work = 0
 	done = true
-	for level := 0; level < exactLevels; level++ {
-		if inner.aim(level) == 0 || level == exactPriority && inner.samePriority() {
+	if r.loose {
+		e.best.out += searchOut // so that one as good is good enough
+		done = e.branch(exactOut, until, 30) >= e.aim(exactOut)
+	} else {
+		for level := range exactLevels {
+			if e.aim(level) > 0 && (level != exactPriority || !e.samePriority()) && e.branch(level, until, 200) < e.aim(level) {
+				done = false
+			}
+		}
+	}
+	s.work = e.work
+	for i, j := range free {
+		if s.pos[j] == e.pos[i] {
 			continue
 		}
-		if inner.branch(level, until, 200) < inner.aim(level) {
-			done = false
+		if s.pos[j] != gridOut {
+			s.take(j)
 		}
 	}
-	e.work = inner.work
-	if inner.best.less(e.best) {
-		e.best = inner.best
-		copy(e.pos, inner.pos)
-		return true, done
+	for i, j := range free {
+		if s.pos[j] != e.pos[i] {
+			s.put(j, e.pos[i])
+		}
 	}
-	return false, done
+	return done
+}
+
+// load makes the best answer that of the search.
+func (e *exact) load() {
+	s := e.s
+	for i, j := range e.m.ids {
+		if s.pos[j] != gridOut && s.pos[j] != e.pos[i] {
+			s.take(j)
+		}
+	}
+	for i, j := range e.m.ids {
+		if s.pos[j] != e.pos[i] {
+			s.put(j, e.pos[i])
+		}
+	}
+}
+
+// neighbours improves the best answer by pieces until that has not helped for a while.
+func (e *exact) neighbours(until int64) {
+	e.load()
+	r := newRefiner(e.s, false)
+	e.s.work = e.work
+	for failed := 0; failed < 20+len(e.pos)/4 && e.s.work < until && e.best != (searchCost{}); failed++ {
+		r.step(until)
+		if e.s.cost.less(e.best) {
+			e.offer()
+			failed = 0
+		}
+	}
+	e.work = e.s.work
+	e.s.work = 0
 }
 
 // wander looks for an answer with fewer unresolved jobs, by passing from one with as many to another, whatever they cost otherwise.
 func (e *exact) wander(until int64) bool {
-	n := len(e.pos)
-	size := min(24, n)
-	at := slices.Clone(e.pos)
-	out := e.best.out
-	for e.work < until {
-		e.load(at)
-		free := e.near(size)
-		s := e.s
-		cost, work := s.cost, s.work
-		for _, j := range free {
-			if s.pos[j] != gridOut {
-				s.take(j)
-			}
-		}
-		inner := &exact{g: e.g, s: s, best: cost, pos: slices.Clone(at), rest: s.cost, work: e.work + s.work - work}
-		for _, j := range free {
-			inner.rest = inner.rest.minus(s.price(j, gridOut))
-		}
-		inner.m = newExactModel(e.g, free, s.free)
-		inner.best.out += searchOut // so that one as good is good enough
-		bound := inner.branch(exactOut, e.work+10_000_000, 30)
-		e.work = inner.work
-		switch {
-		case bound >= inner.aim(exactOut):
-			size = min(size+1, n, 100)
-		default:
-			size = max(size-2, 10)
-		}
-		copy(at, inner.pos)
-		if inner.best.out < out {
-			e.best = inner.best
-			copy(e.pos, inner.pos)
-			return true
-		}
+	e.load()
+	r := newRefiner(e.s, true)
+	out := e.best.out / searchOut
+	e.s.work = e.work
+	for e.s.work < until && e.s.cost.out/searchOut >= out {
+		r.step(until)
 	}
-	return false
+	e.work = e.s.work
+	e.s.work = 0
+	e.offer()
+	return e.best.out/searchOut < out
 }

@@ -90,7 +90,7 @@ func (lp *exactLP) leaving() (i int, key int32, up bool) {
 			}
 		}
 	}
-	lp.work += int64(len(lp.x) + len(lp.key)*2)
+	lp.work += int64(len(lp.x)*4 + len(lp.key)*6)
 	return i, key, up
 }
 
@@ -199,7 +199,7 @@ func (lp *exactLP) pivot(i int, up bool) bool {
 		add := [3]float64{0, side[exactMoved], side[exactOut] + side[exactPriority]*priority}
 		rhoAdd := [3]float64{-rhoBase, rhoSide[exactMoved] - rhoBase, rhoSide[exactOut] + rhoSide[exactPriority]*priority - rhoBase}
 		places := lp.places(j)
-		lp.work += int64(len(places))*2 + 10
+		lp.work += int64(len(places))*4 + 20
 		for n := range places {
 			p := &places[n]
 			alpha := sign * (lp.rhoSum[p.b] - lp.rhoSum[p.a] + rhoAdd[p.kind])
@@ -273,7 +273,7 @@ func (lp *exactLP) replace(i int, code int32, eta []float64, step float64) {
 			line[r] = w
 		}
 		lp.norm[k] = max(norm, 1e-6)
-		lp.work += int64(len(lp.nonzero)) * 2
+		lp.work += int64(len(lp.nonzero))*3 + 10
 	}
 	lp.since++
 }

@@ -55,29 +55,43 @@ func (g *exactGain) learn(side int, gain, share float64) {
 	g.count[side]++
 }
 
-// exactLevel is the branch and bound of one aim.
+// exactLevel is the branch and bound of one aim. It looks at the node with the least bound, solves its relaxation and, as long as better
+// answers are possible there, divides it in two.
 type exactLevel struct {
 	*exact
-	lp    *exactLP
-	level int
-	until int64 // the work that may be spent
-	most  int   // the nodes that may be looked at
-	gains map[[2]int32]*exactGain
-	state exactState
-	open  exactOpen
+	lp      *exactLP
+	level   int
+	earlier [exactLevels]int64 // the aims before this one, which answers that are sought are no worse in
+	until   int64              // the work that may be spent
+	most    int                // the nodes that may be looked at
+	gains   map[[2]int32]*exactGain
+	state   exactState
+	open    exactOpen
 }
 
-// branch brings one aim to its best: it looks at the node with the least bound, solves its relaxation and, as long as better answers are
-// possible there, divides it in two. It returns what no answer can be below, which is the best answer's aim if it has looked at all.
+func (e *exact) newLevel(level int) *exactLevel {
+	l := &exactLevel{exact: e, level: level, gains: make(map[[2]int32]*exactGain), lp: newExactLP(e.m, level, e.s.rng)}
+	l.earlier = l.before()
+	l.lp.limit(e.own())
+	l.lp.lists()
+	l.lp.reset()
+	heap.Push(&l.open, l.lp.save(0, 0))
+	return l
+}
+
+// before are the best answer's aims before this one.
+func (e *exactLevel) before() (aims [exactLevels]int64) {
+	for k := range e.level {
+		aims[k] = e.aim(k)
+	}
+	return aims
+}
+
+// branch brings one aim to its best, within bounds of work and nodes, and returns what no answer can be below, which is the best
+// answer's aim if it has looked at all.
 func (e *exact) branch(level int, until int64, most int) int64 {
 	for {
-		l := &exactLevel{exact: e, level: level, until: until, most: most, gains: make(map[[2]int32]*exactGain)}
-		l.lp = newExactLP(e.m, level, e.s.rng)
-		l.lp.limit(e.own())
-		l.lp.lists()
-		l.lp.reset()
-		bound, again := l.run()
-		e.work += l.lp.work
+		bound, again := e.newLevel(level).run(until, most)
 		if !again {
 			return bound
 		}
@@ -90,92 +104,91 @@ func (e *exact) branch(level int, until int64, most int) int64 {
 // spent says whether the work is.
 func (e *exactLevel) spent() bool { return e.work+e.lp.work > e.until }
 
-// run reports again if an answer was found that is better in an aim before this one: then what was sought is no longer what is best.
-func (e *exactLevel) run() (bound int64, again bool) {
+// run goes on until all is looked at or its bounds are reached. It reports again if an answer was found that is better in an aim before
+// this one: then what was sought is no longer what is best.
+func (e *exactLevel) run(until int64, most int) (bound int64, again bool) {
 	lp := e.lp
-	earlier := e.earlier()
-	heap.Push(&e.open, lp.save(0, 0))
-	for e.open.Len() > 0 {
-		n := heap.Pop(&e.open).(*exactNode)
-		if n.bound >= e.aim(e.level) {
-			break // as are all others
+	lp.work = 0
+	e.until, e.most = until, most
+	defer func() { e.work += lp.work }()
+	for e.open.Len() > 0 && e.open[0].bound < e.aim(e.level) {
+		if e.most <= 0 || e.spent() {
+			return e.open[0].bound, false
 		}
+		n := heap.Pop(&e.open).(*exactNode)
 		lp.load(n)
-		for depth := n.depth; ; depth++ {
-			e.most--
-			status := lp.solve(e.aim(e.level), e.until-e.work, math.MaxInt)
-			if status == exactGiveUp && !e.spent() {
-				lp.reset()
-				status = lp.solve(e.aim(e.level), e.until-e.work, math.MaxInt)
-			}
-			if status == exactCut {
-				break
-			}
-			if e.spent() {
-				for _, other := range e.open {
-					n.bound = min(n.bound, other.bound)
-				}
-				return min(n.bound, e.aim(e.level)), false
-			}
-			var shares [][]exactShare
-			if status == exactDone {
-				if b, ok := lp.bound(e.aim(e.level)); ok {
-					n.bound = max(n.bound, b)
-				}
-				shares = lp.shares()
-				if depth == 0 {
-					e.round(lp, shares)
-					e.dive()
-				} else if depth%8 == 0 {
-					e.round(lp, shares)
-				} else {
-					e.look(shares)
-				}
-				if e.earlier() != earlier {
-					return 0, true
-				}
-			}
-			if e.most <= 0 {
-				for _, other := range e.open {
-					n.bound = min(n.bound, other.bound)
-				}
-				return min(n.bound, e.aim(e.level)), false
-			}
-			if _, ok := lp.fix(e.aim(e.level)); !ok {
-				break
-			}
-			split, more := e.choose(shares, n.bound)
-			if !more {
-				break
-			}
-			if split == nil {
-				continue // a side was excluded
-			}
-			first := split.low >= 0.5
-			other := lp.save(n.bound, depth+1)
-			for q := lp.m.off[split.job]; q < lp.m.off[split.job+1]; q++ {
-				if lp.first(*split, q) == first {
-					other.alive[q>>6] &^= 1 << (q & 63)
-				}
-			}
-			heap.Push(&e.open, other)
-			lp.keep(*split, first)
+		if e.plunge(n.bound, n.depth) {
+			return 0, true
 		}
 	}
 	return e.aim(e.level), false
 }
 
-// earlier are the aims before this one.
-func (e *exactLevel) earlier() (aims [exactLevels]int64) {
-	for k := range e.level {
-		aims[k] = e.aim(k)
+// plunge looks at a node, which is loaded, and at one of its halves, and at one of that, until it need not be divided. The other halves
+// are open then, as is what it had no time for. It reports again like run.
+func (e *exactLevel) plunge(bound int64, depth int) (again bool) {
+	lp := e.lp
+	for ; ; depth++ {
+		e.most--
+		status := lp.solve(e.aim(e.level), e.until-e.work, math.MaxInt)
+		if status == exactGiveUp && !e.spent() {
+			lp.reset()
+			status = lp.solve(e.aim(e.level), e.until-e.work, math.MaxInt)
+		}
+		if status == exactCut {
+			return false
+		}
+		if e.spent() {
+			heap.Push(&e.open, lp.save(bound, depth))
+			return false
+		}
+		var shares [][]exactShare
+		if status == exactDone {
+			if b, ok := lp.bound(e.aim(e.level)); ok {
+				bound = max(bound, b)
+			}
+			shares = lp.shares()
+			if depth%8 == 0 {
+				e.round(lp, shares)
+			} else {
+				e.look(shares)
+			}
+			if depth == 0 {
+				e.dive()
+			}
+			if e.before() != e.earlier {
+				return true
+			}
+		}
+		if _, ok := lp.fix(e.aim(e.level)); !ok {
+			return false
+		}
+		if e.most <= 0 || e.spent() {
+			heap.Push(&e.open, lp.save(bound, depth+1)) // looking at it again need not round again
+			return false
+		}
+		split, more := e.choose(shares)
+		if !more {
+			return false
+		}
+		if split == nil {
+			continue // a half was excluded
+		}
+		first := split.low >= 0.5
+		other := lp.save(bound, depth+1)
+		for q := lp.m.off[split.job]; q < lp.m.off[split.job+1]; q++ {
+			if lp.first(*split, q) == first {
+				other.alive[q>>6] &^= 1 << (q & 63)
+			}
+		}
+		heap.Push(&e.open, other)
+		lp.keep(*split, first)
 	}
-	return aims
 }
 
 // choose finds the split that raises the bound the most on both sides, by trying those of which little is known. It returns none if it
 // has excluded a side on the way; more is false if no answer is left.
-func (e *exactLevel) choose(shares [][]exactShare, bound int64) (split *exactSplit, more bool) {
+func (e *exactLevel) choose(shares [][]exactShare) (split *exactSplit, more bool) {
 	lp := e.lp
 	if shares == nil {
 		shares = make([][]exactShare, len(lp.key))

@@ -20,6 +20,7 @@ type lagrange struct {
 	perOut     float64
 	sum        []int64 // of the prices before each cell
 	load       []int64 // differences of the cells' loads at the cheapest places
+	most       float64 // of a price, so that no sum of them overflows, however far a step leads
 	work       int64
 }
 
@@ -121,31 +122,87 @@ func (l *lagrange) cheapest(j int32, limit int64) (int32, int64) {
 	return best, limit
 }
 
+// lagrangePrices are prices that were good, to come back to.
+type lagrangePrices struct {
+	bound           int64
+	price           []float64
+	perMove, perOut float64
+}
+
+func (l *lagrange) note(p *lagrangePrices, bound int64) {
+	p.bound, p.perMove, p.perOut = bound, l.perMove, l.perOut
+	p.price = append(p.price[:0], l.price...)
+}
+
+func (l *lagrange) back(p *lagrangePrices) {
+	copy(l.price, p.price)
+	l.perMove, l.perOut = p.perMove, p.perOut
+}
+
 // bound spends about as much work as it may on better prices and returns the best bound found. target is a known answer's distance.
 func (l *lagrange) bound(target, work int64) int64 {
 	if target == 0 {
 		return 0
 	}
+	l.most = float64(int64(1) << 60 / int64(len(l.price)+1) / int64(len(l.g.jobs)+1))
+	l.perOut = min(l.most, float64(target)/float64(1+l.out))
+	var best lagrangePrices
+	l.note(&best, 0)
+	l.climb(&best, target, work/3, 12, true)
+	// A move's price goes with those of the cells: if a move costs more, so must staying. Steps in that direction are long, and no single
+	// price's slope shows it.
+	step := float64(l.g.slot)
+	for l.work < work && abs(step) > float64(l.g.slot)/32 && best.bound < target {
+		before := best.bound
+		from := best.perMove
+		l.back(&best)
+		l.perMove = min(l.most, max(0, l.perMove+step))
+		// A job that moves pays that once, so of cells after each other only the dearest is to cost more.
+		last := 0.0
+		for c, price := range l.price {
+			next := 0.0
+			if c+1 < len(l.price) {
+				next = l.price[c+1]
+			}
+			if price > float64(l.g.slot)/16 && price > last && price >= next {
+				l.price[c] = min(l.most, max(0, price+l.perMove-from))
+			}
+			last = price
+		}
+		l.climb(&best, target, work, 4, false)
+		if best.bound > before {
+			step *= 2
+		} else {
+			step *= -0.4
+		}
+	}
+	l.back(&best)
+	l.climb(&best, target, work, 12, true)
+	return best.bound
+}
+
+// climb takes subgradient steps until a few after each other have not helped, several times. moves says whether the price of a move changes,
+// too.
+func (l *lagrange) climb(best *lagrangePrices, target, work int64, patience int, moves bool) {
 	g := l.g
-	best, stale, theta := int64(0), 0, 1.0
+	var here lagrangePrices
+	l.note(&here, -1<<62)
+	stale, theta := 0, 1.0
 	along := make([]float64, len(l.price)) // the direction, smoothed over the steps
 	alongMove, alongOut := 0.0, 0.0
-	// No sum of prices may overflow, however far a step leads.
-	most := float64(int64(1) << 60 / int64(len(l.price)+1) / int64(len(g.jobs)+1))
-	l.perOut = min(most, float64(target)/float64(1+l.out))
-	bestPrice, bestMove, bestOut := append([]float64(nil), l.price...), 0.0, l.perOut
 	// A price's step is in proportion to how little what it rations changes with it: about one by as much as there is of it.
 	const keep = 0.6
-	for l.work < work && best < target && theta > 1e-3 {
+	for l.work < work && best.bound < target && theta > 1e-2/float64(patience) {
 		bound, moved, out := l.evaluate()
-		if bound > best {
-			best, stale = bound, 0
-			copy(bestPrice, l.price)
-			bestMove, bestOut = l.perMove, l.perOut
-		} else if stale++; stale == 12 {
-			stale, theta = 0, theta*0.75
-			copy(l.price, bestPrice)
-			l.perMove, l.perOut = bestMove, bestOut
+		if bound > here.bound {
+			stale = 0
+			l.note(&here, bound)
+			if bound > best.bound {
+				l.note(best, bound)
+			}
+		} else if stale++; stale == patience {
+			stale, theta = 0, theta*0.7
+			l.back(&here)
 			clear(along)
 			alongMove, alongOut = 0, 0
 			bound, moved, out = l.evaluate()
@@ -161,24 +218,26 @@ func (l *lagrange) bound(target, work int64) int64 {
 			}
 			norm += along[c] * along[c] / float64(1+g.room[c])
 		}
-		alongMove = keep*alongMove + (1-keep)*float64(moved-l.moved)
-		if alongMove < 0 && l.perMove == 0 {
-			alongMove = 0
+		if moves {
+			alongMove = keep*alongMove + (1-keep)*float64(moved-l.moved)
+			if alongMove < 0 && l.perMove == 0 {
+				alongMove = 0
+			}
+			norm += alongMove * alongMove / float64(1+l.moved)
 		}
 		alongOut = keep*alongOut + (1-keep)*float64(out-l.out)
-		norm += alongMove*alongMove/float64(1+l.moved) + alongOut*alongOut/float64(1+l.out)
+		norm += alongOut * alongOut / float64(1+l.out)
 		if norm < 1e-9 {
-			break
+			return
 		}
 		step := theta * float64(target-bound) / norm
 		for c := range l.price {
 			if along[c] != 0 {
-				l.price[c] = min(most, max(0, l.price[c]+step*along[c]/float64(1+g.room[c])))
+				l.price[c] = min(l.most, max(0, l.price[c]+step*along[c]/float64(1+g.room[c])))
 			}
 		}
-		l.perMove = min(most, max(0, l.perMove+step*alongMove/float64(1+l.moved)))
-		l.perOut = min(most, max(0, l.perOut+step*alongOut/float64(1+l.out)))
+		l.perMove = min(l.most, max(0, l.perMove+step*alongMove/float64(1+l.moved)))
+		l.perOut = min(l.most, max(0, l.perOut+step*alongOut/float64(1+l.out)))
 		l.work += int64(len(l.price)) * 4
 	}
-	return best
 }

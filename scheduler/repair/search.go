@@ -146,7 +146,7 @@ func (s *search) put(j, pos int32) {
 	}
 	s.slot[j] = int32(len(s.begin[a]))
 	s.begin[a] = append(s.begin[a], j)
-	s.work += 20 + int64(b-a)
+	s.work += 50 + int64(b-a)*2
 }
 
 // take puts a job out.
@@ -166,7 +166,7 @@ func (s *search) take(j int32) {
 	l[s.slot[j]] = last
 	s.slot[last] = s.slot[j]
 	s.begin[a] = l[:len(l)-1]
-	s.work += 20 + int64(b-a)
+	s.work += 50 + int64(b-a)*2
 }
 
 // lastFull is the last cell of [a, b) without room, or -1.
@@ -245,7 +245,7 @@ func (s *search) fits(j, pos int32) bool {
 func (s *search) later(j, p, hi int32) int32 {
 	for p <= hi {
 		a, b := s.g.cells(j, p)
-		s.work += 12
+		s.work += 20
 		f := s.lastFull(a, b)
 		if f < 0 {
 			return p
@@ -260,7 +260,7 @@ func (s *search) sooner(j, p, lo int32) int32 {
 	job := &s.g.jobs[j]
 	for p >= lo {
 		a, b := s.g.cells(j, p)
-		s.work += 12
+		s.work += 20
 		f := s.firstFull(a, b)
 		if f < 0 {
 			return p

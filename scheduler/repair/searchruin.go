@@ -19,7 +19,7 @@ type ruiner struct {
 func (s *search) ruin(work int64) {
 	r := &ruiner{search: s, all: len(s.pos) <= 1024}
 	for s.work < work && (s.cost.out > 0 || s.cost.moved > 0) {
-		s.work += 100
+		s.work += 500
 		r.round()
 	}
 }
@@ -28,7 +28,7 @@ func (s *search) ruin(work int64) {
 func (s *search) wander(work int64) {
 	r := &ruiner{search: s, all: len(s.pos) <= 1024, loose: true}
 	for out := s.cost.out; s.work < work && s.cost.out >= out; {
-		s.work += 100
+		s.work += 500
 		r.round()
 	}
 }
@@ -102,7 +102,7 @@ func (r *ruiner) remove(seed int32, count int) {
 		width := s.rng.Int32N(4)
 		width *= width
 		near := 0
-		s.work += int64(len(s.pos))
+		s.work += int64(len(s.pos)) * 4
 		for j := range s.pos {
 			if s.pos[j] != gridOut && s.a[j] <= middle+width && s.b[j] > middle-width {
 				near++

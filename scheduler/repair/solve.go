@@ -149,23 +149,16 @@ func (part *solvePart) bound(local Problem, answer Result) {
 	least, certificates := boundEnergy(part.problem, part.jobs, room)
 	part.displacement = boundDisplacement(part.problem, part.jobs, room, part.count(), len(r.Unresolved))
 	r.Certificates = certificates
-	proposed := int64(0)
-	for _, job := range local.Jobs {
-		if job.Proposed != 0 {
-			proposed++
-		}
-	}
-	// The tiers count a slot for each proposal that is changed, which is no displacement.
-	answer.Bound.Displacement = max(0, answer.Bound.Displacement-proposed*local.Slot)
 	r.Bound = Bound{
 		Unresolved:   min(len(r.Unresolved), max(answer.Bound.Unresolved, least)),
 		Moved:        min(r.Moved, max(answer.Bound.Moved, part.count()-len(r.Unresolved))),
 		Displacement: min(r.Displacement, max(answer.Bound.Displacement, part.displacement)),
 	}
 	met := len(r.Unresolved) == 0 && r.Bound.Moved == r.Moved && r.Bound.Displacement == r.Displacement
-	if r.Optimal = answer.Optimal || met && proposed == 0; answer.Optimal {
+	proposed := slices.ContainsFunc(local.Jobs, func(job Job) bool { return job.Proposed != 0 })
+	if r.Optimal = answer.Optimal || met && !proposed; answer.Optimal {
 		r.Bound.Unresolved, r.Bound.Moved = len(r.Unresolved), r.Moved
-		if proposed == 0 {
+		if !proposed {
 			r.Bound.Displacement = r.Displacement
 		}
 	}

@@ -50,10 +50,10 @@ func Scheduled() *Gateway {
 	band := api.Band{BandID: "band_1", From: tonight, To: tonight.Add(25 * time.Minute), Capacity: 8, Peak: 11, PeakAt: tonight.Add(5 * time.Minute),
 		ExcessDeviceSeconds: 2700, Certainty: "certain", Probability: 1, MustMove: 3,
 		Contributors: []api.Contributor{{Type: "delivery", BatchID: "spring", Count: 11, PeakShare: 11}},
-		Text:         "From 02:00 to 02:25, 11 devices are planned where 8 can be served; at least 3 deliveries must move."}
+		Text:         "02:00-02:25 Tokyo time on 4 Mar: 11 devices at once where 8 can be served (11 of batch spring); at least 3 deliveries must move"}
 	left := api.Band{BandID: "band_2", From: tonight.Add(time.Hour), To: tonight.Add(70 * time.Minute), Capacity: 8, Peak: 9,
 		PeakAt: tonight.Add(time.Hour), ExcessDeviceSeconds: 600, Certainty: "risk", Probability: .12,
-		Text: "From 03:00 to 03:10, 9 devices may be there where 8 can be served " + Hostile + ".",
+		Text: "03:00-03:10 Tokyo time on 4 Mar: 9 devices at once where 8 can be served (9 of batch " + Hostile + "), if they take long (12 %)",
 		Certificate: &api.Certificate{From: tonight.Add(time.Hour), To: tonight.Add(2 * time.Hour), NeedDeviceSeconds: 5400, HaveDeviceSeconds: 4800,
 			AtLeastUnresolved: 1, Text: "10 deliveries need 90 of 80 device-minutes between 03:00 and 04:00: at least 1 cannot run."}}
 	g.ScheduleIs = control.Schedule{Mode: mfpgate.SchedulePropose, Effective: "propose", Tried: ago(15 * time.Minute), Planned: ago(15 * time.Minute),
@@ -75,6 +75,7 @@ func Scheduled() *Gateway {
 	g.LeftOutAre = []control.LeftOut{
 		{Delivery: "dlv_7", Device: g.DevicesAre[4].ID, DeviceName: g.DevicesAre[4].Name, Reason: "polling-mode", Text: control.LeftOutReason("polling-mode")},
 		{Delivery: "dlv_8", Device: "dev_99", Reason: "unknown-device", Text: control.LeftOutReason("unknown-device")},
+		{Delivery: "dlv_6", Device: g.DevicesAre[0].ID, DeviceName: g.DevicesAre[0].Name, Reason: "finished", Text: control.LeftOutReason("finished")},
 		{Delivery: Hostile, Device: g.DevicesAre[0].ID, DeviceName: g.DevicesAre[0].Name, Reason: "newer-than-the-page", Text: Hostile},
 	}
 	now := Now.Truncate(5 * time.Minute)

@@ -81,7 +81,7 @@ func overloads(p repair.Problem, events []event) (at []int64) {
 	sort.Slice(events, func(i, j int) bool { return events[i].at < events[j].at })
 	running, next := 0, 0
 	check := func(t int64) {
-		if running > 0 && running > room(p, t) {
+		if running > 0 && running > Room(p, t) {
 			at = append(at, t)
 		}
 	}
@@ -98,7 +98,8 @@ func overloads(p repair.Problem, events []event) (at []int64) {
 	return at
 }
 
-func room(p repair.Problem, t int64) int {
+// Room is for how many there is room at an instant.
+func Room(p repair.Problem, t int64) int {
 	k := sort.Search(len(p.Capacity), func(i int) bool { return p.Capacity[i].At > t })
 	if k == 0 {
 		return 0
@@ -269,7 +270,7 @@ func cbcRows(p repair.Problem, columns []cbcColumn, points map[int64]bool) strin
 			}
 		}
 		if some {
-			fmt.Fprintf(&rows, " <= %d\n", room(p, t))
+			fmt.Fprintf(&rows, " <= %d\n", Room(p, t))
 		}
 	}
 	return rows.String()
@@ -303,4 +304,19 @@ func cbcResult(p repair.Problem, columns []cbcColumn, text []byte) (r repair.Res
 		}
 	}
 	return r, optimal
+}
+
+// Compare solves the problem of a seed, of 50 to 300 jobs, with solve and with CBC, each within about budget seconds, and returns what both
+// answers are worth, and whether CBC has proved its own. It fails if an answer does not fit.
+func Compare(ctx context.Context, solve func(repair.Problem) repair.Result, cbcPath string, seed uint64, budgetSeconds int) (ours, cbc Objective, proved bool, err error) {
+	p := Generate(seed, int(50+seed*37%251), Options{Bimodal: seed%3 == 2, Work: int64(budgetSeconds) * 1_000_000_000})
+	ours, err = ObjectiveOf(p, solve(p))
+	if err != nil {
+		return ours, cbc, false, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	cbc, proved, err = CBC(ctx, cbcPath, p, time.Duration(budgetSeconds)*time.Second)
+	if err != nil {
+		return ours, cbc, false, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	return ours, cbc, proved, nil
 }
