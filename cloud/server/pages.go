@@ -16,7 +16,7 @@ import (
 // registerPages mounts the operators' pages. What they load is public: it says nothing of the region.
 func (s *Server) registerPages() error {
 	pages, err := console.New(console.Options{
-		Region: s.Region, Facts: facts{s}, Clock: s.Clock,
+		Region: s.Region, Facts: facts{s}, Schedule: schedules{s}, Clock: s.Clock,
 		Operator: func(r *http.Request) string { return callOf(r.Context()).who.id },
 		Failed:   func(r *http.Request, err error) { callOf(r.Context()).cause = err },
 	})

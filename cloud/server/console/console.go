@@ -62,6 +62,7 @@ type Facts interface {
 type Options struct {
 	Region   string
 	Facts    Facts
+	Schedule Schedule
 	Clock    mfpgate.Clock
 	Operator func(*http.Request) string // who asks, for the page's head
 	Failed   func(*http.Request, error) // is told of an error that the page hides
@@ -108,6 +109,17 @@ func New(o Options) (*Console, error) {
 	mux.HandleFunc("GET /ui/gateways/{gw}", c.gateway)
 	mux.HandleFunc("GET /ui/gateways/{gw}/devices/{id}", c.device)
 	mux.HandleFunc("POST /ui/gateways/{gw}/devices/{id}/delete", c.deleteDevice)
+	mux.HandleFunc("GET /ui/gateways/{gw}/schedule", c.schedule)
+	mux.HandleFunc("GET /ui/gateways/{gw}/schedule/new", c.newDelivery)
+	mux.HandleFunc("POST /ui/gateways/{gw}/schedule/new", c.setDelivery)
+	mux.HandleFunc("GET /ui/gateways/{gw}/deliveries/{id}", c.delivery)
+	mux.HandleFunc("POST /ui/gateways/{gw}/deliveries/{id}", c.setDelivery)
+	mux.HandleFunc("GET /ui/gateways/{gw}/warnings", c.warnings)
+	mux.HandleFunc("POST /ui/gateways/{gw}/warnings/{band}/act", c.actOnWarning)
+	mux.HandleFunc("POST /ui/gateways/{gw}/warnings/{band}/move", c.moveDeliveries)
+	mux.HandleFunc("GET /ui/gateways/{gw}/proposals", c.proposals)
+	mux.HandleFunc("GET /ui/gateways/{gw}/proposals/{id}", c.proposal)
+	mux.HandleFunc("POST /ui/gateways/{gw}/proposals/{id}", c.decide)
 	mux.HandleFunc("/ui/", func(w http.ResponseWriter, r *http.Request) {
 		c.Message(w, r, http.StatusNotFound, "There is no such page here.")
 	})
@@ -161,12 +173,15 @@ type frame struct {
 	Operator string
 	Gateway  string // whose pages these are, "" for the region's
 	Section  string // of the gateway's navigation
+	Open     string // how many warnings are open, and
+	Pending  string // how many proposals wait for a decision; "" for none
+	Zone     string // whose clock the page shows
 	Now      moment
 }
 
 func (c *Console) frame(r *http.Request, title, gateway string) frame {
 	now := c.Clock.Now()
-	return frame{Title: title, Region: c.Region, Operator: c.Operator(r), Gateway: gateway, Section: "devices", Now: at(now, now)}
+	return frame{Title: title, Region: c.Region, Operator: c.Operator(r), Gateway: gateway, Section: "devices", Zone: "UTC", Now: at(now, now)}
 }
 
 // Message answers with a page of one sentence.

@@ -156,7 +156,7 @@ func (c *Console) gateway(w http.ResponseWriter, r *http.Request) {
 		Summary gatewayRow
 		Devices []deviceView
 		Next    string
-	}{c.frame(r, id, id), rowOf(summary, now), devices, pageOf(gatewayPath(id), next)})
+	}{c.gatewayFrame(r, id, id), rowOf(summary, now), devices, pageOf(gatewayPath(id), next)})
 }
 
 type counterView struct{ Name, Value string }
@@ -191,7 +191,7 @@ func (c *Console) device(w http.ResponseWriter, r *http.Request) {
 		Alerts                           []alertView
 		AlertsShown                      int
 		NewerPath                        string
-	}{frame: c.frame(r, v.Title, gateway), Device: v, Alerts: alertsOf(history, now), AlertsShown: alertsShown}
+	}{frame: c.gatewayFrame(r, v.Title, gateway), Device: v, Alerts: alertsOf(history, now), AlertsShown: alertsShown}
 	if p := d.Reading.Status; p != nil {
 		page.StatusAt = at(p.At, now)
 	}
