@@ -52,7 +52,7 @@ func TestPlannedSlots(t *testing.T) {
 			g.t.Errorf("%v allocations for a question that each connection asks", n)
 		}
 		g.pass(10*time.Hour + 4*time.Minute)
-		if n := g.metrics.Value("mfpgate_scheduler_planned_devices"); n != 1 {
+		if n := g.metrics.Value("mfpgate_relay_planned_devices"); n != 1 {
 			g.t.Errorf("%v devices are planned now", n)
 		}
 	})
