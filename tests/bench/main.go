@@ -31,7 +31,9 @@ type suite struct {
 	run  func(context.Context, *bench) ([]*series, error)
 }
 
-func suites() []suite { return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}} }
+func suites() []suite {
+	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}}
+}
 
 // bench is what every suite works with.
 type bench struct {
