@@ -16,7 +16,6 @@ type counted struct {
 	start map[string]time.Time
 	end   map[string]time.Time
 	fixed map[string]bool
-	busy  [][]string // by tick: whoever is served, fixed ones with a ! before
 }
 
 func index(t time.Time) int { return int(t.Sub(night) / tick) }
