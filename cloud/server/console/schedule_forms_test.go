@@ -59,7 +59,7 @@ func TestMoveOne(t *testing.T) {
 		"so it is with all that are changed":         {"changed", tokyo(twoAtNight.Add(time.Hour)), nil, 303, nil, twoAtNight.Add(time.Hour)},
 		"an offered start is one click":              {"pick 0 " + twoAtNight.Add(90*time.Minute).Format(time.RFC3339), tokyo(twoAtNight.Add(5 * time.Minute)), nil, 303, nil, twoAtNight.Add(90 * time.Minute)},
 		"a start that would overload is refused with what would help": {"save 0", tokyo(twoAtNight), nil, 409,
-			[]string{"Too many devices would be served at once", "It would overload:", "15 devices where 10 can be served", `value="pick 0 2026-12-02T17:20:00Z"`, `value="2026-12-03T02:00"`}, time.Time{}},
+			[]string{"With this start more devices would come at once", "It would overload:", "15 devices where 10 can be served", `value="pick 0 2026-12-02T17:20:00Z"`, `value="2026-12-03T02:00"`}, time.Time{}},
 		"a start outside the window is refused":   {"save 0", tokyo(twoAtNight.Add(9 * time.Hour)), nil, 422, []string{"would not lie within its window", `value="2026-12-03T11:00"`}, time.Time{}},
 		"a start within the lead time is refused": {"save 0", tokyo(now.Add(time.Hour)), nil, 422, []string{"lead time"}, time.Time{}},
 		"a start must be a time":                  {"save 0", "soon", nil, 422, []string{"not a date and a time", `value="soon"`}, time.Time{}},
