@@ -90,7 +90,9 @@ func (c clock) fixed(d api.Delivery, start time.Time, contract api.Contract) str
 }
 
 // counts reports whether the delivery is load at all.
-func counts(d api.Delivery) bool { return d.State == "" || d.State == "planned" || d.State == "running" }
+func counts(d api.Delivery) bool {
+	return d.State == "" || d.State == "planned" || d.State == "running"
+}
 
 func deliveryStateOf(state string) mark {
 	switch state {
