@@ -14,9 +14,9 @@ import (
 // listen waits for the delivery system's events until ctx ends, and makes a run of them.
 func (s *Scheduler) listen(ctx context.Context) error {
 	for failures := 0; ; {
-		pause := eventPause
+		pause, roused := eventPause, (chan struct{})(nil)
 		if _, why, _ := s.idle(); why != "" {
-			pause = lookEvery
+			pause, roused = lookEvery, s.roused
 		} else if news, err := s.poll(ctx); ctx.Err() != nil {
 			return nil
 		} else if err != nil {
@@ -30,7 +30,14 @@ func (s *Scheduler) listen(ctx context.Context) error {
 				s.job.Trigger()
 			}
 		}
-		if mfpgate.Wait(ctx, s.Clock, pause) != nil {
+		timer := s.Clock.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C():
+		case <-roused: // what is planned in the first minute after a start is heard of at once
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return nil
 		}
 	}

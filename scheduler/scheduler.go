@@ -30,6 +30,7 @@ type Scheduler struct {
 	shown   atomic.Pointer[Status]
 	started atomic.Uint64 // runs
 	wake    chan struct{} // capacity 1: look at the site again
+	roused  chan struct{} // capacity 1: there may be something to do again
 	settled chan struct{} // capacity 1: the journal has changed the state
 
 	transfers transfers
@@ -72,7 +73,7 @@ type planning struct {
 // New reads what is kept and, if there is a schedule, makes the plan of it, so that Planned and Timeline answer while the
 // delivery system is away. It calls nobody; Run does.
 func New(ctx context.Context, o Options) (*Scheduler, error) {
-	s := &Scheduler{Options: o, wake: make(chan struct{}, 1), settled: make(chan struct{}, 1), busy: make(chan struct{}, 1),
+	s := &Scheduler{Options: o, wake: make(chan struct{}, 1), roused: make(chan struct{}, 1), settled: make(chan struct{}, 1), busy: make(chan struct{}, 1),
 		changed: make(chan struct{}), transfers: transfers{of: map[mfpgate.DeviceID][]transfer{}}}
 	s.current.Store(&o.Policy)
 	var err error
@@ -195,6 +196,10 @@ func (s *Scheduler) look() {
 	site := digestOf([]any{c, why, s.Site.Devices()})
 	if s.site != "" && s.site != site {
 		s.job.Trigger()
+		select {
+		case s.roused <- struct{}{}:
+		default:
+		}
 	}
 	s.site = site
 }

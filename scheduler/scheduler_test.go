@@ -95,6 +95,11 @@ func TestIdle(t *testing.T) {
 			if st := g.Status(); st.Idle != "" || g.office.calls["changes"] != 1 {
 				g.t.Errorf("after %q ended: %q, %v", c.why, st.Idle, g.office.calls)
 			}
+			g.office.put(delivery(1, 0))
+			g.pass(2 * time.Second)
+			if g.office.calls["changes"] != 2 {
+				g.t.Errorf("after %q ended, what was planned then was not heard of: %v", c.why, g.office.calls)
+			}
 		})
 	}
 }

@@ -11,6 +11,18 @@
 // A physical device is one gateway's in the region (see claimKeys). Its claims are unique-index keys, so two gateways that tell
 // of it at once cannot both have it.
 //
+// It is also a delivery system: operators plan deliveries to devices, gateways read what concerns them, report overloads and propose other
+// starts. Each gateway has a log of what has changed; an entry says where to look again, not what is there, so a delta is right whatever
+// happened between two reads, and a reader that comes too late is told everything. A delivery is told to its gateway and to those that
+// this one is behind while the gateway tells of the device in mode proxy. What an operator saves and what a gateway proposes is held
+// against the gateway's own detector (package scheduler/plan), on every gateway that the device passes: what adds an overload is refused, an
+// overload that is there is not held against anybody, and an operator may plan one all the same. Beyond 400 days nothing is looked at.
+// A decision is written down before it is carried out, in transactions of a few deliveries each with their part of the proposal: a server that
+// dies in between goes on at its next start (Resume). What nobody ends, time does (Sweep): missed windows, silent devices, late proposals.
+//
+// A device is told its delivery at check-in and begins by itself. It is found by the model and serial number that it and its gateway tell.
+// A package that a device has, or had, a delivery of is not offered to it otherwise.
+//
 // Who may call what: every operation names its callers, and one that names none is refused. A gateway has a bearer token
 // that its operator made (package provision) and reaches only its own resources. An operator has a name and a password, also of
 // package provision, reads what gateways tell, on the pages of package console too, and may delete a device. A device has a bearer

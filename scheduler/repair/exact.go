@@ -26,11 +26,14 @@ const (
 // solveExact finds the best answer, or one with bounds if the work is spent before. ok is false if the problem is too large to begin with.
 func solveExact(p Problem) (Result, bool) {
 	g := newGrid(p)
+	if g == nil || len(p.Jobs) > exactJobs || len(g.at) > exactCells {
+		return Result{}, false
+	}
 	columns := int64(0)
 	for j := range g.jobs {
 		columns += g.flexibility(int32(j)) + 2
 	}
-	if columns > exactColumns || len(p.Jobs) > exactJobs || len(g.at) > exactCells {
+	if columns > exactColumns {
 		return Result{}, false
 	}
 	e := &exact{g: g, s: newSearch(g, digest(p))}

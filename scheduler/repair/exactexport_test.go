@@ -2,6 +2,7 @@ package repair
 
 // What the tests outside of the package try by itself.
 var (
-	SolveExact  = solveExact
-	SolveSearch = solveSearch
+	SolveExact           = solveExact
+	SolveSearch          = solveSearch
+	LagrangeDisplacement = lagrangeDisplacement
 )

@@ -66,7 +66,9 @@ func newExactModel(g *grid, ids, room []int32) *exactModel {
 		m.a[q] -= lo
 		m.b[q] -= lo
 	}
-	m.room = append(m.room, room[lo:hi]...)
+	for _, some := range room[lo:hi] {
+		m.room = append(m.room, min(some, int32(len(ids)))) // more is of no use, and so no product of room and prices overflows
+	}
 	return m
 }
 

@@ -57,15 +57,22 @@ type gridRun struct {
 	point  int32 // of lo
 }
 
+// gridPoints is how many points a grid may have.
+const gridPoints = 1 << 21
+
+// newGrid is nil if the grid would have too many points.
 func newGrid(p Problem) *grid {
 	g := &grid{slot: p.Slot, jobs: make([]gridJob, len(p.Jobs))}
 	runs := gridRuns(p)
-	points := 0
+	points := int64(0)
 	for i := range runs {
 		runs[i].point = int32(points)
-		points += int(runs[i].hi - runs[i].lo + 1)
+		points += runs[i].hi - runs[i].lo + 1
+		if points > gridPoints {
+			return nil
+		}
 	}
-	g.cut(p, runs, points)
+	g.cut(p, runs, int(points))
 	g.fill(p)
 	for i, job := range p.Jobs {
 		g.place(p, i, job, runs)

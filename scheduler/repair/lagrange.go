@@ -241,3 +241,12 @@ func (l *lagrange) climb(best *lagrangePrices, target, work int64, patience int,
 		l.work += int64(len(l.price)) * 4
 	}
 }
+
+// lagrangeDisplacement is what no answer with at most as many unresolved and as many moved jobs as r can be displaced less than, in all.
+func lagrangeDisplacement(p Problem, r Result, work int64) int64 {
+	g := newGrid(p)
+	if g == nil {
+		return 0
+	}
+	return newLagrange(p, g, len(r.Unresolved), r.Moved).bound(r.Displacement, work)
+}

@@ -4,6 +4,10 @@ package repair
 // not helped for a while.
 func solveSearch(p Problem) Result {
 	g := newGrid(p)
+	coarse := p
+	for ; g == nil; g = newGrid(coarse) {
+		coarse.Slot *= 2 // of slots beyond number, some: a start on a coarser grid is one on the finer, too
+	}
 	s := newSearch(g, digest(p))
 	s.fill(p.Work / 4)
 	s.settle(p.Work / 3)
@@ -12,8 +16,10 @@ func solveSearch(p Problem) Result {
 	}
 	s.polish(p.Work * 17 / 20)
 	r := g.result(s.pos, "search")
-	l := newLagrange(p, g, len(r.Unresolved), r.Moved)
-	r.Bound.Displacement = l.bound(r.Displacement, p.Work*3/20)
+	if coarse.Slot == p.Slot {
+		l := newLagrange(p, g, len(r.Unresolved), r.Moved)
+		r.Bound.Displacement = l.bound(r.Displacement, p.Work*3/20)
+	}
 	return r
 }
 

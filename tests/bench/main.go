@@ -31,7 +31,9 @@ type suite struct {
 	run  func(context.Context, *bench) ([]*series, error)
 }
 
-func suites() []suite { return []suite{{"relay", relay}, {"discovery", discovery}} }
+func suites() []suite {
+	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}}
+}
 
 // bench is what every suite works with.
 type bench struct {
@@ -56,7 +58,7 @@ func run(args []string, out io.Writer) int {
 	}
 	chosen := slices.DeleteFunc(suites(), func(s suite) bool { return *only != "" && s.name != *only })
 	if len(chosen) == 0 || *rounds < 1 || flags.NArg() > 0 {
-		fmt.Fprintf(out, "bench: no suite %q; there are relay and discovery, and at least one round\n", *only)
+		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery and schedule, and at least one round\n", *only)
 		return broken
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -88,7 +90,7 @@ func measure(ctx context.Context, chosen []suite, rounds int, file string, out i
 		return false, err
 	}
 	b := &bench{clock: mfpgate.SystemClock{}, rounds: rounds, out: out, dir: dir}
-	load, err := startLoad()
+	load, err := startPressure()
 	if err != nil {
 		return false, err
 	}

@@ -138,14 +138,14 @@ func freeAddress() (string, error) {
 const tick = 10 * time.Millisecond
 
 // load tells how busy the machine was beside this run.
-type load struct {
+type pressure struct {
 	ticks int64
 	own   time.Duration
 }
 
-func startLoad() (load, error) {
+func startPressure() (pressure, error) {
 	busy, err := busyTicks()
-	return load{busy, ownCPU()}, err
+	return pressure{busy, ownCPU()}, err
 }
 
 // busyTicks is the CPU time of everything since boot: the first line of /proc/stat without idle and iowait.
@@ -180,7 +180,7 @@ func ownCPU() time.Duration {
 	return time.Duration(sum)
 }
 
-func (l load) String() string {
+func (l pressure) String() string {
 	busy, err := busyTicks()
 	if err != nil {
 		return ""

@@ -36,14 +36,42 @@ func Main(m *testing.M) {
 // Binary returns the path of mfpgate, built once. It stands where anybody may run it, wherever the source tree is.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path, err := built()
+	return must(t, built)
+}
+
+// Cloud returns the path of mfpcloud, and Simulator of mfpsim, as Binary does. They have no race detector: they are the
+// gateway's surroundings.
+func Cloud(t testing.TB) string {
+	t.Helper()
+	return must(t, cloud)
+}
+
+// Simulator returns the path of mfpsim.
+func Simulator(t testing.TB) string {
+	t.Helper()
+	return must(t, simulator)
+}
+
+func must(t testing.TB, program func() (string, error)) string {
+	t.Helper()
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-var built = sync.OnceValues(func() (string, error) {
+var (
+	built     = program("mfpgate", Racing)
+	cloud     = program("mfpcloud", false)
+	simulator = program("mfpsim", false)
+)
+
+func program(name string, racing bool) func() (string, error) {
+	return sync.OnceValues(func() (string, error) { return build(name, racing) })
+}
+
+func build(name string, racing bool) (string, error) {
 	root, err := sourceTree()
 	if err != nil {
 		return "", err
@@ -61,18 +89,18 @@ var built = sync.OnceValues(func() (string, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", err
 	}
-	at := filepath.Join(cache, "mfpgate") // the toolchain builds it anew where the flags differ
+	at := filepath.Join(cache, name) // the toolchain builds it anew where the flags differ
 	args := []string{"build", "-buildvcs=false", "-o", at}
-	if Racing {
+	if racing {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "./cmd/mfpgate")...)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.Command("go", append(args, "./cmd/"+name)...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return copyTo(filepath.Join(binaries, "mfpgate"), at)
-})
+	return copyTo(filepath.Join(binaries, name), at)
+}
 
 func sourceTree() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()

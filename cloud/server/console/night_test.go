@@ -64,5 +64,31 @@ func night() *book {
 		{Band: api.Band{BandID: "bnd_0", From: twoAtNight.Add(-48 * time.Hour), To: twoAtNight.Add(-47 * time.Hour), Capacity: 10, Peak: 11, Certainty: "risk"},
 			ReportID: "rpt_0", State: api.WarningClosed, OpenedAt: now.Add(-50 * time.Hour)},
 	}
+	b.propose("prp_1")
 	return b
+}
+
+// propose adds the proposal that moves two of the night's deliveries and finds no start for a third.
+func (b *book) propose(id string) {
+	change := func(n int, by time.Duration, r api.Reason) api.Change {
+		return api.Change{ChangeID: fmt.Sprintf("chg_%d", n), DeliveryID: fmt.Sprintf("dlv_night-%02d", n), IfMatch: `"1"`, From: twoAtNight, To: twoAtNight.Add(by),
+			MoveBy: api.Shift(by), Reason: r}
+	}
+	p := api.ChangeProposal{ProposalID: id, BasedOn: api.BasedOn{ReportID: "rpt_1"},
+		Changes: []api.Change{
+			change(3, 20*time.Minute, api.Reason{Code: "OVERLOAD", BandID: "bnd_1", Text: "It ends last of 15 active, of which 5 must leave."}),
+			change(4, -20*time.Minute, api.Reason{Code: "SWAP", BandID: "bnd_1", FreedBy: "dlv_night-05", Text: "It has room before 02:00."}),
+			change(5, 25*time.Minute, api.Reason{Code: "CHAIN", BandID: "bnd_1", Text: "02:20 is full."})},
+		Unresolved: []api.Unresolved{
+			{DeliveryID: "dlv_night-01", Reason: "Its window has no free time.", Options: []string{"widenWindow", "raiseCapacity"},
+				Certificate: &api.Certificate{From: twoAtNight, To: twoAtNight.Add(time.Hour), AtLeastUnresolved: 1, Text: "12 deliveries need 12 of 10 device-hours."}},
+			{DeliveryID: "dlv_night-06", Reason: "No start was found.", NoStartFound: true}},
+		Quality: api.Quality{Unresolved: 2, UnresolvedLB: 1, Moved: 3, MovedLB: 3, Displacement: api.Duration(65 * time.Minute), DisplacementLB: api.Duration(63 * time.Minute),
+			Status: "gap", Gap: 0.032, Solver: "repair/1"}}
+	b.proposals = append(b.proposals, p)
+	s := api.ProposalState{ProposalID: id, State: "pending", CreatedAt: now.Add(-10 * time.Minute)}
+	for _, c := range p.Changes {
+		s.Changes = append(s.Changes, api.ChangeStatus{ChangeID: c.ChangeID, DeliveryID: c.DeliveryID, State: "pending"})
+	}
+	b.states[id] = s
 }

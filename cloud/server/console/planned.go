@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 )
-
-// unknownLasts stands in, on these pages alone, for the duration of a delivery of which none is known.
-const unknownLasts = time.Hour
 
 // plannedView is a delivery as every page of the schedule shows it.
 type plannedView struct {
@@ -36,8 +35,10 @@ func (c clock) planned(gateway string, d api.Delivery, contract api.Contract) pl
 		v.Starts, v.Start = start, c.at(start)
 	}
 	lasts, known := lastsOf(d)
-	if v.Lasts = "not known"; known {
-		v.Lasts = lasting(lasts)
+	if v.Lasts = lasting(lasts); !known {
+		v.Lasts += ", assumed"
+	}
+	if !v.Starts.IsZero() {
 		v.Ends = c.during(v.Starts, v.Starts.Add(lasts)).To
 	}
 	v.Window = c.window(d.Window)
@@ -45,16 +46,10 @@ func (c clock) planned(gateway string, d api.Delivery, contract api.Contract) pl
 	return v
 }
 
-// lastsOf is the duration that is planned with.
+// lastsOf is the duration that is planned with, and whether it stands on more than an assumption.
 func lastsOf(d api.Delivery) (time.Duration, bool) {
-	if d.Duration == nil {
-		return unknownLasts, false
-	}
-	lasts := time.Duration(cmp.Or(d.Duration.P95, d.Duration.P50))
-	if lasts <= 0 {
-		return unknownLasts, false
-	}
-	return lasts, true
+	e := plan.Estimate(d.Root())
+	return e.P95, e.Basis != mfpgate.DurationAssumed
 }
 
 func (c clock) window(w *api.StartWindow) string {
@@ -121,9 +116,9 @@ func (c clock) told(d api.Delivery) [][2]string {
 		start = c.at(t).Text
 	}
 	lasts, known := lastsOf(d)
-	length := "not known"
-	if known {
-		length = lasting(lasts)
+	length := lasting(lasts)
+	if !known {
+		length += ", assumed"
 	}
 	movable := "yes"
 	if d.Movable != nil && !*d.Movable {

@@ -188,7 +188,7 @@ func CBC(ctx context.Context, path string, p repair.Problem, budget time.Duratio
 	}
 	rows := cbcRows(p, columns, points)
 	proved = true
-	end := time.Now().Add(budget)
+	left := budget // of the processor's time, which is what cbc counts
 	for aim := range aims {
 		if terms[aim].Len() == 0 {
 			continue
@@ -213,14 +213,16 @@ func CBC(ctx context.Context, path string, p repair.Problem, budget time.Duratio
 			return o, false, err
 		}
 		// What an aim does not need, the later ones may use.
-		seconds := max(time.Until(end).Seconds()/float64(len(aims)-aim), 0.5)
+		seconds := left.Seconds() / float64(len(aims)-aim)
 		if aim == 0 {
-			seconds = max(time.Until(end).Seconds()/2, 0.5)
+			seconds = left.Seconds() / 2
 		}
+		seconds = max(seconds, 0.5)
 		cmd := exec.CommandContext(ctx, path, file, "sec", strconv.FormatFloat(seconds, 'f', 2, 64), "ratioGap", "0", "allowableGap", "0", "solve", "solu", solution)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return o, false, fmt.Errorf("run cbc: %w: %s", err, out)
 		}
+		left -= cmd.ProcessState.UserTime()
 		text, err := os.ReadFile(solution)
 		if err != nil {
 			return o, false, fmt.Errorf("read cbc's solution: %w", err)

@@ -1,0 +1,22 @@
+package repair_test
+
+import (
+	"testing"
+
+	"github.com/mfpgate/mfpgate/scheduler/repair"
+	"github.com/mfpgate/mfpgate/scheduler/repair/repairtest"
+)
+
+func TestTheBoundOfTheDisplacementIsNearTheBest(t *testing.T) {
+	for seed := range uint64(3) {
+		p := repairtest.Fleet(seed, 250, 0.3)
+		best, ok := repair.SolveExact(p)
+		if !ok || !best.Optimal {
+			t.Fatalf("seed %d: not solved: %v", seed, ok)
+		}
+		bound := repair.LagrangeDisplacement(p, best, 200_000_000)
+		if bound > best.Displacement || bound < best.Displacement*9/10 {
+			t.Errorf("seed %d: bound of %d ms, the best is %d", seed, bound, best.Displacement)
+		}
+	}
+}

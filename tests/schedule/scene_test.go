@@ -1,0 +1,207 @@
+package schedule_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/tests/rig"
+)
+
+// The runs wait most of the time: all of them go on at once, however few processors there are.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	rig.Main(m)
+}
+
+// The scenario. It is the same in each run.
+const (
+	seed     = 20261202
+	devices  = 60
+	capacity = 10
+	crowd    = 15 // deliveries that are planned for the same second
+	every    = 8 * time.Second
+
+	rate     = "150kB/s"
+	size     = "600kB" // which takes 4 s
+	usual    = 4500 * time.Millisecond
+	longest  = 6 * time.Second // planned with
+	lead     = 12 * time.Second
+	checkIns = "6s" // of a device; within lead, so that it knows its new start in time
+	ahead    = 30 * time.Second
+	window   = 55 * time.Second // of a delivery, from the first crowd on
+)
+
+// scene is one run: a region, a gateway and its devices.
+type scene struct {
+	*region
+	gateway *rig.Gateway
+	first   time.Time // crowd
+	busiest int       // devices that held a slot at once
+
+	mu     sync.Mutex
+	events map[string][]event // of the devices, by kind
+}
+
+// event is a line of mfpsim.
+type event struct {
+	Time                time.Time
+	Device, Event, Text string
+	DeliveryID          string
+	Bytes               int64
+}
+
+func (s *scene) heard(kind string) []event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[kind]
+}
+
+// newScene starts everything and waits until the region knows the devices. number keeps the addresses of scenes apart.
+func newScene(t *testing.T, number int, mode mfpgate.ScheduleMode) *scene {
+	t.Helper()
+	s := &scene{region: startRegion(t), events: map[string][]event{}}
+	s.local(t, "contract", "set", gateway, "--mode", "auto", "--max-concurrent", fmt.Sprint(capacity), "--lead-time", lead.String(),
+		"--slot", "1s", "--max-move", "0s", "--services", mfpgate.ServiceDelivery, "--time-zone", "Asia/Tokyo")
+	s.gateway = rig.Start(t, s.configuration(number, mode), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+s.certificate) })
+	out := start(t, rig.Simulator(t), "fleet", "--cloud", s.url, "--ca", s.certificate, "--factory-key", filepath.Join(s.dir, "region", "factory.key"),
+		"--count", fmt.Sprint(devices), "--first", address(number, 0), "--proxy", "http://"+s.gateway.Address, "--model", model,
+		"--poll", checkIns, "--json", "--print", "--ipp-port", "17310", "--snmp-port", "17161")
+	ended := make(chan struct{})
+	go func() { // the clean-up waits for it, which follows the program's end
+		defer close(ended)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var e event
+			if json.Unmarshal(lines.Bytes(), &e) == nil {
+				s.mu.Lock()
+				s.events[e.Event] = append(s.events[e.Event], e)
+				s.mu.Unlock()
+			}
+		}
+	}()
+	rig.Until(t, "the region knows all devices", func() bool { return len(s.devices(t)) == devices })
+	rig.Until(t, "all devices have checked in", func() bool { return len(distinct(s.heard("checked-in"))) == devices })
+	return s
+}
+
+func distinct(events []event) map[string]bool {
+	of := map[string]bool{}
+	for _, e := range events {
+		of[e.Device] = true
+	}
+	return of
+}
+
+func address(number, device int) string { return fmt.Sprintf("127.40.%d.%d", number, device+1) }
+
+// configuration differs between scenes in the mode, and in addresses.
+func (s *scene) configuration(number int, mode mfpgate.ScheduleMode) string {
+	var b strings.Builder
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "https://"), ":")
+	fmt.Fprintf(&b, `  allow: [{host: 127.0.0.1, ports: [%s], private: true}]
+  capacity: {devices: %d, queue_timeout: 1s, linger: 250ms}
+  per_device: {rate: %s}
+  timeouts: {drain: 1s}
+schedule: {mode: %s}
+portal: {listen: "127.0.0.2:0"}
+cloud: {url: %q, gateway_id: %s, token: {file: %s}}
+devices:
+  polling: {status: 5s}
+  static:
+`, port, capacity, rate, mode, s.url, gateway, s.token)
+	for n := range devices {
+		at := address(number, n)
+		fmt.Fprintf(&b, "    - {name: \"copier %d\", address: %s, uri: \"ipp://%s:17310/ipp/print\"}\n", n+1, at, at)
+	}
+	return b.String()
+}
+
+// plan is what an operator plans who does not know the relay: crowds of devices at the same second, in an order of no meaning.
+func (s *scene) plan(t *testing.T) {
+	t.Helper()
+	pack := strings.TrimSpace(s.local(t, "package", "generate", "--model", model+" scanner", "--version", "2.0", "--size", size))
+	ids := s.devices(t)
+	order := rand.New(rand.NewPCG(seed, 0)).Perm(devices)
+	now := mfpgate.SystemClock{}.Now().UTC().Truncate(time.Second)
+	s.first = now.Add(ahead)
+	end := s.first.Add(window)
+	var list []api.Delivery
+	for i, n := range order {
+		at := s.first.Add(time.Duration(i/crowd) * every)
+		list = append(list, api.Delivery{DeviceID: ids[fmt.Sprintf("SIM%06d", n+1)], BatchID: fmt.Sprintf("crowd-%d", i/crowd+1), Kind: "application", PackageID: pack,
+			Schedule: api.Schedule{StartUTC: &at}, Window: &api.StartWindow{EarliestStart: &now, LatestEnd: &end},
+			Duration: &api.Estimate{P50: api.Duration(usual), P95: api.Duration(longest), Basis: "assumed"}})
+	}
+	data, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := s.remote(t, string(data), "delivery", "add", gateway, "--file", "-", "--allow-overload")
+	if n := len(strings.Fields(created)); n != devices {
+		t.Fatalf("%d deliveries are planned, want %d", n, devices)
+	}
+}
+
+// end waits until all deliveries have ended, watches how many devices are served meanwhile, and returns how many failed.
+func (s *scene) end(t *testing.T) (failed int) {
+	t.Helper()
+	patience := time.NewTimer(ahead + window + 2*rig.Deadline)
+	defer patience.Stop()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		s.busiest = max(s.busiest, int(s.gateway.Metric(t, `mfpgate_relay_devices{state="served"}`)))
+		states := map[string]int{}
+		if at := (mfpgate.SystemClock{}).Now(); at.After(s.first) {
+			for _, d := range s.deliveries(t) {
+				states[d.State]++
+			}
+		}
+		if states["done"]+states["failed"] == devices {
+			return states["failed"]
+		}
+		select {
+		case <-again.C:
+		case <-patience.C:
+			t.Fatalf("the deliveries have not ended: %v", states)
+		}
+	}
+}
+
+// tell logs what became of the deliveries that failed.
+func (s *scene) tell(t *testing.T) {
+	t.Helper()
+	names := map[string]string{}
+	for serial, id := range s.devices(t) {
+		names[id] = "mfp-" + strings.TrimLeft(serial, "SIM0")
+	}
+	since := func(at time.Time) string { return at.Sub(s.first).Round(10 * time.Millisecond).String() }
+	for _, d := range s.deliveries(t) {
+		if d.State == "done" {
+			continue
+		}
+		t.Logf("%s of %s, version %s, planned at %s, is %s: %s", d.DeliveryID, names[d.DeviceID], d.Version, since(*d.Schedule.StartUTC), d.State, d.Reason)
+		s.mu.Lock()
+		for _, list := range s.events {
+			for _, e := range list {
+				if e.Device == names[d.DeviceID] && e.Event != "checked-in" {
+					t.Logf("  at %s: %s: %s", since(e.Time), e.Event, e.Text)
+				}
+			}
+		}
+		s.mu.Unlock()
+	}
+}
