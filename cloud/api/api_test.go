@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -108,7 +109,7 @@ func TestFirstVersionIsStillRead(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if err := got.Check(); err != nil || !got.Has(api.ServiceDelivery) {
+	if err := got.Check(calendar.Texts{}); err != nil || !got.Has(api.ServiceDelivery) {
 		t.Errorf("Check: %v; has delivery: %v", err, got.Has(api.ServiceDelivery))
 	}
 }
@@ -130,11 +131,11 @@ func TestContractRules(t *testing.T) {
 		},
 	} {
 		c := api.DefaultContract("gw")
-		if err := c.Check(); err != nil {
+		if err := c.Check(calendar.Texts{}); err != nil {
 			t.Fatalf("the default: %v", err)
 		}
 		change(&c)
-		if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), rule) {
+		if err := c.Check(calendar.Texts{}); err == nil || !strings.HasPrefix(err.Error(), rule) {
 			t.Errorf("%s: got %v", rule, err)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-
-	"github.com/mfpgate/mfpgate/calendar"
 )
 
 // The longest times that anybody means.
@@ -15,15 +13,15 @@ const (
 )
 
 // Check returns every rule that the delivery breaks, as Faults, or nil.
-func (d Delivery) Check() error { return checked(d, (*checker).delivery) }
+func (d Delivery) Check(cal Calendar) error { return checked(d, cal, (*checker).delivery) }
 
 // Check returns every rule that the schedule breaks, as Faults, or nil.
-func (b BackgroundSchedule) Check() error { return checked(b, (*checker).background) }
+func (b BackgroundSchedule) Check(cal Calendar) error { return checked(b, cal, (*checker).background) }
 
 // Check returns every rule that the page breaks, as Faults, or nil. Deliveries may be checked one by one instead, so that one
 // that is no good does not cost the others.
-func (d Deliveries) Check() error {
-	return checked(d, func(c *checker, p *place, d Deliveries) {
+func (d Deliveries) Check(cal Calendar) error {
+	return checked(d, cal, func(c *checker, p *place, d Deliveries) {
 		for i := range d.Items {
 			c.delivery(p.field("items").at(i), d.Items[i])
 		}
@@ -37,7 +35,7 @@ func (d Deliveries) Check() error {
 
 // Check returns every rule that the state breaks, as Faults, or nil.
 func (s ProposalState) Check() error {
-	return checked(s, func(c *checker, p *place, s ProposalState) {
+	return checked(s, nil, func(c *checker, p *place, s ProposalState) {
 		for i, change := range s.Changes {
 			at := p.field("changes").at(i)
 			if change.ChangeID == "" {
@@ -52,7 +50,7 @@ func (s ProposalState) Check() error {
 
 // Check returns every rule that the events break, as Faults, or nil: their numbers ascend, and the next poll goes on from them.
 func (e ScheduleEvents) Check() error {
-	return checked(e, func(c *checker, p *place, e ScheduleEvents) {
+	return checked(e, nil, func(c *checker, p *place, e ScheduleEvents) {
 		for i := range e.Items {
 			at := p.field("items").at(i)
 			if i > 0 && e.Items[i].Seq <= e.Items[i-1].Seq {
@@ -65,9 +63,10 @@ func (e ScheduleEvents) Check() error {
 	})
 }
 
-// checked holds a document against its tags and then against the rules that tags cannot say.
-func checked[T any](doc T, rules func(*checker, *place, T)) error {
-	c := newChecker()
+// checked holds a document against its tags and then against the rules that tags cannot say. The calendar may be nil for
+// documents without texts that say when.
+func checked[T any](doc T, cal Calendar, rules func(*checker, *place, T)) error {
+	c := newChecker(cal)
 	c.tags(nil, reflect.ValueOf(doc), &member{items: maxItems, longest: maxLongest})
 	rules(c, nil, doc)
 	return c.err()
@@ -147,15 +146,11 @@ func (c *checker) intent(p *place, s intent) {
 			loc = time.UTC
 		}
 	}
-	var policy calendar.Policy // what is no word of these is told of already
-	policy.Gap, _ = calendar.ParseGap(s.gap)
-	policy.Fold, _ = calendar.ParseFold(s.fold)
-	var err error
 	if s.cron != "" {
 		if s.rrule != "" {
 			c.add(p.field("rrule"), "stands beside cron; write one of them")
 		}
-		if _, err := calendar.ParseCron(s.cron, loc, policy); err != nil {
+		if err := c.calendar.Cron(s.cron, loc, s.gap, s.fold); err != nil {
 			c.add(p.field("cron"), "%s", reason(err))
 		}
 		return
@@ -164,19 +159,21 @@ func (c *checker) intent(p *place, s intent) {
 		c.add(p.field("startUtc"), "is missing; write when it is planned, here or as a local time")
 		return
 	}
-	first := calendar.LocalTimeOf(orZero(s.start).In(loc))
-	if s.local != "" {
-		if first, err = calendar.ParseLocalTime(s.local); err != nil {
+	first := s.local
+	if first == "" {
+		first = s.start.In(loc).Format("2006-01-02T15:04:05")
+	} else {
+		if err := c.calendar.LocalTime(first); err != nil {
 			c.add(p.field("local"), "%s", reason(err))
 			return
 		}
-		if year := first.String()[:4]; year < "1970" || year > "2100" {
+		if year := first[:4]; year < "1970" || year > "2100" {
 			c.add(p.field("local"), "is in the year %s; must be in %d to %d", year, firstYear, lastYear)
 			return
 		}
 	}
 	if s.rrule != "" {
-		if _, err := calendar.ParseRRULE(first, s.rrule, loc, policy); err != nil {
+		if err := c.calendar.RRULE(first, s.rrule, loc, s.gap, s.fold); err != nil {
 			c.add(p.field("rrule"), "%s", reason(err))
 		}
 	}
@@ -190,7 +187,7 @@ func (c *checker) zone(p *place, name string) *time.Location {
 	loc, known := c.zones[name]
 	if !known {
 		var err error
-		if loc, err = calendar.ParseZone(name); err != nil {
+		if loc, err = c.calendar.Zone(name); err != nil {
 			c.add(p, "%s", reason(err))
 			return nil
 		}

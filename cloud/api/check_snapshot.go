@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/mfpgate/mfpgate/calendar"
 )
 
 // Check returns every rule that the contract breaks, as Faults, or nil.
-func (c Contract) Check() error { return checked(c, (*checker).contract) }
+func (c Contract) Check(cal Calendar) error { return checked(c, cal, (*checker).contract) }
 
 func (c *checker) contract(p *place, k Contract) {
 	c.zone(p.field("timeZone"), k.TimeZone)
@@ -20,7 +18,7 @@ func (c *checker) contract(p *place, k Contract) {
 		c.capacityRule(p.field("capacityCalendar").at(i), r)
 	}
 	if k.FetchCron != "" {
-		if _, err := calendar.ParseCron(k.FetchCron, time.UTC, calendar.Policy{}); err != nil {
+		if err := c.calendar.Cron(k.FetchCron, time.UTC, "", ""); err != nil {
 			c.add(p.field("fetchCron"), "%s", reason(err))
 		}
 	}
@@ -36,12 +34,12 @@ func (c *checker) between(p *place, d Duration, least, most time.Duration) {
 }
 
 func (c *checker) capacityRule(p *place, r CapacityRule) {
-	if start, err := calendar.ParseTimeOfDay(r.Start); err != nil {
+	if start, err := c.calendar.TimeOfDay(r.Start); err != nil {
 		c.add(p.field("start"), "%s", reason(err))
-	} else if start == calendar.EndOfDay {
+	} else if start == 24*time.Hour {
 		c.add(p.field("start"), "is the end of a day; write 00:00")
 	}
-	if _, err := calendar.ParseTimeOfDay(r.End); err != nil {
+	if _, err := c.calendar.TimeOfDay(r.End); err != nil {
 		c.add(p.field("end"), "%s", reason(err))
 	}
 	if r.TimeZone != "" {
@@ -51,17 +49,13 @@ func (c *checker) capacityRule(p *place, r CapacityRule) {
 		c.add(p.field("rrule"), "has a COUNT, and no first day to count from; write UNTIL")
 		return
 	}
-	first, err := calendar.ParseLocalTime("1970-01-01T00:00")
-	if err == nil {
-		_, err = calendar.ParseRRULE(first, r.RRule, time.UTC, calendar.Policy{})
-	}
-	if err != nil {
+	if err := c.calendar.RRULE("1970-01-01T00:00", r.RRule, time.UTC, "", ""); err != nil {
 		c.add(p.field("rrule"), "%s", reason(err))
 	}
 }
 
 // Check returns every rule that the snapshot breaks, as Faults, or nil.
-func (s Snapshot) Check() error { return checked(s, (*checker).snapshot) }
+func (s Snapshot) Check(cal Calendar) error { return checked(s, cal, (*checker).snapshot) }
 
 func (c *checker) snapshot(p *place, s Snapshot) {
 	c.atMost(p.field("horizon"), s.Horizon, longestHorizon)
@@ -102,15 +96,15 @@ const MaxSnapshot = 64 << 20
 
 // ReadSnapshot reads a snapshot and returns it, or every rule that it breaks, as Faults. It refuses what encoding/json lets
 // pass: fields that are missing or given twice. Fields that are not known are ignored.
-func ReadSnapshot(data []byte) (Snapshot, error) {
+func ReadSnapshot(data []byte, cal Calendar) (Snapshot, error) {
 	var s Snapshot
 	if len(data) > MaxSnapshot {
 		return s, Faults{{"", fmt.Sprintf("has %d bytes; at most %d are read", len(data), MaxSnapshot)}}
 	}
-	c := newChecker()
+	c := newChecker(cal)
 	c.read(data, &s)
 	if err := c.err(); err != nil {
 		return s, err
 	}
-	return s, s.Check()
+	return s, s.Check(cal)
 }

@@ -62,13 +62,16 @@ func (p *place) String() string {
 
 // checker collects faults.
 type checker struct {
-	faults Faults
-	more   int
-	layout layouts
-	zones  map[string]*time.Location
+	calendar Calendar
+	faults   Faults
+	more     int
+	layout   layouts
+	zones    map[string]*time.Location
 }
 
-func newChecker() *checker { return &checker{layout: layouts{}, zones: map[string]*time.Location{}} }
+func newChecker(cal Calendar) *checker {
+	return &checker{calendar: cal, layout: layouts{}, zones: map[string]*time.Location{}}
+}
 
 func (c *checker) add(p *place, format string, args ...any) {
 	if len(c.faults) == maxFaults {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -247,7 +248,7 @@ func TestFirstVersionOfTelemetryIsStillRead(t *testing.T) {
 			t.Errorf("%s: %s", document, diff)
 		}
 	}
-	if err := contract.Check(); err != nil {
+	if err := contract.Check(calendar.Texts{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -267,7 +268,7 @@ func TestPollingRules(t *testing.T) {
 			contract, polling := api.DefaultContract("gw"), api.DefaultPolling()
 			*c.at(&polling) = api.Duration(value)
 			contract.Polling = &polling
-			if err := contract.Check(); (err == nil) != good || err != nil && !strings.HasPrefix(err.Error(), "/polling/"+c.field) {
+			if err := contract.Check(calendar.Texts{}); (err == nil) != good || err != nil && !strings.HasPrefix(err.Error(), "/polling/"+c.field) {
 				t.Errorf("%s %s: got %v", c.field, value, err)
 			}
 		}

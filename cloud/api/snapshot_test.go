@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -24,7 +25,7 @@ const goodSnapshot = `{"now":"2026-12-01T12:00:00Z","horizon":"PT48H","deltaToke
 "proposed":{"d1":"2026-12-02T02:30:00Z"},"capacity":[{"at":"2026-12-01T00:00:00Z","devices":40}]}`
 
 func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
-	s, err := api.ReadSnapshot([]byte(goodSnapshot))
+	s, err := api.ReadSnapshot([]byte(goodSnapshot), calendar.Texts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reread, err := api.ReadSnapshot(text)
+	reread, err := api.ReadSnapshot(text, calendar.Texts{})
 	if err != nil {
 		t.Fatalf("what we write ourselves: %v\n%s", err, text)
 	}
@@ -109,7 +110,7 @@ func TestFaultsAreToldWithTheirPlace(t *testing.T) {
 		if text == goodSnapshot {
 			t.Fatalf("%s: %q is not there", c.rule, c.old)
 		}
-		_, err := api.ReadSnapshot([]byte(text))
+		_, err := api.ReadSnapshot([]byte(text), calendar.Texts{})
 		if faults, ok := errors.AsType[api.Faults](err); !ok || !strings.Contains(faults.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", c.rule, err, c.want)
 		}
@@ -120,18 +121,18 @@ func TestFaultsAreToldTogetherAndNotWithoutEnd(t *testing.T) {
 	text := strings.Replace(goodSnapshot, `"slot":"PT5M"`, `"slot":5`, 1)
 	text = strings.Replace(text, `"p95":"PT16M"`, `"p95":16`, 1)
 	text = strings.Replace(text, `"duration":"PT10M"`, `"duration":10`, 1)
-	_, err := api.ReadSnapshot([]byte(text))
+	_, err := api.ReadSnapshot([]byte(text), calendar.Texts{})
 	want := "/contract/slot: must be a duration in ISO 8601, such as \"PT5M\"\n" +
 		"/deliveries/0/duration/p95: must be a duration in ISO 8601, such as \"PT5M\"\n" +
 		"/background/0/duration: must be a duration in ISO 8601, such as \"PT5M\""
 	if fmt.Sprint(err) != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
-	_, err = api.ReadSnapshot([]byte(`{"deliveries":[` + strings.Repeat(`{},`, 999) + `{}]}`))
+	_, err = api.ReadSnapshot([]byte(`{"deliveries":[`+strings.Repeat(`{},`, 999)+`{}]}`), calendar.Texts{})
 	if faults, ok := errors.AsType[api.Faults](err); !ok || len(faults) != 101 || faults[100].Rule != "has 2902 more faults" {
 		t.Errorf("got %d faults, the last is %v", len(faults), faults[len(faults)-1])
 	}
-	if _, err := api.ReadSnapshot(make([]byte, api.MaxSnapshot+1)); err == nil || !strings.Contains(err.Error(), "at most") {
+	if _, err := api.ReadSnapshot(make([]byte, api.MaxSnapshot+1), calendar.Texts{}); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("too long: got %v", err)
 	}
 }
@@ -144,9 +145,9 @@ func TestHostileAnswersAreRefused(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"a page's delivery is checked", api.Deliveries{Items: []api.Delivery{{DeliveryID: "d", DeviceID: "x"}}}.Check(), "/items/0/schedule/startUtc: is missing"},
-		{"a page's removed has a name", api.Deliveries{Removed: []string{""}}.Check(), "/removed/0: is empty"},
-		{"a text is not without end", api.Deliveries{DeltaToken: long}.Check(), "/deltaToken: has 5000 characters"},
+		{"a page's delivery is checked", api.Deliveries{Items: []api.Delivery{{DeliveryID: "d", DeviceID: "x"}}}.Check(calendar.Texts{}), "/items/0/schedule/startUtc: is missing"},
+		{"a page's removed has a name", api.Deliveries{Removed: []string{""}}.Check(calendar.Texts{}), "/removed/0: is empty"},
+		{"a text is not without end", api.Deliveries{DeltaToken: long}.Check(calendar.Texts{}), "/deltaToken: has 5000 characters"},
 		{"a state is a word of four", api.ProposalState{ProposalID: "p", State: "lost"}.Check(), "/state: must be pending, decided, withdrawn or expired"},
 		{"a change has a name", api.ProposalState{ProposalID: "p", State: "pending", Changes: []api.ChangeStatus{{State: "pending"}}}.Check(), "/changes/0/changeId: is empty"},
 		{"a change's state is one", api.ProposalState{ProposalID: "p", State: "pending", Changes: []api.ChangeStatus{{ChangeID: "c", DeliveryID: "d", State: "?"}}}.Check(),
@@ -168,7 +169,7 @@ func FuzzReadSnapshot(f *testing.F) {
 	f.Add([]byte(`{"proposed":{"":"2026-12-02T02:30:00Z","a":null},"capacity":{}}`))
 	f.Add([]byte("[[[[{\"a\":\xff\"b\"}]]]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := api.ReadSnapshot(data)
+		s, err := api.ReadSnapshot(data, calendar.Texts{})
 		if err != nil {
 			if faults, ok := errors.AsType[api.Faults](err); !ok || len(faults) == 0 || len(faults) > 101 {
 				t.Fatalf("refused with %v", err)
@@ -179,7 +180,7 @@ func FuzzReadSnapshot(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := api.ReadSnapshot(text)
+		again, err := api.ReadSnapshot(text, calendar.Texts{})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}

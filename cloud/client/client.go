@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -128,7 +129,7 @@ func (c *Client) Contract(ctx context.Context, etag string) (api.Contract, strin
 	if err != nil {
 		return api.Contract{}, "", fmt.Errorf("contract: %w", err)
 	}
-	if err := out.Check(); err != nil {
+	if err := out.Check(calendar.Texts{}); err != nil {
 		return api.Contract{}, "", fmt.Errorf("contract: %w: %v", ErrAnswer, err)
 	}
 	return out, tag, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -55,7 +56,7 @@ func (c *Client) changes(ctx context.Context, window mfpgate.Interval, since str
 		if _, err := c.callUpTo(ctx, maxSchedule, http.MethodGet, u, nil, nil, &page); err != nil {
 			return out, err
 		}
-		if err := page.Check(); err != nil {
+		if err := page.Check(calendar.Texts{}); err != nil {
 			return out, fmt.Errorf("%w: %v", ErrAnswer, err)
 		}
 		if n == 0 {
@@ -134,7 +135,7 @@ func (c *Client) Background(ctx context.Context, version string) ([]mfpgate.Back
 	}
 	var list []mfpgate.Background
 	for _, b := range page.Items {
-		if err := b.Check(); err != nil {
+		if err := b.Check(calendar.Texts{}); err != nil {
 			return nil, "", fmt.Errorf("background schedules: %w: %q: %v", ErrAnswer, clip(b.ServiceID), err)
 		}
 		list = append(list, b.Root())

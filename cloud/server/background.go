@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/store"
 )
@@ -187,7 +188,7 @@ func (s *Server) noteBackground(tx store.Tx, chain []string, service string, edi
 
 // checkBackground refuses what does not say when, how long and for how many devices.
 func checkBackground(b api.BackgroundSchedule) *problem {
-	if err := b.Check(); err != nil {
+	if err := b.Check(calendar.Texts{}); err != nil {
 		return faulty(http.StatusUnprocessableEntity, ReasonInvalid, "the background schedule breaks a rule", err)
 	}
 	if len(b.Devices) > 0 && b.Concurrency > 0 {

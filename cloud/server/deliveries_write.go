@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server/delivery"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
@@ -167,7 +168,7 @@ func (w draft) next(current deliveryRecord, there bool, body api.Delivery) (deli
 	if d.Schedule.Local != "" && d.Schedule.TimeZone == "" {
 		d.Schedule.TimeZone = w.contract.TimeZone
 	}
-	err := d.Check()
+	err := d.Check(calendar.Texts{})
 	if err == nil {
 		d.Schedule, err = delivery.Resolve(d.Schedule)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/scheduler/plan"
 )
@@ -77,7 +78,7 @@ func (p *process) snapshot(file string) (mfpgate.ScheduleSnapshot, error) {
 	if err != nil {
 		return mfpgate.ScheduleSnapshot{}, &exit{usage, fmt.Errorf("read %s: %w", file, err)}
 	}
-	s, err := api.ReadSnapshot(data)
+	s, err := api.ReadSnapshot(data, calendar.Texts{})
 	if err == nil {
 		return s.Root(), nil
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -115,7 +116,7 @@ func (f *Folder) Contract(id string) (api.Contract, string, error) {
 	if err := f.readJSON(&c, "contracts", id+".json"); err != nil {
 		return api.Contract{}, "", fmt.Errorf("contract: %w", err)
 	}
-	if err := c.Check(); err != nil {
+	if err := c.Check(calendar.Texts{}); err != nil {
 		return api.Contract{}, "", fmt.Errorf("contract of %s: %w", id, err)
 	}
 	canonical, err := json.Marshal(c)
@@ -138,7 +139,7 @@ func (f *Folder) ChangeContract(id string, change func(*api.Contract)) error {
 		return err
 	}
 	change(&c)
-	if err := c.Check(); err != nil {
+	if err := c.Check(calendar.Texts{}); err != nil {
 		return fmt.Errorf("contract of %s: %w", id, err)
 	}
 	return f.writeJSON(c, "contracts", id+".json")
