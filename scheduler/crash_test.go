@@ -21,9 +21,9 @@ var errDead = errors.New("the process is dead")
 
 // life ends at a step: before and after each commit, and before and after each call. After that nothing has an effect.
 type life struct {
-	step, last int64
-	dead       atomic.Bool
-	steps      atomic.Int64
+	last  int64
+	dead  atomic.Bool
+	steps atomic.Int64
 }
 
 func (l *life) pass() error {

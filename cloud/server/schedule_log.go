@@ -53,9 +53,6 @@ func (s *Server) head(g store.Getter, gateway string) (scheduleHead, error) {
 	return h, err
 }
 
-// noteKeys is how many keys note touches.
-func noteKeys(chain []string) int { return 3 * len(chain) }
-
 // note writes an entry into the logs of all gateways of a chain. edit, which may be nil, changes the first one's head besides.
 func (s *Server) note(tx store.Tx, chain []string, e logEntry, edit func(*scheduleHead) error) error {
 	for i, gateway := range chain {

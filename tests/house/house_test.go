@@ -83,7 +83,7 @@ var arrows = []struct {
 	{"cmd/mfpgate", []string{"", "calendar", "config", "daemon", "cloud/api", "scheduler/plan"}},
 	{"cmd/mfpcloud", []string{"", "cloud", "telemetry", "store"}},
 	{"cmd/mfpsim", []string{"", "cloud/api", "cloud/client", "cloud/server/provision", "store", "telemetry"}},
-	{"tests", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "cloud", "daemon", "cmd", "systemd"}},
+	{"tests", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "cloud", "daemon", "cmd", "systemd"}},
 	{"systemd", []string{}},
 	{"", []string{}},
 }

@@ -92,12 +92,6 @@ func (c clock) during(from, to time.Time) during {
 	return d
 }
 
-// midnight begins the day of t by the place's clock.
-func (c clock) midnight(t time.Time) time.Time {
-	y, m, d := t.In(c.zone).Date()
-	return c.hour(y, m, d, 0)
-}
-
 // hour is the first instant at which the clock shows that hour or, where it skips it, a later one.
 func (c clock) hour(y int, m time.Month, d, h int) time.Time {
 	local := calendar.LocalTimeOf(time.Date(y, m, d, h, 0, 0, 0, time.UTC))
