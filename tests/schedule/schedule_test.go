@@ -30,6 +30,12 @@ func TestSixtyDeliveriesAndTenPlaces(t *testing.T) {
 			failed := s.end(t)
 			t.Logf("mode %s: %d of %d deliveries failed; at most %d devices were served at once, %v turns waited for", run.mode, failed, devices, s.busiest,
 				s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
+			for _, name := range []string{"scheduler.ran","scheduler.reported","scheduler.proposed","scheduler.decided"} {
+				for _, e := range s.gateway.Log.Events(name) {
+					t.Log(e)
+				}
+			}
+			s.tell(t)
 			if failed < run.least || failed > run.most {
 				t.Errorf("%d deliveries failed, want %d to %d", failed, run.least, run.most)
 				s.tell(t)
