@@ -30,16 +30,21 @@ func TestSixtyDeliveriesAndTenPlaces(t *testing.T) {
 			}
 			s.plan(t)
 			act()
-			failed := s.end(t)
-			t.Logf("mode %s: %d of %d deliveries failed; at most %d devices were served at once, %v turns waited for", run.mode, failed, devices, s.busiest,
-				s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
-			if failed < run.least || failed > run.most {
-				t.Errorf("%d deliveries failed, want %d to %d", failed, run.least, run.most)
+			o := s.end(t, number+1)
+			t.Logf("mode %s: %d of %d deliveries failed, and %d of %d other connections; at most %d devices were served at once, %v turns were waited for",
+				run.mode, o.failed, devices, o.refused, serviceAtOnce, s.busiest, s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
+			if o.failed < run.least || o.failed > run.most {
+				t.Errorf("%d deliveries failed, want %d to %d", o.failed, run.least, run.most)
 				s.tell(t)
+			}
+			if o.refused > run.most {
+				t.Errorf("%d connections of another service were refused", o.refused)
 			}
 			if s.busiest > capacity {
 				t.Errorf("%d devices were served at once, %d may be", s.busiest, capacity)
 			}
+			s.received(t, devices-o.failed)
+			s.shows(t)
 		})
 	}
 }
