@@ -1,12 +1,15 @@
 package schedule_test
 
 import (
+	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +23,7 @@ import (
 // outcome is what became of a run.
 type outcome struct {
 	failed  int // deliveries
-	refused int // of the other service's connections
+	refused int // of the other service's devices
 }
 
 // end lets the other service come at its time, waits until all deliveries have ended, and watches meanwhile how many devices are served.
@@ -64,41 +67,55 @@ func (s *scene) end(t *testing.T, number int) (o outcome) {
 	return o
 }
 
-// read is one device of the other service: it comes at the planned time, and moves a byte now and then for as long as is planned.
+// read is one device of the other service: it comes at the planned time, comes back when it is told to, and once it is served moves a byte
+// now and then until its planned time is over.
 func (s *scene) read(t *testing.T, source string) error {
 	clock := mfpgate.SystemClock{}
-	at := s.first.Add(serviceAfter)
-	if err := mfpgate.Wait(t.Context(), clock, at.Sub(clock.Now())); err != nil {
-		return err
+	begin := s.first.Add(serviceAfter)
+	end := begin.Add(serviceTakes - time.Second)
+	for wait := begin.Sub(clock.Now()); ; {
+		if err := mfpgate.Wait(t.Context(), clock, wait); err != nil {
+			return err
+		}
+		var err error
+		if wait, err = s.exchange(t, source, end); err == nil || clock.Now().Add(wait).After(end) {
+			return err
+		}
 	}
+}
+
+// exchange connects once. After a refusal it returns how long the device is to wait.
+func (s *scene) exchange(t *testing.T, source string, end time.Time) (wait time.Duration, err error) {
 	conn, err := s.gateway.DialFrom(source)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer conn.Close()
 	if _, err := io.WriteString(conn, rig.ConnectRequest(s.meters.Address)); err != nil {
-		return err
+		return 0, err
 	}
-	answer := make([]byte, len("HTTP/1.1 200"))
-	if _, err := io.ReadFull(conn, answer); err != nil || !strings.HasSuffix(string(answer), "200") {
-		return fmt.Errorf("the relay answered %q, %w", answer, err)
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return 0, err
 	}
-	if _, err := conn.Read(make([]byte, 1024)); err != nil { // the rest of the head: nothing else comes before a byte was sent
-		return err
+	if resp.StatusCode != http.StatusOK {
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return time.Duration(max(seconds, 1)) * time.Second, errors.New("the relay answered " + resp.Status)
 	}
 	one := make([]byte, 1)
-	for clock.Now().Before(at.Add(serviceTakes - time.Second)) {
+	for clock := (mfpgate.SystemClock{}); clock.Now().Before(end); {
 		if _, err := conn.Write(one); err != nil {
-			return err
+			return 0, err
 		}
-		if _, err := io.ReadFull(conn, one); err != nil {
-			return err
+		if _, err := io.ReadFull(in, one); err != nil {
+			return 0, err
 		}
 		if err := mfpgate.Wait(t.Context(), clock, 100*time.Millisecond); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // received holds what the devices, the relay and the gateway's reports say against one another.

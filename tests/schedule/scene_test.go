@@ -41,9 +41,9 @@ const (
 	size     = 600_000 // bytes, which take 4 s
 	usual    = 4500 * time.Millisecond
 	longest  = 6 * time.Second // planned with
-	lead     = 12 * time.Second
-	checkIns = "6s" // of a device; within lead, so that it knows its new start in time
-	ahead    = 35 * time.Second
+	lead     = 13 * time.Second
+	checkIns = "8s" // of a device; within lead, so that it knows its new start in time
+	ahead    = 36 * time.Second
 	window   = 55 * time.Second // of a delivery, from the first crowd on
 
 	// Another service's traffic, which is not moved.
@@ -123,7 +123,7 @@ func (s *scene) configuration(number int, mode mfpgate.ScheduleMode) string {
 	var b strings.Builder
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "https://"), ":")
 	fmt.Fprintf(&b, `  allow: [{host: 127.0.0.1, ports: [%s, %s], private: true}]
-  capacity: {devices: %d, queue_timeout: 1s, linger: 250ms}
+  capacity: {devices: %d, queue_timeout: 1s, linger: 150ms}
   per_device: {rate: %s}
   timeouts: {drain: 1s}
 schedule: {mode: %s}

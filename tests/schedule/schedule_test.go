@@ -31,14 +31,14 @@ func TestSixtyDeliveriesAndTenPlaces(t *testing.T) {
 			s.plan(t)
 			act()
 			o := s.end(t, number+1)
-			t.Logf("mode %s: %d of %d deliveries failed, and %d of %d other connections; at most %d devices were served at once, %v turns were waited for",
+			t.Logf("mode %s: %d of %d deliveries failed, and %d of %d devices of another service; at most %d devices were served at once, %v turns were waited for",
 				run.mode, o.failed, devices, o.refused, serviceAtOnce, s.busiest, s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
 			if o.failed < run.least || o.failed > run.most {
 				t.Errorf("%d deliveries failed, want %d to %d", o.failed, run.least, run.most)
 				s.tell(t)
 			}
 			if o.refused > run.most {
-				t.Errorf("%d connections of another service were refused", o.refused)
+				t.Errorf("%d devices of another service were never served", o.refused)
 			}
 			if s.busiest > capacity {
 				t.Errorf("%d devices were served at once, %d may be", s.busiest, capacity)
