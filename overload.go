@@ -61,6 +61,14 @@ type OverloadReport struct {
 	Inputs     ReportInputs
 	Bands      []Band
 	Supersedes string
+	Site       SiteLoad
+}
+
+// SiteLoad is what the delivery system cannot know of a site: what its relay itself can serve, and the site's own background.
+// With it the delivery system's pages and refusals go by the same limits as the gateway's reports.
+type SiteLoad struct {
+	Capacity   []CapacityStep
+	Background []Background
 }
 
 // ReportInputs name the versions of all that a report was computed from.

@@ -137,8 +137,17 @@ schedule: {background: [{name: backup, cron: "0 0 1 1 *", duration: 1m, devices:
 	ids := map[string]mfpgate.DeviceID{}
 	for _, d := range devices.Items {
 		ids[d.Name] = d.ID
-		hana.do(http.MethodPut, "deliveries/dlv_"+d.Name, api.Delivery{DeliveryID: "dlv_" + d.Name, DeviceID: string(d.ID), Schedule: api.Schedule{StartUTC: &start},
+		hana.do(http.MethodPut, "deliveries/dlv_"+d.Name+"?allowOverload=true", api.Delivery{DeliveryID: "dlv_" + d.Name, DeviceID: string(d.ID), Schedule: api.Schedule{StartUTC: &start},
 			Duration: &api.Estimate{P50: api.Duration(5 * time.Minute), P95: api.Duration(10 * time.Minute), Basis: "assumed"}}, "If-None-Match", "*")
+	}
+	var capacity api.Capacity
+	reached(t, "the region goes by the relay's capacity, which only the gateway knows", func() bool {
+		text, _ := hana.do(http.MethodGet, "capacity?from="+start.Format(time.RFC3339)+"&to="+start.Add(time.Hour).Format(time.RFC3339), nil)
+		servertest.Must(t, json.Unmarshal(text, &capacity))
+		return capacity.Slots[0].Limit == 1
+	})
+	if s := capacity.Slots[0]; s.State != api.SlotOver || s.Load != 2 {
+		t.Errorf("the crowded slot: %+v", s)
 	}
 	var p, again control.Proposal
 	var raw json.RawMessage

@@ -15,7 +15,7 @@ import (
 )
 
 // decide writes, in one transaction, what is to be sent and that it is.
-func (s *Scheduler) decide(ctx context.Context, st state, mode mfpgate.ScheduleMode, c mfpgate.Contract, snap mfpgate.ScheduleSnapshot, made mfpgate.SchedulePlan, now time.Time) error {
+func (s *Scheduler) decide(ctx context.Context, st state, mode mfpgate.ScheduleMode, c mfpgate.Contract, own mfpgate.SiteLoad, snap mfpgate.ScheduleSnapshot, made mfpgate.SchedulePlan, now time.Time) error {
 	if st.Stale {
 		s.replans++
 	}
@@ -24,7 +24,7 @@ func (s *Scheduler) decide(ctx context.Context, st state, mode mfpgate.ScheduleM
 		_, err := s.change(ctx, func(_ store.Tx, next *state) error { next.seen(st, now); return nil })
 		return err
 	}
-	report, err := s.report(ctx, st, snap, made, now)
+	report, err := s.report(ctx, st, own, snap, made, now)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (st *state) seen(before state, now time.Time) {
 }
 
 // report returns what is to be reported, or what was if that is the same.
-func (s *Scheduler) report(ctx context.Context, st state, snap mfpgate.ScheduleSnapshot, made mfpgate.SchedulePlan, now time.Time) (reported, error) {
+func (s *Scheduler) report(ctx context.Context, st state, own mfpgate.SiteLoad, snap mfpgate.ScheduleSnapshot, made mfpgate.SchedulePlan, now time.Time) (reported, error) {
 	bands := slices.Clone(made.Bands)
 	if len(bands) > maxBands {
 		bands = bands[:maxBands] // the earliest
@@ -88,13 +88,13 @@ func (s *Scheduler) report(ctx context.Context, st state, snap mfpgate.ScheduleS
 			*b = mfpgate.Band{To: b.To, Capacity: b.Capacity, Certainty: b.Certainty}
 		}
 	}
-	content := digestOf(same)
+	content := digestOf([]any{same, undated(own)})
 	if content == st.Report.Content {
 		return st.Report, nil
 	}
 	today := now.Truncate(day)
 	r := mfpgate.OverloadReport{
-		ComputedAt: now, Bands: bands, Supersedes: st.Report.ID,
+		ComputedAt: now, Bands: bands, Supersedes: st.Report.ID, Site: own,
 		Horizon: mfpgate.Interval{From: today, To: today.Add(snap.Horizon)},
 		Inputs: mfpgate.ReportInputs{Contract: snap.Contract.Version, DeltaToken: snap.DeltaToken, Background: st.BackgroundVersion,
 			TZData: calendar.TZData()},

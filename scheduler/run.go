@@ -214,7 +214,7 @@ func (s *Scheduler) plan(ctx context.Context, st state, p Policy, c mfpgate.Cont
 		if err := s.drop(ctx, rejected); err != nil {
 			return err
 		}
-		if err := s.decide(ctx, st, mode, c, snap, made, now); err != nil {
+		if err := s.decide(ctx, st, mode, c, siteLoad(p, snap), snap, made, now); err != nil {
 			return err
 		}
 	}

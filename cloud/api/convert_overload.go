@@ -79,22 +79,36 @@ func (c *Certificate) root() *mfpgate.Certificate {
 
 // FromReport writes a report.
 func FromReport(r mfpgate.OverloadReport) OverloadReport {
-	return OverloadReport{
+	w := OverloadReport{
 		ReportID: r.ID, ComputedAt: r.ComputedAt.UTC(), Horizon: FromInterval(r.Horizon),
 		Inputs: ReportInputs{ContractETag: r.Inputs.Contract, DeltaToken: r.Inputs.DeltaToken, BackgroundETag: r.Inputs.Background,
 			TZData: r.Inputs.TZData},
 		Bands: FromBands(r.Bands), Supersedes: r.Supersedes,
 	}
+	for _, c := range r.Site.Capacity {
+		w.Capacity = append(w.Capacity, SnapshotCapacity{At: c.At.UTC(), Devices: c.Devices})
+	}
+	for _, b := range r.Site.Background {
+		w.Background = append(w.Background, FromBackground(b))
+	}
+	return w
 }
 
 // Root returns the report.
 func (o OverloadReport) Root() mfpgate.OverloadReport {
-	return mfpgate.OverloadReport{
+	r := mfpgate.OverloadReport{
 		ID: o.ReportID, ComputedAt: o.ComputedAt, Horizon: o.Horizon.Root(),
 		Inputs: mfpgate.ReportInputs{Contract: o.Inputs.ContractETag, DeltaToken: o.Inputs.DeltaToken, Background: o.Inputs.BackgroundETag,
 			TZData: o.Inputs.TZData},
 		Bands: rootBands(o.Bands), Supersedes: o.Supersedes,
 	}
+	for _, c := range o.Capacity {
+		r.Site.Capacity = append(r.Site.Capacity, mfpgate.CapacityStep(c))
+	}
+	for _, b := range o.Background {
+		r.Site.Background = append(r.Site.Background, b.Root())
+	}
+	return r
 }
 
 // FromProposal writes a proposal.

@@ -54,6 +54,9 @@ type OverloadReport struct {
 	Inputs     ReportInputs `json:"inputs"`
 	Bands      []Band       `json:"bands" maxItems:"1000"`
 	Supersedes string       `json:"supersedes,omitempty" maxLength:"64"`
+	// What only the gateway knows. Missing: nothing.
+	Capacity   []SnapshotCapacity   `json:"capacity,omitempty" maxItems:"500" doc:"The relay's own, over time: the smaller of it and the contract's holds"`
+	Background []BackgroundSchedule `json:"background,omitempty" maxItems:"64" doc:"The site's own, beside the delivery system's"`
 }
 
 // The states of a warning.

@@ -122,6 +122,9 @@ func (s *Server) situation(ctx context.Context, gateway string, finished bool) (
 		for _, w := range background {
 			out.snapshot.Background = append(out.snapshot.Background, w.Root())
 		}
+		if err := out.site(at, gateway); err != nil {
+			return err
+		}
 		h, err := s.head(at, gateway)
 		out.snapshot.DeltaToken = deltaToken(h)
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server/delivery"
 	"github.com/mfpgate/mfpgate/store"
@@ -99,6 +100,9 @@ func (s *Server) putReport(ctx context.Context, in *struct {
 		if err := put(tx, headKey(in.Gateway), h); err != nil {
 			return err
 		}
+		if err := putSite(tx, in.Gateway, in.Body); err != nil {
+			return err
+		}
 		if err := arm(tx, now.Add(retention), timerReport, in.Gateway, in.Report); err != nil {
 			return err
 		}
@@ -139,6 +143,18 @@ func checkReport(r api.OverloadReport) *problem {
 			add(at+"peak", "must be more than the capacity")
 		}
 		if seen[b.BandID] = true; len(faults) > 16 {
+			break
+		}
+	}
+	for i, c := range r.Capacity {
+		if !delivery.Plausible(c.At) || i > 0 && !r.Capacity[i-1].At.Before(c.At) {
+			add("capacity["+itoa(i)+"].at", "must be after the step before, from 2000 to 2099")
+			break
+		}
+	}
+	for i, b := range r.Background {
+		if err := b.Check(calendar.Texts{}); err != nil {
+			add("background["+itoa(i)+"]", clip(err.Error()))
 			break
 		}
 	}
