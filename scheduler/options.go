@@ -7,6 +7,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/scheduler/cronjob"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry"
 )
@@ -71,12 +72,7 @@ type Planner interface {
 }
 
 // Slot is the planned load in one piece of time.
-type Slot struct {
-	From, To time.Time
-	Load     int  // the most devices at once
-	Limit    int  // the least capacity
-	Over     bool // whether the load exceeds the capacity at any moment; the two figures above may be of different ones
-}
+type Slot = plan.Slot
 
 // Options are what a scheduler is made of.
 type Options struct {
