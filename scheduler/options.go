@@ -30,11 +30,11 @@ const (
 
 // Why the scheduler does nothing.
 const (
-	NoContract     mfpgate.Reason = "no-contract"         // there is no cloud, or it has not given the contract yet
-	NotInContract  mfpgate.Reason = "not-in-contract"     // the contract does not include software-delivery
-	NoProxyDevices mfpgate.Reason = "no-proxy-devices"    // nothing goes through the relay
-	ModesNotTold   mfpgate.Reason = "modes-not-told"      // the cloud has not acknowledged every device's mode yet
-	AnswerRefused  mfpgate.Reason = "bad-delivery-answer" // the delivery system's answer breaks a rule; the last good plan stays
+	NoContract     mfpgate.Reason = "no-contract"            // there is no cloud, or it has not given the contract yet
+	NotInContract  mfpgate.Reason = plan.ReasonNotInContract // the contract does not include software-delivery
+	NoProxyDevices mfpgate.Reason = "no-proxy-devices"       // nothing goes through the relay
+	ModesNotTold   mfpgate.Reason = "modes-not-told"         // the cloud has not acknowledged every device's mode yet
+	AnswerRefused  mfpgate.Reason = "bad-delivery-answer"    // the delivery system's answer breaks a rule; the last good plan stays
 )
 
 // ErrAnswer is wrapped by errors for an answer that was refused as a whole.
