@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"time"
 
@@ -19,6 +20,18 @@ type Schedule struct {
 	Horizon    time.Duration
 	Mode       mfpgate.ScheduleMode // the contract may only narrow it
 	Background []Background
+	Hawkbit    Hawkbit
+}
+
+// Hawkbit is an Eclipse hawkBit that plans the deliveries in the cloud's place. URL is nil: there is none.
+type Hawkbit struct {
+	URL             *url.URL
+	User            string
+	Password        mfpgate.Secret
+	Targets         string // RSQL
+	DeviceAttribute string
+	WindowAttribute string
+	Ahead, LeadTime time.Duration
 }
 
 // Background is traffic through the relay that the cloud does not plan. One of Cron and RRule is set, or neither: then it
@@ -60,6 +73,16 @@ func schedule(s *Schedule) object {
 				may("jitter", "devices come up to this later", one(&b.Jitter, duration(0, day)).or("0s")),
 			}
 		})),
+		may("hawkbit", "an Eclipse hawkBit that plans the deliveries in the cloud's place", object{
+			must("url", "https://, or http:// on loopback", one(&s.Hawkbit.URL, cloudURL())),
+			must("user", "who reads targets, cancels and assigns; tenant\\user where there are several", one(&s.Hawkbit.User, line(200))),
+			must("password", "of the user", secret(&s.Hawkbit.Password)),
+			must("targets", "RSQL that selects this gateway's targets, such as attribute.gateway==osaka-1", one(&s.Hawkbit.Targets, line(1024))),
+			may("device_attribute", "the target's attribute that has the gateway's device id; without it the controllerId is that", one(&s.Hawkbit.DeviceAttribute, line(64))),
+			may("window_attribute", "the target's attribute with the times that a start may be moved to, from/to in RFC 3339", one(&s.Hawkbit.WindowAttribute, line(64))),
+			may("ahead", "how long before its new start an assignment is made", one(&s.Hawkbit.Ahead, duration(0, time.Hour)).or("5m")),
+			may("lead_time", "starts nearer than this stay: devices must have polled hawkBit meanwhile", one(&s.Hawkbit.LeadTime, duration(0, 7*day)).or("1h")),
+		}).restart(),
 	}
 }
 

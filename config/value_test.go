@@ -77,7 +77,7 @@ func TestDefaults(t *testing.T) {
 			SNMP:       config.SNMP{Port: 161, ScanEvery: time.Hour},
 			Polling:    config.Polling{Status: time.Minute, Supplies: 15 * time.Minute, Counters: time.Hour, Heartbeat: 6 * time.Hour},
 		},
-		Schedule: config.Schedule{Fetch: "17 * * * *", Due: cron(t, "17 * * * *", time.UTC), Horizon: 14 * 24 * time.Hour, Mode: mfpgate.SchedulePropose},
+		Schedule: config.Schedule{Fetch: "17 * * * *", Due: cron(t, "17 * * * *", time.UTC), Horizon: 14 * 24 * time.Hour, Mode: mfpgate.SchedulePropose, Hawkbit: config.Hawkbit{Ahead: 5 * time.Minute, LeadTime: time.Hour}},
 		Log:      config.Log{Level: "info"},
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
@@ -143,6 +143,8 @@ func TestEveryKey(t *testing.T) {
 					Devices: config.Selector{Named: []string{"2F copier", "10.1.0.10"}}},
 				{Name: "backup", Start: "2026-12-24T22:00:00", Duration: 24 * time.Hour, Concurrency: 100_000},
 			},
+			Hawkbit: config.Hawkbit{URL: &url.URL{Scheme: "https", Host: "hawkbit.example:8443"}, User: `default\mfpgate`, Password: "p4ss", Targets: "attribute.gateway==oslo-1",
+				DeviceAttribute: "deviceId", WindowAttribute: "window", LeadTime: 13 * time.Hour},
 		},
 		Portal:  config.Portal{Listen: "localhost:8443", TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},
 		Metrics: config.Metrics{Listen: ":9631"},

@@ -69,6 +69,7 @@ type Daemon struct {
 	reporter  *report.Reporter
 	upload    *upload
 	inventory *inventory
+	hawkbit   *hawkbitSystem // nil: the cloud plans the deliveries
 	health    *health
 	schedule  *schedule
 	history   *history
@@ -121,6 +122,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d.inventory = newInventory(d)
 	d.reporter = report.New(report.Options{Clock: o.Clock, Store: d.local, Telemetry: d.upload.telemetry, Alerts: d.upload.alerts,
 		Heartbeat: d.sources.heartbeat, Failed: func(err error) { d.log.Warn().Err(err).Msg(event.DiscoveryNoise) }})
+	if d.hawkbit, err = newHawkbit(d, cfg); err != nil {
+		return nil, err
+	}
 	if d.schedule, err = newSchedule(ctx, d); err != nil {
 		return nil, err
 	}
@@ -171,6 +175,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.start(jobs, "reports", d.upload.run)
 	work.start(jobs, "inventory", d.inventory.run)
 	work.start(jobs, "schedule", d.schedule.run)
+	if d.hawkbit != nil {
+		work.start(jobs, "hawkbit", d.hawkbit.Run)
+	}
 
 	d.log.Info().Str(field.Version, d.Build.Version).Str(field.File, d.ConfigFile).
 		Strs(field.Listen, addresses(d.where.Relay)).Msg(event.DaemonStarted)

@@ -120,7 +120,10 @@ func samePolicy(a, b scheduler.Policy) bool {
 
 func (s *schedule) policyOf(cfg *config.Config) scheduler.Policy {
 	p := scheduler.Policy{Mode: cfg.Schedule.Mode, Fetch: cfg.Schedule.Due, Horizon: cfg.Schedule.Horizon, Background: s.background(cfg)}
-	if cfg.Cloud.URL != nil {
+	switch {
+	case s.daemon.hawkbit != nil:
+		p.System = "hawkbit " + s.daemon.hawkbit.of.URL.String() + " " + s.daemon.hawkbit.of.Targets
+	case cfg.Cloud.URL != nil:
 		p.System = cloudName(cfg.Cloud)
 	}
 	return p
@@ -161,8 +164,12 @@ func (s *schedule) notice(e mfpgate.ScheduleEvent) {
 
 // Contract implements scheduler.Site.
 func (s *schedule) Contract() (mfpgate.Contract, bool) {
-	kept := s.daemon.contracts.of(s.daemon.config.Load().Cloud)
-	if kept == nil {
+	cfg := s.daemon.config.Load()
+	kept := s.daemon.contracts.of(cfg.Cloud)
+	switch {
+	case kept == nil && s.daemon.hawkbit != nil && cfg.Cloud.URL == nil:
+		return s.daemon.hawkbit.contract(cfg.Site.TimeZone), true
+	case kept == nil:
 		return mfpgate.Contract{}, false
 	}
 	return kept.Contract.Root(kept.ETag), true
@@ -197,6 +204,9 @@ func (s *schedule) Devices() []mfpgate.ScheduledDevice {
 
 // Told implements scheduler.Site.
 func (s *schedule) Told() bool {
+	if s.daemon.hawkbit != nil {
+		return true // it knows of no modes: what is polled is left out here
+	}
 	told := s.told()
 	for _, d := range s.monitored() {
 		if told.modes[d.ID] != d.MonitoringMode {
@@ -220,7 +230,7 @@ func (s *schedule) planned(device mfpgate.DeviceID, t time.Time) bool {
 // judge says what is wrong with the schedules.
 func (s *schedule) judge(st scheduler.Status) {
 	h, now := s.daemon.health, s.daemon.Clock.Now()
-	if st.Idle != "" || s.daemon.config.Load().Cloud.URL == nil {
+	if st.Idle != "" || s.daemon.config.Load().Cloud.URL == nil && s.daemon.hawkbit == nil {
 		h.clear(ScheduleStale)
 		h.clear(PlanFailed)
 		h.clear(scheduler.AnswerRefused)

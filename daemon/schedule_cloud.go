@@ -9,12 +9,15 @@ import (
 	"github.com/mfpgate/mfpgate/scheduler"
 )
 
-// deliverySystem is the delivery system of the cloud that the configuration names now.
+// deliverySystem is the delivery system of the cloud that the configuration names now, or the hawkBit in its place.
 type deliverySystem struct{ daemon *Daemon }
 
 var _ scheduler.DeliverySystem = deliverySystem{}
 
 func (s deliverySystem) now() (scheduler.DeliverySystem, error) {
+	if s.daemon.hawkbit != nil {
+		return s.daemon.hawkbit, nil
+	}
 	cloud := s.daemon.config.Load().Cloud
 	if cloud.URL == nil {
 		return nil, errNoCloud

@@ -113,7 +113,7 @@ func (s *Scheduler) propose(ctx context.Context, st state, report reported, mode
 	old := st.Proposal
 	p := made.Proposal
 	if mode == mfpgate.ScheduleNotify && !st.requested() || len(p.Changes) == 0 {
-		return next, old.open(), nil
+		return next, old.undecided(), nil
 	}
 	p.Report, p.DeltaToken, p.Apply = report.ID, snap.DeltaToken, mode == mfpgate.ScheduleAuto
 	content := contentOf(p)
@@ -123,7 +123,7 @@ func (s *Scheduler) propose(ctx context.Context, st state, report reported, mode
 	p.ID = proposalID(content, p.Apply, old.ID)
 	next = proposed{ID: p.ID, Content: content, Changes: len(p.Changes), Apply: p.Apply, Requested: st.requested()}
 	next.Body, err = s.write(ctx, keptProposal{p, bandsOf(made.Bands)}, old.Body)
-	return next, old.open(), err
+	return next, old.undecided(), err
 }
 
 func bandsOf(list []mfpgate.Band) map[string]mfpgate.Band {

@@ -83,6 +83,10 @@ type proposed struct {
 // open reports whether the delivery system has, or will have, a proposal that can still change a start.
 func (p proposed) open() bool { return p.ID != "" && !p.Closed }
 
+// undecided reports whether a proposal that is open is to be withdrawn where another takes its place. One that is being applied
+// goes on: its deliveries are fixed meanwhile, and to take it back would only make the overload anew.
+func (p proposed) undecided() bool { return p.open() && (!p.Apply || p.Handed.IsZero()) }
+
 // requested reports whether an operator wants a proposal, whatever the mode: it is to be made, or waits for its decision.
 func (st state) requested() bool {
 	return st.Requests > st.RequestsSeen || st.Proposal.open() && st.Proposal.Requested

@@ -3,11 +3,14 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 	"github.com/mfpgate/mfpgate/store"
 )
 
@@ -147,6 +150,17 @@ func (s *Server) putBackground(ctx context.Context, in *struct {
 	}
 	if p := checkBackground(in.Body); p != nil {
 		return nil, p
+	}
+	defer s.together(chain)()
+	now, err := s.situation(ctx, in.Gateway, false)
+	if err != nil {
+		return nil, err
+	}
+	list := &now.snapshot.Background
+	*list = slices.DeleteFunc(*list, func(b mfpgate.Background) bool { return b.ID == in.Service })
+	*list = append(*list, in.Body.Root())
+	if _, _, err := plan.Detect(now.snapshot); err != nil {
+		return nil, unplannable(in.Gateway, err)
 	}
 	status, next := http.StatusOK, backgroundRecord{Schedule: in.Body}
 	err = s.change(ctx, chain, func(tx store.Tx) error {

@@ -110,8 +110,8 @@ func (s *Server) createDeliveries(ctx context.Context, gateway string, who princ
 	if err != nil {
 		return nil, false, err
 	}
-	if !allow && !there {
-		if p := s.recheck(ctx, chain, records); p != nil {
+	if !there {
+		if p := s.recheck(ctx, chain, records, allow); p != nil {
 			return nil, false, p
 		}
 	}
@@ -309,8 +309,8 @@ func (s *Server) saveDelivery(ctx context.Context, gateway string, d api.Deliver
 	if err := s.Store.View(ctx, func(at store.Snapshot) error { return decide(at) }); err != nil {
 		return d, 0, refusalOr500(err)
 	}
-	if !o.allowOverload && next.Delivery.State == statePlanned {
-		if p := s.recheck(ctx, chain, []deliveryRecord{next}); p != nil {
+	if next.Delivery.State == statePlanned {
+		if p := s.recheck(ctx, chain, []deliveryRecord{next}, o.allowOverload); p != nil {
 			return d, 0, p
 		}
 	}

@@ -200,6 +200,10 @@ func (s *Server) propose(ctx context.Context, chain []string, p api.ChangePropos
 			if err != nil {
 				return err
 			}
+			if k.Status.State == api.ChangePending && k.Owner != chain[0] && s.mayPropose(k.Owner, p.Apply) != nil {
+				// What the customer of an inner gateway did not buy the outer one's contract does not give.
+				k.Status.State, k.Status.Reason = api.ChangeRejected, string(ReasonMode)
+			}
 			if k.Status.State == api.ChangePending {
 				moved = append(moved, movedDelivery{o.Gateway, next})
 				r.Pending++
@@ -296,6 +300,9 @@ func (s *Server) move(w draft, k *keptChange, was deliveryRecord, there bool) (n
 	}
 	lead := w.contract
 	lead.LeadTime = max(lead.LeadTime, time.Duration(owner.LeadTime))
+	if most := time.Duration(owner.MaxMove); most > 0 && (lead.MaxMove == 0 || most < lead.MaxMove) {
+		lead.MaxMove = most
+	}
 	switch {
 	case d.State != statePlanned:
 		return refused(ReasonNotPlanned)

@@ -24,14 +24,17 @@ const (
 )
 
 // recheck holds an operator's deliveries against the gateway's own detector, on every gateway that they pass. It returns nil if they add no
-// overload.
-func (s *Server) recheck(ctx context.Context, chain []string, records []deliveryRecord) *problem {
+// overload, or may, and leave a schedule that can be planned.
+func (s *Server) recheck(ctx context.Context, chain []string, records []deliveryRecord, allow bool) *problem {
+	if allow && !recurring(records) {
+		return nil
+	}
 	var moved []movedDelivery
 	for _, r := range records {
 		moved = append(moved, movedDelivery{chain[0], r})
 	}
 	after, added, p := s.overloads(ctx, chain, moved)
-	if p != nil || len(added) == 0 {
+	if p != nil || len(added) == 0 || allow {
 		return p
 	}
 	p = overloading(http.StatusConflict, "the gateway would be overloaded; choose another start, or plan it all the same with allowOverload=true", added)
@@ -110,18 +113,36 @@ func (s *Server) overloads(ctx context.Context, gateways []string, moved []moved
 			}
 		}
 		before.Horizon, next.Horizon = horizon, horizon
-		was, _, err := plan.Detect(before)
-		if err != nil {
-			return nil, nil, internal(fmt.Errorf("overloads of %s: %w", gateway, err))
-		}
 		is, _, err := plan.Detect(next)
 		if err != nil {
-			return nil, nil, internal(fmt.Errorf("overloads of %s: %w", gateway, err))
+			return nil, nil, unplannable(gateway, err)
+		}
+		was, _, err := plan.Detect(before)
+		switch {
+		case errors.Is(err, plan.ErrSnapshot):
+			was = is // this makes it one that can be planned, which is better in any case
+		case err != nil:
+			return nil, nil, unplannable(gateway, err)
 		}
 		after = append(after, next)
 		added = append(added, delivery.Added(was, is)...)
 	}
 	return after, added, nil
+}
+
+// unplannable is why a schedule has no plan. What rules and windows expand to is bounded, and more than that is for operators to
+// make less: while it lasts the gateway makes no plan either.
+func unplannable(gateway string, err error) *problem {
+	if !errors.Is(err, plan.ErrSnapshot) {
+		return internal(fmt.Errorf("schedule of %s: %w", gateway, err))
+	}
+	return refuse(http.StatusConflict, ReasonTooMany, "gateway "+gateway+" could not plan this schedule; make recurring deliveries and background "+
+		"schedules rarer, or cancel some: "+err.Error())
+}
+
+// recurring reports whether any of the records does.
+func recurring(records []deliveryRecord) bool {
+	return slices.ContainsFunc(records, func(r deliveryRecord) bool { return r.Delivery.Schedule.RRule != "" && !r.ended() })
 }
 
 // snapshots are those of several gateways.
@@ -202,7 +223,7 @@ func (s *Server) capacity(ctx context.Context, gateway string, from, to time.Tim
 	}
 	slots, err := plan.Timeline(now.snapshot, from, to, slot)
 	if err != nil {
-		return api.Capacity{}, internal(err)
+		return api.Capacity{}, unplannable(gateway, err)
 	}
 	out := api.Capacity{Slots: make([]api.CapacitySlot, len(slots))}
 	for i, t := range slots {
@@ -229,7 +250,7 @@ func (s *Server) bands(ctx context.Context, gateway string, from, to time.Time) 
 	}
 	found, _, err := plan.Detect(now.snapshot)
 	if err != nil {
-		return nil, internal(err)
+		return nil, unplannable(gateway, err)
 	}
 	found = slices.DeleteFunc(found, func(b mfpgate.Band) bool { return !b.From.Before(to) || !from.Before(b.To) })
 	return api.FromBands(found), nil

@@ -34,15 +34,16 @@ func newExactModel(g *grid, ids, room []int32) *exactModel {
 			lo, hi = min(lo, a), max(hi, b)
 		}
 	}
-	// Where there is no room at all is no place.
-	open := func(a, b int32) bool {
-		for c := a; c < b; c++ {
-			if room[c] <= 0 {
-				return false
-			}
+	// Where there is no room at all is no place. Places are as many as a window has slots, and as long as a job has, so cells
+	// without room are counted once and not for each place.
+	shut := make([]int32, len(room)+1)
+	for c, n := range room {
+		shut[c+1] = shut[c]
+		if n <= 0 {
+			shut[c+1]++
 		}
-		return true
 	}
+	open := func(a, b int32) bool { return shut[a] == shut[b] }
 	for i, j := range ids {
 		m.off = append(m.off, int32(len(m.pos)))
 		m.priority = append(m.priority, int64(g.jobs[j].priority))

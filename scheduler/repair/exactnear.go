@@ -90,8 +90,12 @@ func (r *refiner) near() []int32 {
 	slices.SortFunc(all, func(x, y near) int { return cmp.Or(cmp.Compare(x.far, y.far), cmp.Compare(x.j, y.j)) })
 	s.work += int64(len(all)) * 60
 	free := []int32{seed}
+	columns := s.g.flexibility(seed) + 2
 	for _, x := range all {
 		if len(free) < r.size && x.j != seed && x.j != free[len(free)-1] {
+			if columns += s.g.flexibility(x.j) + 2; columns > exactColumns {
+				break // windows may have very many places
+			}
 			free = append(free, x.j)
 		}
 	}
@@ -128,7 +132,7 @@ func (r *refiner) piece(free []int32, until int64) (done bool) {
 		e.rest = e.rest.minus(s.price(j, gridOut))
 	}
 	e.m = newExactModel(s.g, free, s.free)
-	e.work = s.work + int64(len(e.m.pos))*20
+	e.work = s.work + int64(len(e.m.pos))*20 + int64(len(s.free))
 	s.work = 0
 	done = true
 	if r.loose {

@@ -48,7 +48,7 @@ func (f *flow) run(work int64) bool {
 		}
 		f.distances(sources)
 		for _, v := range sources {
-			for f.room[v] < 0 && f.walk(v) {
+			for f.room[v] < 0 && f.work <= work && f.walk(v) {
 				f.push(v)
 			}
 		}
@@ -176,7 +176,9 @@ func (f *flow) list(u int32) {
 		if p := group.proposed; p >= 0 && f.reaches(cell, p) {
 			add(id, p, base+f.price(group, p))
 		}
-		for _, v := range f.tight(cell, group, base) {
+		tight := f.tight(cell, group, base)
+		f.work += int64(len(tight)) * 4
+		for _, v := range tight {
 			if v != u && v >= cell.reach.from && v <= cell.reach.to && (!f.dead(v) || f.ends(v)) {
 				arcs = append(arcs, flowArc{id, v})
 			}
@@ -190,7 +192,7 @@ func (f *flow) list(u int32) {
 		}
 	}
 	f.arcs[u] = arcs
-	f.work += int64(len(arcs))
+	f.work += int64(len(arcs) + len(f.at[u]))
 }
 
 // tight lists slots that cheapest paths enter from the cell, and maybe some that its group enters from elsewhere for the same price:
@@ -239,6 +241,7 @@ func (f *flow) walk(from int32) bool {
 		advanced := false
 		for ; int(f.cursor[u]) < len(f.arcs[u]); f.cursor[u]++ {
 			arc := f.arcs[u][f.cursor[u]]
+			f.work += 4
 			ends := f.ends(arc.to)
 			if !ends && (f.walking[arc.to] || f.dead(arc.to)) {
 				continue

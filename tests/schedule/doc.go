@@ -3,5 +3,7 @@
 // With an operator who acts on its warnings alone, with its proposals, and with the changes that it has applied, none does.
 //
 // A transfer takes seconds here, not minutes: contract, durations and the relay's patience are smaller by the same factor.
+//
+// Besides: each change is applied once whatever kills the gateway, and whatever the cloud answers leaves the last good plan in force.
 // It has no code but tests.
 package schedule

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -36,21 +38,29 @@ const (
 	every    = 8 * time.Second
 
 	rate     = "150kB/s"
-	size     = "600kB" // which takes 4 s
+	size     = 600_000 // bytes, which take 4 s
 	usual    = 4500 * time.Millisecond
 	longest  = 6 * time.Second // planned with
-	lead     = 12 * time.Second
-	checkIns = "6s" // of a device; within lead, so that it knows its new start in time
-	ahead    = 30 * time.Second
+	lead     = 13 * time.Second
+	checkIns = "8s" // of a device; within lead, so that it knows its new start in time
+	ahead    = 36 * time.Second
 	window   = 55 * time.Second // of a delivery, from the first crowd on
+
+	// Another service's traffic, which is not moved.
+	service       = "meter-reading"
+	serviceAfter  = 20 * time.Second // the first crowd
+	serviceTakes  = 8 * time.Second
+	serviceAtOnce = 2
 )
 
 // scene is one run: a region, a gateway and its devices.
 type scene struct {
 	*region
 	gateway *rig.Gateway
-	first   time.Time // crowd
-	busiest int       // devices that held a slot at once
+	meters  *rig.Origin // where the other service's devices call
+	first   time.Time   // crowd
+	pack    string      // what is delivered
+	busiest int         // devices that held a slot at once
 
 	mu     sync.Mutex
 	events map[string][]event // of the devices, by kind
@@ -60,7 +70,7 @@ type scene struct {
 type event struct {
 	Time                time.Time
 	Device, Event, Text string
-	DeliveryID          string
+	PackageID           string
 	Bytes               int64
 }
 
@@ -76,6 +86,7 @@ func newScene(t *testing.T, number int, mode mfpgate.ScheduleMode) *scene {
 	s := &scene{region: startRegion(t), events: map[string][]event{}}
 	s.local(t, "contract", "set", gateway, "--mode", "auto", "--max-concurrent", fmt.Sprint(capacity), "--lead-time", lead.String(),
 		"--slot", "1s", "--max-move", "0s", "--services", mfpgate.ServiceDelivery, "--time-zone", "Asia/Tokyo")
+	s.meters = rig.Listen(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
 	s.gateway = rig.Start(t, s.configuration(number, mode), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+s.certificate) })
 	out := start(t, rig.Simulator(t), "fleet", "--cloud", s.url, "--ca", s.certificate, "--factory-key", filepath.Join(s.dir, "region", "factory.key"),
 		"--count", fmt.Sprint(devices), "--first", address(number, 0), "--proxy", "http://"+s.gateway.Address, "--model", model,
@@ -111,8 +122,8 @@ func address(number, device int) string { return fmt.Sprintf("127.40.%d.%d", num
 func (s *scene) configuration(number int, mode mfpgate.ScheduleMode) string {
 	var b strings.Builder
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "https://"), ":")
-	fmt.Fprintf(&b, `  allow: [{host: 127.0.0.1, ports: [%s], private: true}]
-  capacity: {devices: %d, queue_timeout: 1s, linger: 250ms}
+	fmt.Fprintf(&b, `  allow: [{host: 127.0.0.1, ports: [%s, %s], private: true}]
+  capacity: {devices: %d, queue_timeout: 1s, linger: 150ms}
   per_device: {rate: %s}
   timeouts: {drain: 1s}
 schedule: {mode: %s}
@@ -121,7 +132,7 @@ cloud: {url: %q, gateway_id: %s, token: {file: %s}}
 devices:
   polling: {status: 5s}
   static:
-`, port, capacity, rate, mode, s.url, gateway, s.token)
+`, port, s.meters.Port, capacity, rate, mode, s.url, gateway, s.token)
 	for n := range devices {
 		at := address(number, n)
 		fmt.Fprintf(&b, "    - {name: \"copier %d\", address: %s, uri: \"ipp://%s:17310/ipp/print\"}\n", n+1, at, at)
@@ -132,7 +143,7 @@ devices:
 // plan is what an operator plans who does not know the relay: crowds of devices at the same second, in an order of no meaning.
 func (s *scene) plan(t *testing.T) {
 	t.Helper()
-	pack := strings.TrimSpace(s.local(t, "package", "generate", "--model", model+" scanner", "--version", "2.0", "--size", size))
+	s.pack = strings.TrimSpace(s.local(t, "package", "generate", "--model", model+" scanner", "--version", "2.0", "--size", fmt.Sprint(size)))
 	ids := s.devices(t)
 	order := rand.New(rand.NewPCG(seed, 0)).Perm(devices)
 	now := mfpgate.SystemClock{}.Now().UTC().Truncate(time.Second)
@@ -141,10 +152,12 @@ func (s *scene) plan(t *testing.T) {
 	var list []api.Delivery
 	for i, n := range order {
 		at := s.first.Add(time.Duration(i/crowd) * every)
-		list = append(list, api.Delivery{DeviceID: ids[fmt.Sprintf("SIM%06d", n+1)], BatchID: fmt.Sprintf("crowd-%d", i/crowd+1), Kind: "application", PackageID: pack,
+		list = append(list, api.Delivery{DeviceID: ids[fmt.Sprintf("SIM%06d", n+1)], BatchID: fmt.Sprintf("crowd-%d", i/crowd+1), Kind: "application", PackageID: s.pack,
 			Schedule: api.Schedule{StartUTC: &at}, Window: &api.StartWindow{EarliestStart: &now, LatestEnd: &end},
 			Duration: &api.Estimate{P50: api.Duration(usual), P95: api.Duration(longest), Basis: "assumed"}})
 	}
+	s.remote(t, "", "background", "set", gateway, service, "--kind", "meterRead", "--start", s.first.Add(serviceAfter).Format(time.RFC3339),
+		"--duration", serviceTakes.String(), "--concurrency", fmt.Sprint(serviceAtOnce))
 	data, err := json.Marshal(list)
 	if err != nil {
 		t.Fatal(err)
@@ -152,32 +165,6 @@ func (s *scene) plan(t *testing.T) {
 	created := s.remote(t, string(data), "delivery", "add", gateway, "--file", "-", "--allow-overload")
 	if n := len(strings.Fields(created)); n != devices {
 		t.Fatalf("%d deliveries are planned, want %d", n, devices)
-	}
-}
-
-// end waits until all deliveries have ended, watches how many devices are served meanwhile, and returns how many failed.
-func (s *scene) end(t *testing.T) (failed int) {
-	t.Helper()
-	patience := time.NewTimer(ahead + window + 2*rig.Deadline)
-	defer patience.Stop()
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
-	for {
-		s.busiest = max(s.busiest, int(s.gateway.Metric(t, `mfpgate_relay_devices{state="served"}`)))
-		states := map[string]int{}
-		if at := (mfpgate.SystemClock{}).Now(); at.After(s.first) {
-			for _, d := range s.deliveries(t) {
-				states[d.State]++
-			}
-		}
-		if states["done"]+states["failed"] == devices {
-			return states["failed"]
-		}
-		select {
-		case <-again.C:
-		case <-patience.C:
-			t.Fatalf("the deliveries have not ended: %v", states)
-		}
 	}
 }
 

@@ -10,56 +10,82 @@ import (
 
 func TestSixtyDeliveriesAndTenPlaces(t *testing.T) {
 	for number, run := range []struct {
-		rule  string
-		mode  mfpgate.ScheduleMode
-		act   func(*testing.T, *scene)
-		least int // failures
-		most  int
+		rule     string
+		mode     mfpgate.ScheduleMode
+		operator func(*testing.T, *scene) (act func()) // nil: nobody acts
+		least    int                                   // failures
+		most     int
 	}{
 		{"without the gateway's help many fail", mfpgate.ScheduleNotify, nil, devices / 5, devices},
+		{"with an operator at the warning screen none fails", mfpgate.ScheduleNotify, adjust, 0, 0},
 		{"with proposals that an operator accepts none fails", mfpgate.SchedulePropose, accept, 0, 0},
 		{"with changes that the gateway has applied none fails", mfpgate.ScheduleAuto, nil, 0, 0},
 	} {
 		t.Run(run.rule, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, number+1, run.mode)
-			s.plan(t)
-			if run.act != nil {
-				run.act(t, s)
+			act := func() {}
+			if run.operator != nil {
+				act = run.operator(t, s)
 			}
-			failed := s.end(t)
-			t.Logf("mode %s: %d of %d deliveries failed; at most %d devices were served at once, %v turns waited for", run.mode, failed, devices, s.busiest,
-				s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
-			if failed < run.least || failed > run.most {
-				t.Errorf("%d deliveries failed, want %d to %d", failed, run.least, run.most)
+			s.plan(t)
+			act()
+			o := s.end(t, number+1)
+			t.Logf("mode %s: %d of %d deliveries failed, and %d of %d devices of another service; at most %d devices were served at once, %v turns were waited for",
+				run.mode, o.failed, devices, o.refused, serviceAtOnce, s.busiest, s.gateway.Metric(t, "mfpgate_relay_queue_turns_total"))
+			if o.failed < run.least || o.failed > run.most {
+				t.Errorf("%d deliveries failed, want %d to %d", o.failed, run.least, run.most)
 				s.tell(t)
+			}
+			if o.refused > run.most {
+				t.Errorf("%d devices of another service were never served", o.refused)
 			}
 			if s.busiest > capacity {
 				t.Errorf("%d devices were served at once, %d may be", s.busiest, capacity)
 			}
+			s.received(t, devices-o.failed)
+			s.shows(t)
 		})
 	}
 }
 
-// accept accepts the proposals that the gateway makes, until it reports no overload.
-func accept(t *testing.T, s *scene) {
+// adjust opens a browser for an operator who sees the warning screen and nothing else.
+func adjust(t *testing.T, s *scene) func() {
 	t.Helper()
-	rig.Until(t, "a proposal is there, accepted and applied", func() bool {
-		var list api.Page[api.ProposalState]
-		s.call(t, "GET", "change-proposals", "", nil, &list)
-		done := false
-		for _, p := range list.Items {
-			done = done || p.State == "decided"
-			if p.State != "pending" {
-				continue
-			}
-			var whole api.ProposalState
-			tag := s.call(t, "GET", "change-proposals/"+p.ProposalID, "", nil, &whole)
-			s.call(t, "POST", "change-proposals/"+p.ProposalID+"/decision", tag, map[string]any{"accept": "all"}, &whole)
-			done = false
+	b := openTab(t, s)
+	return func() {
+		t.Helper()
+		moves := b.adjust()
+		others, forms := b.asked()
+		t.Logf("the operator moved %d deliveries with %d forms by %v before the first crowd", moves, forms, s.first.Sub(mfpgate.SystemClock{}.Now()))
+		if len(others) > 0 || forms == 0 {
+			t.Errorf("%d forms were sent; besides the pages the browser asked for %q", forms, others)
 		}
-		return done && s.warnings(t) == 0
-	})
+	}
+}
+
+// accept accepts the proposals that the gateway makes, until it reports no overload.
+func accept(t *testing.T, s *scene) func() {
+	t.Helper()
+	return func() {
+		t.Helper()
+		rig.Until(t, "a proposal is there, accepted and applied", func() bool {
+			var list api.Page[api.ProposalState]
+			s.call(t, "GET", "change-proposals", "", nil, &list)
+			done := false
+			for _, p := range list.Items {
+				done = done || p.State == "decided"
+				if p.State != "pending" {
+					continue
+				}
+				var whole api.ProposalState
+				tag := s.call(t, "GET", "change-proposals/"+p.ProposalID, "", nil, &whole)
+				s.call(t, "POST", "change-proposals/"+p.ProposalID+"/decision", tag, map[string]any{"accept": "all"}, &whole)
+				done = false
+			}
+			return done && s.warnings(t) == 0
+		})
+	}
 }
 
 // warnings is how many overloads are reported and open.

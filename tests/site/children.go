@@ -16,8 +16,9 @@ import (
 
 // site is what runs.
 type site struct {
-	base string
-	say  *sayer
+	base  string
+	crowd time.Time // when more is planned than the relay can carry
+	say   *sayer
 
 	mu       sync.Mutex
 	children []*child // in the order of their start

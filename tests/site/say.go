@@ -71,6 +71,10 @@ func (s *sayer) gateway() func(string) {
 			s.line("gateway: %s's tunnel to %s ended (%s): %.1f MB down in %v%s", e.Device, e.Destination, e.Outcome, float64(e.Down)/1e6, took, waited)
 		case event.RelayRefused:
 			s.line("gateway: %s was refused: %s", e.Device, strings.ReplaceAll(e.Reason, "-", " "))
+		case event.SchedulerReported:
+			s.line("gateway: told the cloud what the schedule overloads")
+		case event.SchedulerProposed:
+			s.line("gateway: proposed other starts")
 		case event.DaemonStopping:
 			s.line("gateway: draining")
 		case event.DaemonStopped:

@@ -63,7 +63,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return err
 	}
-	s := &site{base: base, say: newSayer(out)}
+	s := &site{base: base, say: newSayer(out), crowd: mfpgate.SystemClock{}.Now().UTC().Truncate(time.Minute).Add(crowdAhead)}
 	defer s.stop()
 	token, err := s.made(ctx, "gateway-token", "gateway", "add", gateway)
 	if err != nil {
@@ -71,6 +71,9 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	operator, err := s.made(ctx, "operator-password", "operator", "add", "operator")
 	if err != nil {
+		return err
+	}
+	if err := s.do(ctx, "", "mfpcloud", "contract", "set", gateway, "--state", s.dir(regions[0].name), "--time-zone", "Asia/Tokyo", "--lead-time", "1m", "--slot", "1m"); err != nil {
 		return err
 	}
 	config, err := s.configure(token)
@@ -117,6 +120,9 @@ func run(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := s.plan(ctx, operator); err != nil {
+		return err
 	}
 	return s.live(ctx)
 }
@@ -202,8 +208,8 @@ relay:
   per_device: {rate: 500kB/s}
   timeouts: {drain: 5s}
 devices:
-  monitoring: polling           # the devices of the us region report for themselves
-  ranges: [{network: 127.0.1.7, monitoring: proxy, market: us}, {network: 127.0.1.8, monitoring: proxy, market: us}]
+  monitoring: polling           # five of the eight report for themselves
+  ranges: [{network: 127.0.1.4/31, monitoring: proxy}, {network: 127.0.1.6, monitoring: proxy}, {network: 127.0.1.7, monitoring: proxy, market: us}, {network: 127.0.1.8, monitoring: proxy, market: us}]
   snmp: {ranges: [127.0.1.0/28], communities: [public], port: %d, scan_every: 1m}
   polling: {status: 5s, supplies: 15s, counters: 30s, heartbeat: 5m}
   static:
@@ -217,6 +223,7 @@ devices:
 		}
 	}
 	fmt.Fprintf(&b, "cloud: {url: \"https://%s\", gateway_id: %s, token: {file: %s}}\n", regions[0].listen, gateway, token)
+	fmt.Fprintf(&b, "schedule: {background: [{name: log-upload, start: %q, duration: 4m, concurrency: 4}]}\n", s.crowd.In(calendarZone).Format("2006-01-02T15:04"))
 	fmt.Fprintf(&b, "portal: {listen: \"%s\"}\nmetrics: {listen: \"%s\"}\n", portal, metrics)
 	path = filepath.Join(s.base, "mfpgate.yaml")
 	return path, os.WriteFile(path, []byte(b.String()), 0o600)

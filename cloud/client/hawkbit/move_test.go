@@ -41,7 +41,7 @@ func testMove(t *testing.T, old bool) {
 	if got := outcome(t, c, "p1"); got.State != mfpgate.ChangePending {
 		t.Errorf("before the device has confirmed: %+v", got)
 	}
-	if got := read(t, c)["11"]; got.Movable || !got.Schedule.Start.Equal(d.Schedule.Start) {
+	if got := read(t, c)["11"]; got.Movable || !got.Schedule.Start.Equal(day(12, 19, 30)) {
 		t.Errorf("meanwhile: %+v", got)
 	}
 	s.Confirm()

@@ -40,7 +40,8 @@ func (m *Move) delivery(id string, f found, active bool) mfpgate.Delivery {
 	d.Version = m.version()
 	switch m.Step {
 	case StepCancel, StepCanceling:
-		d.Schedule.Start, d.Version, d.PinnedReason = m.From, m.Seen, "it is being moved, and its device has not confirmed"
+		// Its new start already: a plan that counted the old one would move another delivery for it.
+		d.Version, d.PinnedReason = m.Seen, "it is being moved, and its device has not confirmed"
 	case StepHeld:
 		if d.Movable = !m.Restore; m.Restore {
 			d.Schedule.Start, d.PinnedReason = m.From, "it is being put back"

@@ -195,6 +195,7 @@ func (c *Console) moveDeliveries(w http.ResponseWriter, r *http.Request) {
 	for i := range rows {
 		row := &rows[i]
 		var to time.Time
+		var err error // of this row alone
 		switch done {
 		case "selected":
 			if !row.selected {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 )
 
 // draft is a delivery as the form has it. What is in it goes back to the operator as it was typed.
@@ -202,8 +203,9 @@ func (d desk) hoursOf(slots []api.CapacitySlot, from, to, start time.Time) []hou
 				free = at
 			}
 		}
-		v.Load = loadText(api.CapacitySlot{Load: load, Limit: max(limit, 0)})
-		if v.Known = limit > 0 && limit < 1<<30; v.Known {
+		v.Load = count(int64(load))
+		if v.Known = limit > 0 && limit < plan.Unlimited; v.Known {
+			v.Load += " of " + count(int64(limit))
 			v.Percent = min(100*load/limit, 100)
 		}
 		v.Class = "load"

@@ -183,7 +183,7 @@ func (o *drawing) load(d desk, a axis, slots []api.CapacitySlot, bands []api.Ban
 		if len(bands) == 0 {
 			o.Words += " The capacity is not exceeded."
 		} else {
-			o.Words += " The capacity is exceeded " + plural(len(bands), "time", "times") + "."
+			o.Words += " It has " + plural(len(bands), "overload", "overloads") + "."
 		}
 	}
 }

@@ -134,7 +134,7 @@ type proposalPage struct {
 	Changes        []changeView
 	Pages          pager
 	AllShown       bool
-	Pending        int
+	Waiting        int // changes
 	Unresolved     []unresolvedView
 	MoreUnresolved int
 	Reason         string // that the operator typed
@@ -168,7 +168,7 @@ func (c *Console) proposalPage(r *http.Request, selected []string) (page proposa
 	for _, s := range state.Changes {
 		states[s.ChangeID] = s
 		if s.State == api.ChangePending {
-			page.Pending++
+			page.Waiting++
 		}
 	}
 	changes, pages, all := paged(p.Changes, changesPage, page.Path, url.Values{"page": {page.Page}})

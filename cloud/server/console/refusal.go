@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate/cloud/api"
@@ -78,8 +79,12 @@ func (c clock) refusedBy(err error) (refusal, bool) {
 		if p.Detail != "" {
 			r.Text = sentence(p.Detail)
 		}
+		if p.Reason() == api.WouldOverload { // what the detail says besides is for the API's callers
+			r.Text = "With this start more devices would come at once than the gateway can serve."
+		}
 		r.Bands, r.Alternatives = c.bandLines(p.Bands), c.choices(p.Alternatives)
 	}
+	r.Text = strings.TrimSuffix(r.Text, ".") + "."
 	if r.Status == http.StatusPreconditionFailed {
 		r.Text = "The delivery has changed since the page was shown. Look at what is different, and save again if your change still holds."
 	}
