@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/calendar"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/scheduler"
@@ -62,35 +61,14 @@ func (g gateway) Deliveries(context.Context) []control.Delivery {
 	list := make([]control.Delivery, 0, len(snapshot.Deliveries))
 	for _, d := range snapshot.Deliveries {
 		e := plan.Estimate(d)
+		start, _ := plan.Start(d.Schedule, snapshot.Contract.TimeZone) // zero if it names no instant
 		list = append(list, control.Delivery{ID: d.ID, Device: d.Device, DeviceName: names[d.Device], Via: d.Via, Batch: d.Batch, Kind: d.Kind,
-			Package: d.Package, PackageVersion: d.PackageVersion, State: string(d.State), Start: startOf(d.Schedule, snapshot.Contract.TimeZone),
+			Package: d.Package, PackageVersion: d.PackageVersion, State: string(d.State), Start: start,
 			Recurs: d.Schedule.RRule != "", Duration: api.Duration(e.P95), Basis: string(e.Basis), Movable: d.Movable, Pinned: d.PinnedReason,
 			Proposed: proposed[d.ID], LeftOut: out[d.ID], LeftOutText: control.LeftOutReason(out[d.ID])})
 	}
 	slices.SortStableFunc(list, func(a, b control.Delivery) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	return list
-}
-
-// startOf is when a schedule begins, or zero if it names no instant. A local time outranks an instant, as in plans.
-func startOf(s mfpgate.LocalSchedule, zone string) time.Time {
-	if s.Local == "" {
-		return s.Start.UTC()
-	}
-	local, err := calendar.ParseLocalTime(s.Local)
-	if err != nil {
-		return time.Time{}
-	}
-	loc, err := calendar.ParseZone(cmp.Or(s.TimeZone, zone, "UTC"))
-	if err != nil {
-		return time.Time{}
-	}
-	gap, err1 := calendar.ParseGap(cmp.Or(s.Gap, "next"))
-	fold, err2 := calendar.ParseFold(cmp.Or(s.Fold, "first"))
-	if errors.Join(err1, err2) != nil {
-		return time.Time{}
-	}
-	at, _ := local.In(loc, calendar.Policy{Gap: gap, Fold: fold})
-	return at.UTC()
 }
 
 // LeftOut adds to what the plan left out the devices that the cloud tells no deliveries of, because they are in mode polling.

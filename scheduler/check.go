@@ -10,14 +10,15 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
-// The bounds of an answer's parts. The wire has tighter ones; these hold whatever stands behind the port.
+// The bounds of an answer's parts, of texts in characters. They hold whatever stands behind the port. None is tighter than the
+// wire's own, so that what the client took is not refused here, but for versions and tokens: reports and proposals name them.
 const (
-	maxID       = 64
-	maxText     = 1024
-	maxToken    = 256
-	maxWindows  = 64
-	maxDuration = 7 * 24 * time.Hour
-	maxRetries  = 100
+	maxID        = 64
+	maxText      = 1024
+	maxToken     = 256 // bytes
+	maxBlackouts = 64
+	maxDuration  = 24 * 24 * time.Hour
+	maxRetries   = 100
 )
 
 // checkChanges says what is wrong with an answer, wrapping ErrAnswer. It makes the times of a good one UTC.
@@ -77,8 +78,8 @@ func checkDelivery(d *mfpgate.Delivery) error {
 		return fmt.Errorf("priority %d: 0 to 9", d.Priority)
 	case !d.EarliestStart.IsZero() && !d.LatestEnd.IsZero() && !d.LatestEnd.After(d.EarliestStart):
 		return fmt.Errorf("a window that ends before it begins")
-	case len(d.Blackouts) > maxWindows:
-		return fmt.Errorf("%d blackouts, at most %d", len(d.Blackouts), maxWindows)
+	case len(d.Blackouts) > maxBlackouts:
+		return fmt.Errorf("%d blackouts, at most %d", len(d.Blackouts), maxBlackouts)
 	}
 	for _, t := range []*time.Time{&d.EarliestStart, &d.LatestEnd} {
 		if err := instant(t); err != nil {
@@ -160,8 +161,8 @@ func instant(t *time.Time) error {
 }
 
 func word(what, text string, shortest, longest int) error {
-	if len(text) < shortest || len(text) > longest || !utf8.ValidString(text) {
-		return fmt.Errorf("%s of %d bytes: %d to %d, in UTF-8", what, len(text), shortest, longest)
+	if n := utf8.RuneCountInString(text); n < shortest || n > longest || !utf8.ValidString(text) {
+		return fmt.Errorf("%s of %d characters: %d to %d, in UTF-8", what, n, shortest, longest)
 	}
 	for _, r := range text {
 		if unicode.IsControl(r) {

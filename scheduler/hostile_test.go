@@ -69,6 +69,21 @@ func TestBadAnswersKeepThePlan(t *testing.T) {
 	}
 }
 
+// TestWhatTheWireTakesIsTaken has a delivery at the wire's bounds.
+func TestWhatTheWireTakesIsTaken(t *testing.T) {
+	within(t, func(g *gateway) {
+		d := delivery(7, 0)
+		d.Batch, d.Model, d.Package = strings.Repeat("秋", 64), strings.Repeat("複", 256), strings.Repeat("版", 128)
+		d.Duration.P95 = 24 * 24 * time.Hour
+		g.office.put(d)
+		g.start()
+		g.pass(time.Minute)
+		if st := g.Status(); st.Error != "" || st.Deliveries != 1 {
+			g.t.Errorf("%d deliveries: %s", st.Deliveries, st.Error)
+		}
+	})
+}
+
 func one(change func(*mfpgate.Delivery)) func(*mfpgate.ScheduleChanges) {
 	return func(c *mfpgate.ScheduleChanges) {
 		d := delivery(7, 0)

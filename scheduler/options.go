@@ -7,6 +7,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/scheduler/cronjob"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry"
 )
@@ -29,11 +30,11 @@ const (
 
 // Why the scheduler does nothing.
 const (
-	NoContract     mfpgate.Reason = "no-contract"         // there is no cloud, or it has not given the contract yet
-	NotInContract  mfpgate.Reason = "not-in-contract"     // the contract does not include software-delivery
-	NoProxyDevices mfpgate.Reason = "no-proxy-devices"    // nothing goes through the relay
-	ModesNotTold   mfpgate.Reason = "modes-not-told"      // the cloud has not acknowledged every device's mode yet
-	AnswerRefused  mfpgate.Reason = "bad-delivery-answer" // the delivery system's answer breaks a rule; the last good plan stays
+	NoContract     mfpgate.Reason = "no-contract"            // there is no cloud, or it has not given the contract yet
+	NotInContract  mfpgate.Reason = plan.ReasonNotInContract // the contract does not include software-delivery
+	NoProxyDevices mfpgate.Reason = "no-proxy-devices"       // nothing goes through the relay
+	ModesNotTold   mfpgate.Reason = "modes-not-told"         // the cloud has not acknowledged every device's mode yet
+	AnswerRefused  mfpgate.Reason = "bad-delivery-answer"    // the delivery system's answer breaks a rule; the last good plan stays
 )
 
 // ErrAnswer is wrapped by errors for an answer that was refused as a whole.
@@ -71,12 +72,7 @@ type Planner interface {
 }
 
 // Slot is the planned load in one piece of time.
-type Slot struct {
-	From, To time.Time
-	Load     int  // the most devices at once
-	Limit    int  // the least capacity
-	Over     bool // whether the load exceeds the capacity at any moment; the two figures above may be of different ones
-}
+type Slot = plan.Slot
 
 // Options are what a scheduler is made of.
 type Options struct {

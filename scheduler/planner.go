@@ -17,13 +17,5 @@ func (p Planning) Make(s mfpgate.ScheduleSnapshot) (mfpgate.SchedulePlan, error)
 
 // Timeline is plan.Timeline.
 func (Planning) Timeline(s mfpgate.ScheduleSnapshot, from, to time.Time, slot time.Duration) ([]Slot, error) {
-	list, err := plan.Timeline(s, from, to, slot)
-	if err != nil {
-		return nil, err
-	}
-	slots := make([]Slot, len(list))
-	for i, x := range list {
-		slots[i] = Slot(x)
-	}
-	return slots, nil
+	return plan.Timeline(s, from, to, slot)
 }

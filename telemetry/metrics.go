@@ -25,20 +25,20 @@ type Metrics struct {
 	ConfigReloadSuccess Gauge
 	ConfigReloadTime    Gauge
 
-	RelayDevices        *GaugeVec   // state: served, queued
-	RelayCapacity       Gauge       // devices, in force now
-	RelayTunnelLimit    Gauge       // tunnels, from RLIMIT_NOFILE
-	RelayTunnels        Gauge       // open now
-	RelayTunnelsTotal   *CounterVec // outcome: a reason, or closed
-	RelayTunnelDuration Observer
-	RelayRequestsTotal  *CounterVec // plain HTTP; outcome
-	RelayRefusals       *CounterVec // reason
-	RelayBytes          *CounterVec // direction: up, down; path: splice, copy
-	RelayDialErrors     *CounterVec // reason
-	RelayQueueWait      Observer
-	RelayQueueTurns     Counter     // turns given from the queue
-	RelayQueuePassed    Counter     // of these, before one that had waited longer, for the device was in its planned slot
-	RelayTransfers      *CounterVec // kind: delivery, unclassified
+	RelayDevices           *GaugeVec   // state: served, queued
+	RelayCapacity          Gauge       // devices, in force now
+	RelayTunnelLimit       Gauge       // tunnels, from RLIMIT_NOFILE
+	RelayTunnels           Gauge       // open now
+	RelayTunnelsTotal      *CounterVec // outcome: a reason, or closed
+	RelayTunnelDuration    Observer
+	RelayRequestsTotal     *CounterVec // plain HTTP; outcome
+	RelayRefusals          *CounterVec // reason
+	RelayBytes             *CounterVec // direction: up, down; path: splice, copy
+	RelayDialErrors        *CounterVec // reason
+	RelayQueueWait         Observer
+	RelayQueueTurns        Counter     // turns given from the queue
+	RelayQueuePlannedTurns Counter     // of these, before one that had waited longer, for the device was in its planned slot
+	RelayTransfers         *CounterVec // kind: delivery, unclassified
 
 	Devices          *GaugeVec   // attachment, state
 	DiscoveryQueries *CounterVec // protocol: dns-sd, snmp, ipp
@@ -91,7 +91,7 @@ func NewMetrics() *Metrics {
 	m.RelayQueueWait = m.histogram("mfpgate_relay_queue_wait_seconds", "Time that a device waited for its slot.",
 		[]float64{.01, .1, 1, 5, 15, 30, 60})
 	m.RelayQueueTurns = m.counter("mfpgate_relay_queue_turns_total", "Slots given to a device that had waited in the queue.")
-	m.RelayQueuePassed = m.counter("mfpgate_relay_queue_planned_turns_total",
+	m.RelayQueuePlannedTurns = m.counter("mfpgate_relay_queue_planned_turns_total",
 		"Slots given to a device in its planned slot before another that had waited longer.")
 	m.RelayTransfers = m.counterVec("mfpgate_relay_transfers_total", "Tunnels and requests that brought a device bytes, by kind.", "kind")
 

@@ -227,10 +227,7 @@ func (s *Server) deleteBackground(ctx context.Context, in *struct {
 		if !there {
 			return refuse(http.StatusNotFound, ReasonNoBackground, "the gateway has no such background schedule")
 		}
-		if in.IfMatch == "" {
-			return refuse(http.StatusPreconditionRequired, ReasonNoPrecondition, "send If-Match with the entity tag that you have read")
-		}
-		if p := changeGuard(in.IfMatch, "", versionTag(current.Version)); p != nil {
+		if p := existingGuard(in.IfMatch, versionTag(current.Version)); p != nil {
 			return p
 		}
 		if err := tx.Delete(backgroundKey(in.Gateway, in.Service)); err != nil {

@@ -26,6 +26,14 @@ func changeGuard(ifMatch, ifNoneMatch, current string) *problem {
 	return nil
 }
 
+// existingGuard is changeGuard of a change that creates nothing.
+func existingGuard(ifMatch, current string) *problem {
+	if ifMatch == "" {
+		return refuse(http.StatusPreconditionRequired, ReasonNoPrecondition, "send If-Match with the entity tag that you have read")
+	}
+	return changeGuard(ifMatch, "", current)
+}
+
 func stale(current string) *problem {
 	if current == "" {
 		return refuse(http.StatusPreconditionFailed, ReasonPrecondition, "there is nothing yet; create it with If-None-Match: *")

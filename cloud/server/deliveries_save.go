@@ -360,10 +360,7 @@ func (s *Server) deleteDelivery(ctx context.Context, in *struct {
 		if !there {
 			return noDelivery()
 		}
-		if in.IfMatch == "" {
-			return refuse(http.StatusPreconditionRequired, ReasonNoPrecondition, "send If-Match with the entity tag that you have read")
-		}
-		if p := changeGuard(in.IfMatch, "", versionTag(current.Version)); p != nil {
+		if p := existingGuard(in.IfMatch, versionTag(current.Version)); p != nil {
 			return p
 		}
 		if current.Delivery.State == stateRunning {

@@ -213,10 +213,7 @@ func (s *Server) DeleteDevice(ctx context.Context, gateway, device, ifMatch stri
 		if !there {
 			return refuse(http.StatusNotFound, ReasonNoDevice, "the gateway does not tell of this device, or no longer")
 		}
-		if ifMatch == "" {
-			return refuse(http.StatusPreconditionRequired, ReasonNoPrecondition, "send If-Match with the entity tag that you have read")
-		}
-		if p := changeGuard(ifMatch, "", versionTag(current.Version)); p != nil {
+		if p := existingGuard(ifMatch, versionTag(current.Version)); p != nil {
 			return p
 		}
 		for _, key := range []string{deviceKey(gateway, device), readingKey(gateway, device), historyKey(gateway, device), openKey(gateway, device)} {

@@ -295,11 +295,8 @@ func (s *Server) withdrawProposal(ctx context.Context, in *struct {
 		if !there {
 			return noProposal()
 		}
-		if in.IfMatch == "" {
-			return refuse(http.StatusPreconditionRequired, ReasonNoPrecondition, "send If-Match with the entity tag that you have read, or *")
-		}
 		r = r.at(now, lead)
-		if p := changeGuard(in.IfMatch, "", r.tag()); p != nil {
+		if p := existingGuard(in.IfMatch, r.tag()); p != nil {
 			return p
 		}
 		switch {

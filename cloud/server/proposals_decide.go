@@ -126,14 +126,11 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 		if now.State == proposalExpired {
 			return refuse(http.StatusGone, ReasonProposalExpired, "devices may have been told their starts since; the gateway makes another proposal")
 		}
-		if ifMatch == "" {
-			return refuse(http.StatusPreconditionRequired, ReasonNoPrecondition, "send If-Match with the entity tag that you have read")
-		}
-		if p := changeGuard(ifMatch, "", now.tag()); p != nil {
+		if p := existingGuard(ifMatch, now.tag()); p != nil {
 			return p
 		}
 		if now.State != proposalPending || now.Working {
-			return refuse(http.StatusConflict, ReasonDecided, "the proposal is "+r.State+" already")
+			return refuse(http.StatusConflict, ReasonDecided, "the proposal is decided, withdrawn or expired already")
 		}
 		var all []keptChange
 		for n := range groups(r.Changes, changeGroup) {

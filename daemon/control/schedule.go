@@ -7,6 +7,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/scheduler/plan"
 )
 
 // ErrSchedule is returned for what the delivery schedules, the contract or the delivery system forbid now; its text says which.
@@ -132,22 +133,26 @@ type Load struct {
 	Observed *int      `json:"observed,omitempty" doc:"The most devices served at once; absent before the gateway started, and in the future"`
 }
 
-// leftOutReasons say why a plan does not count something, and what to do where something can be done.
-var leftOutReasons = map[mfpgate.Reason]string{
-	"finished":        "it is done, failed or cancelled",
-	"past":            "its planned time is over",
-	"beyond-horizon":  "it is planned for after the horizon; schedule.horizon says how far that is",
-	"polling-mode":    "the device is in mode polling and does not come through the relay",
-	"unknown-device":  "the device is not one of this gateway's; it may have been forgotten, or be another gateway's now",
-	"not-in-contract": "the contract does not include software delivery",
-	"never-starts":    "its schedule names no instant; correct it at the delivery system",
-	"not-readable":    "its schedule is not well written; correct it at the delivery system",
-}
-
-// LeftOutReason says in words why a plan does not count something; a reason that is newer than the table is itself.
+// LeftOutReason says in words why a plan does not count something, and what to do where something can be done. A reason that is newer
+// than the list is itself.
 func LeftOutReason(r mfpgate.Reason) string {
-	if text, ok := leftOutReasons[r]; ok {
-		return text
+	switch r {
+	case plan.ReasonFinished:
+		return "it is done, failed or cancelled"
+	case plan.ReasonPast:
+		return "its planned time is over"
+	case plan.ReasonBeyond:
+		return "it is planned for after the horizon; schedule.horizon says how far that is"
+	case plan.ReasonPolling:
+		return "the device is in mode polling and does not come through the relay"
+	case plan.ReasonUnknownDevice:
+		return "the device is not one of this gateway's; it may have been forgotten, or be another gateway's now"
+	case plan.ReasonNotInContract:
+		return "the contract does not include software delivery"
+	case plan.ReasonNeverStarts:
+		return "its schedule names no instant; correct it at the delivery system"
+	case plan.ReasonNotReadable:
+		return "its schedule is not well written; correct it at the delivery system"
 	}
 	return string(r)
 }

@@ -183,20 +183,13 @@ func proposalWords(p control.Proposal, f frame) string {
 				waiting++
 			}
 		}
-		return fmt.Sprintf("%s proposed %s; %s at the cloud for a decision.", starts, age(f.now.Sub(p.Handed)), plural(waiting, "waits", "wait"))
+		return fmt.Sprintf("%s proposed %s; %s at the cloud for a decision.", starts, age(f.now.Sub(p.Handed)), counted(waiting, "waits", "wait"))
 	case control.ProposalWithdrawn:
 		return starts + " proposed, and withdrawn because the plan has changed."
 	case control.ProposalRefused:
 		return starts + " proposed, and the cloud did not take them."
 	}
 	return starts + " proposed, and all decided."
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return count(n) + " " + many
 }
 
 // moveWords say how far a start moves.

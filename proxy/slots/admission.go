@@ -36,7 +36,7 @@ type Options struct {
 	// Rate is how many bytes per second one device may move, over all its connections and both directions. Zero: no limit.
 	Rate int64
 	// Metrics, if not nil, gets RelayDevices, RelayCapacity, RelayQueueWait (of those who waited), RelayQueueTurns and
-	// RelayQueuePassed.
+	// RelayQueuePlannedTurns.
 	// The gauges are right whenever a device is granted, waits or leaves; call Count before a scrape to make them right
 	// then too, because nothing here wakes up to notice that the last device has gone quiet.
 	Metrics *telemetry.Metrics
@@ -72,7 +72,7 @@ type Admission struct {
 	held     int       // devices whose word is not zero
 	lapses   alarms    // of the devices that hold a slot and are not setting up: their words' times, or earlier
 	kept     alarms    // of the devices with a ticket that is away
-	planned  int64     // when Run wakes next, if it waits for a moment; else 0
+	wakes    int64     // when Run wakes next, if it waits for a moment; else 0
 	wall     time.Time // the wall clock when it was last read
 	capacity int       // in force from capFrom (inclusive) until capUntil (exclusive; zero is for ever), by the wall clock
 	capFrom  time.Time
@@ -127,10 +127,10 @@ func (a *Admission) Run(ctx context.Context) error {
 	for {
 		a.mu.Lock()
 		now := a.look()
-		a.planned = now // no kick from this very round
+		a.wakes = now // no kick from this very round
 		a.settle(now)
 		wake := a.nextWake(now)
-		a.planned = wake
+		a.wakes = wake
 		a.mu.Unlock()
 		var due <-chan time.Time
 		if wake != 0 {
@@ -185,12 +185,12 @@ func (a *Admission) settle(now int64) {
 	for a.held < a.capacity && a.queue.present > 0 {
 		t, passing := a.next()
 		if m := a.set.Load().Metrics; m != nil && passing {
-			m.RelayQueuePassed.Inc()
+			m.RelayQueuePlannedTurns.Inc()
 		}
 		a.turn(t.device, now)
 	}
-	if wake := a.nextWake(now); wake != 0 && (a.planned == 0 || wake < a.planned) {
-		a.planned = wake
+	if wake := a.nextWake(now); wake != 0 && (a.wakes == 0 || wake < a.wakes) {
+		a.wakes = wake
 		select {
 		case a.kick <- struct{}{}:
 		default: // Run is about to look anyway

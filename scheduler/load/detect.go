@@ -38,9 +38,6 @@ type Band struct {
 	Contributors []Contributor // largest share first
 }
 
-// ExcessDeviceSeconds is Excess in the unit that people read.
-func (b *Band) ExcessDeviceSeconds() float64 { return float64(b.Excess) / 1000 }
-
 // Contributor is a source's part in a band.
 type Contributor struct {
 	Source int32

@@ -122,7 +122,7 @@ func TestBandOfOneBatch(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got, want := want[0].ExcessDeviceSeconds(), 3360.; got != want {
+	if got, want := want[0].Excess, int64(3360_000); got != want {
 		t.Errorf("excess of %v device-seconds, want %v", got, want)
 	}
 	timeline, err := load.NewTimeline(p)

@@ -81,7 +81,7 @@ type span struct{ from, to int64 }
 
 // ruleSpans gives the instants in from to to at which a rule holds. Spans of one rule may overlap.
 func ruleSpans(r mfpgate.CapacityRule, zone string, from, to time.Time) ([]span, error) {
-	start, end, err := CheckRule(r)
+	start, end, err := checkRule(r)
 	if err != nil {
 		return nil, err
 	}
@@ -111,8 +111,8 @@ func ruleSpans(r mfpgate.CapacityRule, zone string, from, to time.Time) ([]span,
 	return list, nil
 }
 
-// CheckRule returns the local times from and to which a capacity rule holds, or what is wrong with it, its zone aside.
-func CheckRule(r mfpgate.CapacityRule) (start, end calendar.TimeOfDay, err error) {
+// checkRule returns the local times from and to which a capacity rule holds, or what is wrong with it, its zone aside.
+func checkRule(r mfpgate.CapacityRule) (start, end calendar.TimeOfDay, err error) {
 	if start, err = calendar.ParseTimeOfDay(r.Start); err != nil {
 		return 0, 0, fmt.Errorf("start: %w", err)
 	}

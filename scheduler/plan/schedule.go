@@ -112,6 +112,16 @@ func (z zones) read(s mfpgate.LocalSchedule, cron, rrule, home string) (when, er
 	return when{once: true, start: at.UnixMilli()}, nil
 }
 
+// Start returns the instant that a schedule names first, its rule left aside, or false if it names none. home is the zone of one that
+// names no zone.
+func Start(s mfpgate.LocalSchedule, home string) (time.Time, bool) {
+	w, err := zones{}.read(s, "", "", home)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(w.start).UTC(), true
+}
+
 // instants gives the starts in from to to, in UTC milliseconds, or false if there are more than limit.
 func (w when) instants(from, to int64, limit int) ([]int64, bool) {
 	if w.once {
