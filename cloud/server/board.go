@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -95,7 +96,7 @@ func (s *Server) situation(ctx context.Context, gateway string, finished bool) (
 		if err := s.follow(at, gateway, b, vias); err != nil {
 			return err
 		}
-		proxies := map[[2]string]bool{}
+		proxies, devices := map[[2]string]bool{}, map[mfpgate.DeviceID]mfpgate.ScheduledDevice{}
 		for owner := range vias {
 			for r, err := range store.All(at, devicePrefix(owner)) {
 				if err != nil {
@@ -105,11 +106,16 @@ func (s *Server) situation(ctx context.Context, gateway string, finished bool) (
 				if err != nil {
 					return err
 				}
-				proxies[[2]string{owner, d.Device.DeviceID}] = d.Device.MonitoringMode == "proxy"
-				out.snapshot.Devices = append(out.snapshot.Devices, mfpgate.ScheduledDevice{ID: mfpgate.DeviceID(d.Device.DeviceID),
-					Model: d.Device.Model, MonitoringMode: mfpgate.MonitoringMode(d.Device.MonitoringMode)})
+				one := mfpgate.ScheduledDevice{ID: mfpgate.DeviceID(d.Device.DeviceID), Model: d.Device.Model,
+					MonitoringMode: mfpgate.MonitoringMode(d.Device.MonitoringMode)}
+				proxy := one.MonitoringMode == mfpgate.MonitoringProxy
+				proxies[[2]string{owner, d.Device.DeviceID}] = proxy
+				if _, known := devices[one.ID]; !known || proxy { // several gateways may tell of one id, and one of them relays it
+					devices[one.ID] = one
+				}
 			}
 		}
+		out.snapshot.Devices = slices.SortedFunc(maps.Values(devices), func(a, b mfpgate.ScheduledDevice) int { return cmp.Compare(a.ID, b.ID) })
 		for id, p := range b.each {
 			if proxies[[2]string{p.owner, p.record.Delivery.DeviceID}] && (finished || !p.record.ended()) {
 				out.postings[id] = p

@@ -19,6 +19,8 @@ const (
 	proposalExpired   = "expired"
 
 	maxProposal = 64 << 20 // bytes
+	// maxProposals is how many of one gateway are kept, though they are younger than retention.
+	maxProposals = 500
 	// changeGroup is how many changes one record holds, and one transaction applies: a key each, beside the record and the logs of a chain.
 	changeGroup     = 32
 	unresolvedGroup = 12
@@ -185,6 +187,41 @@ func (s *Server) proposal(ctx context.Context, gateway, id string) (p api.Change
 		err = refusalOr500(err)
 	}
 	return p, state, tag, err
+}
+
+// trimProposals makes room for one more: of those that are not being carried out the oldest go, decided or not.
+func (s *Server) trimProposals(ctx context.Context, gateway string) error {
+	var all []named // the newest first
+	err := s.Store.View(ctx, func(at store.Snapshot) error {
+		all = nil
+		for r, err := range store.All(at, latestPrefix(gateway)) {
+			if err != nil {
+				return err
+			}
+			n, err := decodeRecord[named](r)
+			if err != nil {
+				return err
+			}
+			all = append(all, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return internal(err)
+	}
+	for n := len(all) - 1; n >= maxProposals-1; n-- {
+		r, there, err := one[proposalRecord](ctx, s.Store, proposalKey(gateway, all[n].ID))
+		if err != nil {
+			return internal(err)
+		}
+		if there && r.Working {
+			continue
+		}
+		if err := s.forgetProposal(ctx, gateway, all[n].ID, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func noProposal() *problem {

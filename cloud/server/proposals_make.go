@@ -56,6 +56,11 @@ func (s *Server) postProposal(ctx context.Context, in *struct {
 		return nil, err
 	}
 	if !replayed {
+		if !in.DryRun {
+			if err := s.trimProposals(ctx, in.Gateway); err != nil {
+				return nil, err
+			}
+		}
 		state, err := s.propose(ctx, chain, p, key, body, in.DryRun)
 		if err != nil {
 			return nil, err

@@ -163,12 +163,17 @@ func (s *Server) dueProposal(ctx context.Context, now time.Time, t timer) error 
 	if r.Working || r.CreatedAt.Add(retention).After(now) {
 		return nil
 	}
-	keys := []string{latestKey(t.Gateway, t.ID, r.CreatedAt), proposalKey(t.Gateway, t.ID)}
+	return s.forgetProposal(ctx, t.Gateway, t.ID, r)
+}
+
+// forgetProposal removes a proposal with its parts.
+func (s *Server) forgetProposal(ctx context.Context, gateway, id string, r proposalRecord) error {
+	keys := []string{latestKey(gateway, id, r.CreatedAt), proposalKey(gateway, id)}
 	for n := range groups(r.Changes, changeGroup) {
-		keys = append(keys, changesKey(t.Gateway, t.ID, n))
+		keys = append(keys, changesKey(gateway, id, n))
 	}
 	for n := range groups(r.Unresolved, unresolvedGroup) {
-		keys = append(keys, unresolvedKey(t.Gateway, t.ID, n))
+		keys = append(keys, unresolvedKey(gateway, id, n))
 	}
 	for len(keys) > 0 { // the proposal first: what is left of a removal that is broken off is only room
 		some := keys[:min(len(keys), store.MaxUpdateKeys)]

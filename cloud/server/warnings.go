@@ -19,6 +19,8 @@ import (
 const (
 	maxReport    = 8 << 20 // bytes
 	warningGroup = 24      // warnings that one transaction writes
+	// maxClosed is how many warnings of one gateway are kept that are closed, though they are younger than retention.
+	maxClosed = 2000
 )
 
 // reportRecord is a report that has come.
@@ -177,11 +179,19 @@ func (s *Server) applyReport(ctx context.Context, gateway string, r api.Overload
 		return err
 	}
 	var changed []string
+	var over []api.Warning // closed before
 	for _, w := range known {
 		_, goes := bands[w.BandID]
-		if !goes && w.State != api.WarningClosed {
+		switch {
+		case goes:
+		case w.State != api.WarningClosed:
 			changed = append(changed, w.BandID)
+		default:
+			over = append(over, w)
 		}
+	}
+	if err := s.trimWarnings(ctx, gateway, over, len(changed)); err != nil {
+		return err
 	}
 	for id := range bands {
 		changed = append(changed, id)
@@ -219,23 +229,6 @@ func (s *Server) applyReport(ctx context.Context, gateway string, r api.Overload
 		}
 	}
 	return nil
-}
-
-// shortened keeps a band within one record: of very many contributors those with the largest shares stay.
-func shortened(b api.Band) api.Band {
-	const most = 64
-	if len(b.Contributors) > most {
-		b.Contributors = slices.Clone(b.Contributors)
-		slices.SortStableFunc(b.Contributors, func(x, y api.Contributor) int { return cmp.Compare(y.PeakShare, x.PeakShare) })
-		b.Contributors = b.Contributors[:most]
-	}
-	b.Text = b.Text[:min(len(b.Text), 2048)]
-	if c := b.Certificate; c != nil {
-		short := *c
-		short.Text = short.Text[:min(len(short.Text), 2048)]
-		b.Certificate = &short
-	}
-	return b
 }
 
 // warnings are all of a gateway, by time.

@@ -42,6 +42,9 @@ func (r *room) answer(p repair.Problem, result repair.Result, bands []mfpgate.Ba
 	a.ground = ground
 	a.unresolved, a.proofs = result.Unresolved, result.Certificates
 	a.settle()
+	if a.spare() > 0 { // fewer of them could remain, and nothing is known of the moves of as many
+		result.Bound, result.Optimal = repair.Bound{Unresolved: result.Bound.Unresolved}, false
+	}
 	a.rate(p, result)
 	a.lay()
 	return a

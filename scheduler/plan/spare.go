@@ -1,0 +1,137 @@
+package plan
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/mfpgate/mfpgate/scheduler/load"
+)
+
+// spareWork bounds what spare does, in occurrences and steps that are looked at.
+const spareWork = 50_000_000
+
+// spare takes moves back that make nothing better. A repair counts each job besides all else and leaves what is unresolved aside;
+// but a device counts once, whatever it does, and what is unresolved runs. So a job may be moved out of an overload to which it adds
+// nothing, or into the place of one that stays, for no less than it leaves behind. It reports how many remain unresolved for that.
+func (a *answer) spare() (added int) {
+	if len(a.unresolved) == 0 && !a.r.overlap && !a.r.twins {
+		return 0
+	}
+	p := a.r.c.problem
+	p.Occurrences = slices.Clone(p.Occurrences)
+	of := map[int32][]int{} // occurrences by device
+	for i := range p.Occurrences {
+		if d := p.Occurrences[i].Device; d >= 0 {
+			of[d] = append(of[d], i)
+		}
+	}
+	jobOf := map[int]int{}
+	for k := range a.jobs {
+		p.Occurrences[a.item(k).first].Start = a.starts[k]
+		jobOf[a.item(k).first] = k
+	}
+	stays := func(occurrence int) bool { // although it is unresolved
+		k, is := jobOf[occurrence]
+		if is {
+			_, is = slices.BinarySearch(a.unresolved, k)
+		}
+		return is
+	}
+	for work := 0; ; {
+		now, err := a.crowd(p)
+		if work += len(p.Occurrences) + len(now); err != nil || work > spareWork {
+			return added
+		}
+		vain := -1
+		for _, k := range a.byStart {
+			if !a.moved(k) {
+				continue
+			}
+			var others []span // of the same device
+			beside := false   // one that is unresolved
+			for _, i := range of[a.item(k).device] {
+				if o := (span{p.Occurrences[i].Start, p.Occurrences[i].Start + int64(p.Occurrences[i].Duration)}); i != a.item(k).first {
+					others = append(others, o)
+					beside = beside || stays(i) && o.from < a.planned(k).to && a.planned(k).from < o.to
+				}
+			}
+			there, n := now.above(a.place(k), others, span{})
+			home, m := now.above(a.planned(k), others, a.place(k))
+			if work += n + m; work > spareWork {
+				return added
+			}
+			if home <= there {
+				vain = k
+				if home > 0 || beside {
+					added++
+					at, _ := slices.BinarySearch(a.unresolved, k)
+					a.unresolved = slices.Insert(slices.Clone(a.unresolved), at, k)
+				}
+				break
+			}
+		}
+		if vain < 0 {
+			return added
+		}
+		a.starts[vain] = a.jobs[vain].Start
+		p.Occurrences[a.item(vain).first].Start = a.starts[vain]
+	}
+}
+
+// crowd is the load of all occurrences, and the limit as far as it matters.
+func (a *answer) crowd(p load.Problem) (profile, error) {
+	line, err := load.NewTimeline(p)
+	if err != nil {
+		return nil, err
+	}
+	var now profile
+	i := 0
+	add := func(at int64, devices int) {
+		for i+1 < len(a.r.fixed) && a.r.fixed[i+1].At <= at {
+			i++
+		}
+		now = append(now, load.Point{At: at, Load: devices, Limit: a.r.fixed[i].Limit})
+	}
+	last := 0
+	for s := range line.Steps() {
+		for i+1 < len(a.r.fixed) && a.r.fixed[i+1].At < s.At { // a limit may change beside the load's steps
+			add(a.r.fixed[i+1].At, last)
+		}
+		last = s.Load
+		add(s.At, last)
+	}
+	return now, nil
+}
+
+// above is how long one device is above the limit in a span, besides what its other occurrences cover, and how many steps were
+// looked at. In counted it is in the profile already.
+func (p profile) above(s span, others []span, counted span) (sum int64, steps int) {
+	whole := counted == (span{})
+	cuts := []int64{s.from, s.to, counted.from, counted.to}
+	for _, o := range others {
+		cuts = append(cuts, o.from, o.to)
+	}
+	slices.Sort(cuts)
+	for c := 1; c < len(cuts); c++ {
+		from, to := max(cuts[c-1], s.from), min(cuts[c], s.to)
+		if from >= to || slices.ContainsFunc(others, func(o span) bool { return o.from <= from && to <= o.to }) {
+			continue
+		}
+		more := 1
+		if whole || counted.from <= from && to <= counted.to {
+			more = 0
+		}
+		i := max(0, sort.Search(len(p), func(i int) bool { return p[i].At > from })-1)
+		for ; i < len(p) && p[i].At < to; i++ {
+			steps++
+			end := to
+			if i+1 < len(p) {
+				end = min(end, p[i+1].At)
+			}
+			if p[i].Load+more > p[i].Limit {
+				sum += end - max(from, p[i].At)
+			}
+		}
+	}
+	return sum, steps + len(cuts)*(len(others)+1)
+}
