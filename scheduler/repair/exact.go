@@ -24,17 +24,17 @@ const (
 )
 
 // solveExact finds the best answer, or one with bounds if the work is spent before. ok is false if the problem is too large to begin with.
-func solveExact(p Problem) (Result, bool) {
+func solveExact(p Problem) (r Result, spent int64, ok bool) {
 	g := newGrid(p)
 	if g == nil || len(p.Jobs) > exactJobs || len(g.at) > exactCells {
-		return Result{}, false
+		return Result{}, 0, false
 	}
 	columns := int64(0)
 	for j := range g.jobs {
 		columns += g.flexibility(int32(j)) + 2
 	}
 	if columns > exactColumns {
-		return Result{}, false
+		return Result{}, 0, false
 	}
 	e := &exact{g: g, s: newSearch(g, digest(p))}
 	e.s.fill(p.Work / 20)
@@ -48,7 +48,7 @@ func solveExact(p Problem) (Result, bool) {
 	e.m = newExactModel(g, ids, g.room)
 	e.work, e.s.work = e.s.work, 0
 	bounds := e.levels(p.Work)
-	r := g.result(e.pos, "exact")
+	r = g.result(e.pos, "exact")
 	r.Optimal = true
 	for level, bound := range bounds {
 		r.Optimal = r.Optimal && bound >= e.aim(level)
@@ -65,7 +65,7 @@ func solveExact(p Problem) (Result, bool) {
 		r.Bound.Displacement = max(r.Bound.Displacement, 0)
 		r.Bound.Displacement = min(r.Bound.Displacement, r.Displacement)
 	}
-	return r, true
+	return r, e.work, true
 }
 
 // levels brings the aims to their best, in their order, and returns what no answer can be below in each, given the ones before.
