@@ -3,6 +3,7 @@ package repair
 // What the tests outside of the package try by itself.
 var (
 	LagrangeDisplacement = lagrangeDisplacement
+	Spread               = spread
 )
 
 func SolveExact(p Problem) (Result, bool) {

@@ -188,6 +188,7 @@ func (part *solvePart) bound(local Problem, answer Result) {
 func solveJoin(p Problem, starts []int64, parts []*solvePart) Result {
 	var unresolved []int
 	var certificates []Certificate
+	var searched []int32 // the flow spreads its moves itself
 	solvers := map[string]bool{}
 	optimal := true
 	for _, part := range parts {
@@ -198,11 +199,16 @@ func solveJoin(p Problem, starts []int64, parts []*solvePart) Result {
 			unresolved = append(unresolved, int(part.jobs[k]))
 		}
 		certificates = append(certificates, part.result.Certificates...)
-		solvers[part.result.Solver] = true
+		if solvers[part.result.Solver] = true; part.result.Solver != "flow" {
+			searched = append(searched, part.jobs...)
+		}
 		optimal = optimal && part.result.Optimal
 	}
 	slices.Sort(unresolved)
 	r := tally(p, starts, unresolved)
+	if len(searched) > 0 {
+		spread(p, &r, searched)
+	}
 	r.Certificates, r.Optimal = certificates, optimal
 	for _, solver := range []string{"flow", "exact", "search"} {
 		if solvers[solver] {
