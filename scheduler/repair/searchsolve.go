@@ -33,7 +33,7 @@ func (s *search) gather(until int64) {
 			break
 		}
 	}
-	r := newRefiner(s, true)
+	r := newRefiner(s, exactOut)
 	out, last := s.cost.out, s.work
 	for patience := until / 5; s.cost.out > 0 && s.work < until && s.work-last < patience; {
 		r.step(until)
@@ -45,7 +45,7 @@ func (s *search) gather(until int64) {
 
 // polish improves all aims, by turns with ruin and with pieces, until neither gains much any more.
 func (s *search) polish(until int64) {
-	r := newRefiner(s, false)
+	r := newRefiner(s, exactDistance)
 	for part := until / 16; s.work < until && (s.cost.out > 0 || s.cost.moved > 0); {
 		start := s.cost
 		s.ruin(min(until, s.work+part))
