@@ -14,6 +14,8 @@ type exact struct {
 	best searchCost
 	pos  []int32 // of the best answer, by job of the model
 	work int64
+
+	kept [exactLevels]*exactLevel // where alternate goes on
 }
 
 // What is too large to begin with.
@@ -24,17 +26,17 @@ const (
 )
 
 // solveExact finds the best answer, or one with bounds if the work is spent before. ok is false if the problem is too large to begin with.
-func solveExact(p Problem) (Result, bool) {
+func solveExact(p Problem) (r Result, spent int64, ok bool) {
 	g := newGrid(p)
 	if g == nil || len(p.Jobs) > exactJobs || len(g.at) > exactCells {
-		return Result{}, false
+		return Result{}, 0, false
 	}
 	columns := int64(0)
 	for j := range g.jobs {
 		columns += g.flexibility(int32(j)) + 2
 	}
 	if columns > exactColumns {
-		return Result{}, false
+		return Result{}, 0, false
 	}
 	e := &exact{g: g, s: newSearch(g, digest(p))}
 	e.s.fill(p.Work / 20)
@@ -48,7 +50,7 @@ func solveExact(p Problem) (Result, bool) {
 	e.m = newExactModel(g, ids, g.room)
 	e.work, e.s.work = e.s.work, 0
 	bounds := e.levels(p.Work)
-	r := g.result(e.pos, "exact")
+	r = g.result(e.pos, "exact")
 	r.Optimal = true
 	for level, bound := range bounds {
 		r.Optimal = r.Optimal && bound >= e.aim(level)
@@ -65,10 +67,12 @@ func solveExact(p Problem) (Result, bool) {
 		r.Bound.Displacement = max(r.Bound.Displacement, 0)
 		r.Bound.Displacement = min(r.Bound.Displacement, r.Displacement)
 	}
-	return r, true
+	return r, e.work, true
 }
 
-// levels brings the aims to their best, in their order, and returns what no answer can be below in each, given the ones before.
+// levels brings the aims to their best, in their order, and returns what no answer can be below in each, given the ones before. A
+// later aim is looked at while an earlier one is not proved, and then that again: an answer that is displaced less is often near one
+// that moves fewer.
 func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 	for level := 0; level < exactLevels; {
 		before := e.best
@@ -78,34 +82,49 @@ func (e *exact) levels(until int64) (bounds [exactLevels]int64) {
 		case level == exactPriority && e.samePriority():
 			bounds[level] = e.aim(level)
 		default:
+			left := until - e.work
 			share := until
-			if level < exactDistance {
-				share = e.work + (until-e.work)*6/10
+			switch {
+			case level < exactMoved:
+				share = e.work + left*6/10
+			case level == exactMoved:
+				share = e.work + left*3/10
+			case bounds[exactMoved] < e.aim(exactMoved) && left > until/exactLast:
+				share = e.work + left/2
 			}
 			bounds[level] = e.alternate(level, share)
 		}
-		next := level + 1
-		for k := level - 1; k >= 0; k-- {
-			if e.m.level(k, before) != e.aim(k) {
-				next = k + 1
+		level++
+		for k := range level - 1 {
+			if e.m.level(k, before) == e.aim(k) {
+				continue
 			}
-		}
-		if next <= level && e.work > until {
-			// What was proved of the aims that follow was about worse answers.
-			for k := next; k < exactLevels; k++ {
-				bounds[k] = 0
+			// What was proved of the aims between was about worse answers.
+			for stale := k + 1; stale < level-1; stale++ {
+				bounds[stale] = 0
 			}
-			return bounds
+			if e.work < until && k+1 < level-1 {
+				level = k + 1
+			}
+			break
 		}
-		level = next
+		if level == exactLevels && bounds[exactMoved] < e.aim(exactMoved) && e.work < until-until/exactLast {
+			level = exactMoved
+		}
 	}
 	return bounds
 }
 
+// exactLast is the share of the work, one in so many, with which it is not worth to look at an aim again.
+const exactLast = 20
+
 // alternate brings one aim to its best: it divides, and in between looks for better answers by pieces, which leaves less to divide.
 func (e *exact) alternate(level int, until int64) (bound int64) {
-	l := e.newLevel(level)
-	most := 1
+	l, most := e.kept[level], math.MaxInt
+	if l == nil || l.before() != l.earlier {
+		l, most = e.newLevel(level), 1
+	}
+	first := true
 	for part := max((until-e.work)/40, 1); ; part += part / 4 {
 		b, again := l.run(min(until, e.work+part), most)
 		most = math.MaxInt
@@ -115,14 +134,24 @@ func (e *exact) alternate(level int, until int64) (bound int64) {
 		} else {
 			bound = max(bound, b)
 		}
+		e.kept[level] = l
 		if bound >= e.aim(level) || e.work >= until {
 			return bound
 		}
-		if level == exactOut {
-			for e.wander(min(until, e.work+part)) && bound < e.aim(level) {
+		end := min(until, e.work+part)
+		switch level {
+		case exactOut, exactMoved:
+			// From an answer that is good in the later aims there is more room to wander.
+			if level == exactMoved {
+				e.neighbours(min(until, e.work+part*3/4))
+			} else if !first {
+				e.neighbours(min(until, e.work+part/3))
 			}
-		} else {
-			e.neighbours(min(until, e.work+part))
+			for e.work < end && bound < e.aim(level) && e.wander(level, end) {
+			}
+			first = false
+		default:
+			e.neighbours(end)
 		}
 		if l.before() != l.earlier {
 			l, most, bound = e.newLevel(level), 1, 0

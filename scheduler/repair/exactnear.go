@@ -11,20 +11,20 @@ type refiner struct {
 	*ruiner
 	size   int // how many jobs to free
 	most   int
-	loose  bool  // only who is out matters, and an answer as good is taken, too
+	last   int   // the aims after this one do not matter, and an answer as good is taken, too
 	budget int64 // for one piece
 }
 
-func newRefiner(s *search, loose bool) *refiner {
+func newRefiner(s *search, last int) *refiner {
 	n := len(s.pos)
-	r := &refiner{ruiner: &ruiner{search: s, all: n <= 1024}, size: min(24, n), most: min(120, n), loose: loose, budget: 60_000_000}
-	if loose {
+	r := &refiner{ruiner: &ruiner{search: s, all: n <= 1024}, size: min(24, n), most: min(120, n), last: last, budget: 60_000_000}
+	if last < exactDistance {
 		r.budget = 20_000_000
 	}
 	return r
 }
 
-// step frees and places one piece. The answer is never worse afterwards; if loose, never with more out.
+// step frees and places one piece. The answer is never worse afterwards in the aims that matter.
 func (r *refiner) step(until int64) {
 	if r.piece(r.near(), min(until, r.search.work+r.budget)) {
 		r.size = min(r.size+2, r.most)
@@ -135,10 +135,14 @@ func (r *refiner) piece(free []int32, until int64) (done bool) {
 	e.work = s.work + int64(len(e.m.pos))*20 + int64(len(s.free))
 	s.work = 0
 	done = true
-	if r.loose {
+	switch r.last {
+	case exactOut:
 		e.best.out += searchOut // so that one as good is good enough
 		done = e.branch(exactOut, until, 30) >= e.aim(exactOut)
-	} else {
+	case exactMoved:
+		e.best.moved++
+		done = e.branch(exactMoved, until, 30) >= e.aim(exactMoved)
+	default:
 		for level := range exactLevels {
 			if e.aim(level) > 0 && (level != exactPriority || !e.samePriority()) && e.branch(level, until, 200) < e.aim(level) {
 				done = false
@@ -180,7 +184,7 @@ func (e *exact) load() {
 // neighbours improves the best answer by pieces until that has not helped for a while.
 func (e *exact) neighbours(until int64) {
 	e.load()
-	r := newRefiner(e.s, false)
+	r := newRefiner(e.s, exactDistance)
 	e.s.work = e.work
 	for failed := 0; failed < 20+len(e.pos)/4 && e.s.work < until && e.best != (searchCost{}); failed++ {
 		r.step(until)
@@ -193,17 +197,27 @@ func (e *exact) neighbours(until int64) {
 	e.s.work = 0
 }
 
-// wander looks for an answer with fewer unresolved jobs, by passing from one with as many to another, whatever they cost otherwise.
-func (e *exact) wander(until int64) bool {
+// wander looks for an answer that is better in an aim, or in one before it, by passing from one that is as good in these to another,
+// whatever they cost otherwise.
+func (e *exact) wander(level int, until int64) bool {
+	value := func(c searchCost) [2]int64 {
+		if level == exactOut {
+			return [2]int64{c.out / searchOut}
+		}
+		return [2]int64{c.out, c.moved}
+	}
+	best := value(e.best)
 	e.load()
-	r := newRefiner(e.s, true)
-	out := e.best.out / searchOut
+	r := newRefiner(e.s, level)
 	e.s.work = e.work
-	for e.s.work < until && e.s.cost.out/searchOut >= out {
+	better := false
+	for e.s.work < until && !better {
 		r.step(until)
+		now := value(e.s.cost)
+		better = slices.Compare(now[:], best[:]) < 0
 	}
 	e.work = e.s.work
 	e.s.work = 0
 	e.offer()
-	return e.best.out/searchOut < out
+	return better
 }

@@ -8,7 +8,8 @@ import (
 // flowPlaced is how many jobs of a class moved to a slot, and how far.
 type flowPlaced struct{ class, slot, count, length int32 }
 
-// solveFlow is the exact tier for jobs of one slot. It answers only for the jobs named, by their index in jobs. It does not answer, false, when the flow does not fit the jobs or takes more than the work.
+// solveFlow is the exact tier for jobs of one slot. It answers only for the jobs named, by their index in jobs. It does not answer,
+// false, when the flow does not fit the jobs or takes more than the work.
 func solveFlow(p Problem, jobs []int32, work int64) (starts []int64, unresolved []int, bound Bound, ok bool) {
 	f, ok := flowFits(p, jobs)
 	if !ok {

@@ -32,7 +32,10 @@ type Problem struct {
 	Work int64
 }
 
-// Certificate proves that jobs must remain: those whose every allowed place lies in [From, To) need more than there is.
+// Certificate proves that jobs must remain: wherever they are put, they need more of [From, To) than there is. Mostly they are those whose
+// every allowed place lies in it, with all of their durations; if that proves more, also those that overlap it wherever they are
+// put, with the least of their overlaps. Of a single job that has no place at all, Need is its duration and Have the most
+// room in one piece.
 type Certificate struct {
 	Span
 	Need, Have int64 // device-milliseconds
@@ -47,17 +50,17 @@ type Result struct {
 	Moved        int
 	Displacement int64 // milliseconds, the sum over the moved jobs
 	LongestMove  int64 // milliseconds
-	// No answer whatever has fewer unresolved, or, with as many unresolved as this one, fewer moved, or, with as many of
-	// both, a smaller displacement.
 	Bound        Bound
-	Optimal      bool // the first three aims are proved to be at their best
-	Certificates []Certificate
-	Solver       string // of which tiers the answer is: "flow", "exact", "search" or several of them, joined by +
+	// The first three aims are proved to be at their best. Where starts were proposed before, the third counts a slot for each
+	// that is changed, too; Bound.Displacement may then be below Displacement all the same.
+	Optimal      bool
+	Certificates []Certificate // of jobs that must remain; they need not explain all of Bound.Unresolved
+	Solver       string        // of which tiers the answer is: "flow", "exact", "search" or several, joined by +; empty if nothing was solved
 }
 
 // Bound is what no answer can be below.
 type Bound struct {
-	Unresolved   int
-	Moved        int
-	Displacement int64 // milliseconds
+	Unresolved   int   // it may exceed the sum of the certificates' AtLeast: an exact tier proves it by looking at all
+	Moved        int   // of answers with as many unresolved as this one, of the same sum of priorities
+	Displacement int64 // milliseconds; of answers that have as many moved, too
 }

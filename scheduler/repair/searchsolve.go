@@ -2,7 +2,7 @@ package repair
 
 // solveSearch gives an answer that fits for jobs of any durations, the better the more work it may spend. It stops before if that has
 // not helped for a while.
-func solveSearch(p Problem) Result {
+func solveSearch(p Problem) (r Result, spent int64) {
 	g := newGrid(p)
 	coarse := p
 	for ; g == nil; g = newGrid(coarse) {
@@ -15,12 +15,13 @@ func solveSearch(p Problem) Result {
 		s.gather(p.Work * 6 / 10)
 	}
 	s.polish(p.Work * 17 / 20)
-	r := g.result(s.pos, "search")
+	r, spent = g.result(s.pos, "search"), s.work
 	if coarse.Slot == p.Slot {
 		l := newLagrange(p, g, len(r.Unresolved), r.Moved)
 		r.Bound.Displacement = l.bound(r.Displacement, p.Work*3/20)
+		spent += l.work
 	}
-	return r
+	return r, spent
 }
 
 // gather finds places for jobs that are out, whatever else it costs, until there are none or it has long not found any.
@@ -32,7 +33,7 @@ func (s *search) gather(until int64) {
 			break
 		}
 	}
-	r := newRefiner(s, true)
+	r := newRefiner(s, exactOut)
 	out, last := s.cost.out, s.work
 	for patience := until / 5; s.cost.out > 0 && s.work < until && s.work-last < patience; {
 		r.step(until)
@@ -44,7 +45,7 @@ func (s *search) gather(until int64) {
 
 // polish improves all aims, by turns with ruin and with pieces, until neither gains much any more.
 func (s *search) polish(until int64) {
-	r := newRefiner(s, false)
+	r := newRefiner(s, exactDistance)
 	for part := until / 16; s.work < until && (s.cost.out > 0 || s.cost.moved > 0); {
 		start := s.cost
 		s.ruin(min(until, s.work+part))

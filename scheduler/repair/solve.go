@@ -1,14 +1,15 @@
 package repair
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 	"sort"
 )
 
 const (
-	solveExactJobs = 300     // up to so many the exact tier is tried
 	solveLeastWork = 1 << 28 // of the flow, which ends by itself but for absurd slots
+	solveWholePart = 10      // of the work, one in so many is for what concerns all parts
 )
 
 // solvePart is a set of jobs that do not depend on others, with its answer.
@@ -23,7 +24,8 @@ type solvePart struct {
 
 // Solve gives jobs new starts. Jobs that need no thought stay; the others fall into parts that do not depend on one another, and each is
 // answered by the best tier for it: the flow, exact, where every job fits into a slot; an exact search where there are few; or a
-// search that Problem.Work bounds. The parts share the work by their jobs. It is a function of the problem alone.
+// search that Problem.Work bounds. The parts share the work by their jobs; what the small ones do not need the others have. It is a
+// function of the problem alone.
 //
 // Solver is empty when nothing had to be solved. A problem that Check refuses is answered with every job unresolved.
 func Solve(p Problem) Result {
@@ -44,8 +46,17 @@ func Solve(p Problem) Result {
 		parts = append(parts, newSolvePart(p, jobs))
 		total += len(jobs)
 	}
-	for _, part := range parts {
-		part.solve(solveShare(p.Work, len(part.jobs), total), solveShare(max(p.Work, solveLeastWork), len(part.jobs), total))
+	left := p.Work
+	if len(parts) > 1 {
+		left -= p.Work / solveWholePart
+	}
+	bySize := slices.Clone(parts)
+	slices.SortStableFunc(bySize, func(a, b *solvePart) int { return cmp.Compare(len(a.jobs), len(b.jobs)) })
+	rest := total
+	for _, part := range bySize {
+		share := solveShare(left, len(part.jobs), rest)
+		left -= min(share, part.solve(share, solveShare(max(p.Work, solveLeastWork), len(part.jobs), total)))
+		rest -= len(part.jobs)
 	}
 	return solveJoin(p, starts, parts)
 }
@@ -72,7 +83,8 @@ func newSolvePart(p Problem, jobs []int32) *solvePart {
 	return &solvePart{problem: p, jobs: jobs}
 }
 
-func (part *solvePart) solve(work, flowWork int64) {
+// solve answers the part and says what work that took, of which the flow has its own.
+func (part *solvePart) solve(work, flowWork int64) (spent int64) {
 	p := part.problem
 	if starts, unresolved, bound, ok := solveFlow(p, part.jobs, flowWork); ok {
 		part.result = part.tally(starts, unresolved)
@@ -80,7 +92,7 @@ func (part *solvePart) solve(work, flowWork int64) {
 		if len(unresolved) > 0 {
 			_, part.result.Certificates = boundEnergy(p, part.jobs, part.room())
 		}
-		return
+		return 0
 	}
 	local := part.local(work)
 	if part.count() == 0 {
@@ -89,18 +101,19 @@ func (part *solvePart) solve(work, flowWork int64) {
 			starts[k] = local.Jobs[k].Start
 		}
 		part.result = Result{Starts: starts, Optimal: true}
-		return
+		return 0
 	}
-	answer, ok := Result{}, false
-	if len(part.jobs) <= solveExactJobs {
-		answer, ok = solveExact(local)
+	answer, spent, ok := Result{}, int64(0), false
+	if len(part.jobs) <= exactJobs {
+		answer, spent, ok = solveExact(local)
 	}
 	if !ok {
-		answer = solveSearch(local)
+		answer, spent = solveSearch(local)
 	}
 	part.result = part.tally(answer.Starts, answer.Unresolved)
 	part.result.Solver = answer.Solver
 	part.bound(local, answer)
+	return spent
 }
 
 // tally counts what the starts of the part's jobs mean.
@@ -175,6 +188,7 @@ func (part *solvePart) bound(local Problem, answer Result) {
 func solveJoin(p Problem, starts []int64, parts []*solvePart) Result {
 	var unresolved []int
 	var certificates []Certificate
+	var searched []int32 // the flow spreads its moves itself
 	solvers := map[string]bool{}
 	optimal := true
 	for _, part := range parts {
@@ -185,11 +199,16 @@ func solveJoin(p Problem, starts []int64, parts []*solvePart) Result {
 			unresolved = append(unresolved, int(part.jobs[k]))
 		}
 		certificates = append(certificates, part.result.Certificates...)
-		solvers[part.result.Solver] = true
+		if solvers[part.result.Solver] = true; part.result.Solver != "flow" {
+			searched = append(searched, part.jobs...)
+		}
 		optimal = optimal && part.result.Optimal
 	}
 	slices.Sort(unresolved)
 	r := tally(p, starts, unresolved)
+	if len(searched) > 0 {
+		spread(p, &r, searched)
+	}
 	r.Certificates, r.Optimal = certificates, optimal
 	for _, solver := range []string{"flow", "exact", "search"} {
 		if solvers[solver] {
@@ -199,14 +218,14 @@ func solveJoin(p Problem, starts []int64, parts []*solvePart) Result {
 			r.Solver += solver
 		}
 	}
-	r.Bound = solveBound(r, parts)
+	r.Bound = solveBound(p, r, parts)
 	return r
 }
 
 // solveBound is the bound of the whole. A bound on moves holds for as many unresolved jobs, of the same priorities, as the answer
 // has; another answer might have more of them in one part and fewer in another, and move fewer altogether, unless every part
 // has its best.
-func solveBound(r Result, parts []*solvePart) Bound {
+func solveBound(p Problem, r Result, parts []*solvePart) Bound {
 	if len(parts) == 1 {
 		return parts[0].result.Bound
 	}
@@ -221,15 +240,29 @@ func solveBound(r Result, parts []*solvePart) Bound {
 		sum.Displacement += b.Displacement
 		free += part.displacement
 	}
-	if settled {
-		if sum.Moved < r.Moved {
-			sum.Displacement = min(sum.Displacement, free)
-		}
+	if settled && sum.Moved == r.Moved {
 		return sum
 	}
-	sum.Moved = sum.Unresolved - len(r.Unresolved)
-	for _, part := range parts {
-		sum.Moved += max(0, part.count()-part.result.Bound.Unresolved)
+	if !settled {
+		sum.Moved, free = sum.Unresolved-len(r.Unresolved), 0
+		for _, part := range parts {
+			sum.Moved += max(0, part.count()-part.result.Bound.Unresolved)
+		}
+		sum.Moved = max(0, sum.Moved)
 	}
-	return Bound{Unresolved: sum.Unresolved, Moved: max(0, sum.Moved)}
+	// Nor do the displacements of the parts add up: that of one may be less if another moves less and it more.
+	sum.Displacement = min(r.Displacement, max(free, solveDisplacement(p, r, parts)))
+	return sum
+}
+
+// solveDisplacement is a bound of all parts together, for as many unresolved and as many moves.
+func solveDisplacement(p Problem, r Result, parts []*solvePart) int64 {
+	all := p
+	all.Jobs = nil
+	for _, part := range parts {
+		for _, i := range part.jobs {
+			all.Jobs = append(all.Jobs, p.Jobs[i])
+		}
+	}
+	return lagrangeDisplacement(all, r, p.Work/solveWholePart)
 }
