@@ -49,7 +49,7 @@ func (s *Site) serveIPP(w http.ResponseWriter, r *http.Request) {
 	p.stats.ipp.Add(1)
 	s.stats.ipp.Add(1)
 	var request goipp.Message
-	if err := request.DecodeEx(http.MaxBytesReader(w, r.Body, maxRequest), goipp.DecoderOptions{EnableWorkarounds: true}); err != nil {
+	if err := request.DecodeEx(http.MaxBytesReader(nil, r.Body, maxRequest), goipp.DecoderOptions{EnableWorkarounds: true}); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -65,7 +65,7 @@ func (s *Site) serveIPP(w http.ResponseWriter, r *http.Request) {
 // silence is what comes over a cable that is not plugged in: the request ends with its connection, whose end the server
 // notices only once the body is read.
 func silence(w http.ResponseWriter, r *http.Request) {
-	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxRequest)); err == nil {
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(nil, r.Body, maxRequest)); err == nil {
 		<-r.Context().Done()
 	}
 	panic(http.ErrAbortHandler)
