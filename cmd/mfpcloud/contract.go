@@ -39,7 +39,7 @@ func contractSet() *cobra.Command {
 	zone := set.Flags().String("time-zone", "", "IANA name, such as Asia/Tokyo")
 	mode := set.Flags().String("mode", "", "notify, propose or auto")
 	services := set.Flags().StringSlice("services", nil, "services bought, such as "+api.ServiceDelivery)
-	lead := set.Flags().Duration("lead-time", 0, "how long before its start a delivery is fixed, 0 to 240h")
+	lead := set.Flags().Duration("lead-time", 0, "how long before its start a delivery is fixed, 0 to 720h")
 	slot := set.Flags().Duration("slot", 0, "new starts are multiples of it, 1s to 24h")
 	farthest := set.Flags().Duration("max-move", 0, "the farthest that a start may be moved; 0 for no limit")
 	excess := set.Flags().Int("notify-min-excess", 0, "devices above capacity that are worth a report")
