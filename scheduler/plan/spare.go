@@ -39,12 +39,16 @@ func (a *answer) spare() (added int) {
 	}
 	for work := 0; ; {
 		now, err := a.crowd(p)
-		if work += len(p.Occurrences) + len(now); err != nil || work > spareWork {
+		if work += 16 * (len(p.Occurrences) + len(now)); err != nil || work > spareWork {
 			return added
 		}
-		vain := -1
+		var touched []span // where the load is not that of now any more
+		changed := func(s span) bool {
+			work += len(touched)
+			return slices.ContainsFunc(touched, func(t span) bool { return t.from < s.to && s.from < t.to })
+		}
 		for _, k := range a.byStart {
-			if !a.moved(k) {
+			if !a.moved(k) || changed(a.place(k)) || changed(a.planned(k)) {
 				continue
 			}
 			var others []span // of the same device
@@ -66,20 +70,19 @@ func (a *answer) spare() (added int) {
 				fresh, work = fresh+sum, work+n
 			}
 			if home <= there || fresh > 0 {
-				vain = k
 				if home > 0 || covered {
 					added++
 					at, _ := slices.BinarySearch(a.unresolved, k)
 					a.unresolved = slices.Insert(slices.Clone(a.unresolved), at, k)
 				}
-				break
+				touched = append(touched, a.place(k), a.planned(k))
+				a.starts[k] = a.jobs[k].Start
+				p.Occurrences[a.item(k).first].Start = a.starts[k]
 			}
 		}
-		if vain < 0 {
+		if len(touched) == 0 {
 			return added
 		}
-		a.starts[vain] = a.jobs[vain].Start
-		p.Occurrences[a.item(vain).first].Start = a.starts[vain]
 	}
 }
 
