@@ -35,6 +35,13 @@ func (s *Server) listEvents(ctx context.Context, in *struct {
 	if _, err := s.chain(in.Gateway); err != nil {
 		return nil, err
 	}
+	if wait > 0 {
+		leave, ok := s.news.enter(in.Gateway)
+		if !ok {
+			return nil, refuse(http.StatusTooManyRequests, ReasonThrottled, "too many calls wait for this gateway's events already").with("Retry-After", "10")
+		}
+		defer leave()
+	}
 	over := s.Clock.NewTimer(wait)
 	defer over.Stop()
 	tick := s.Clock.NewTimer(contractLag)

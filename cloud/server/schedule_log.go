@@ -148,6 +148,27 @@ func entries(at store.Snapshot, gateway string, seq uint64, limit int) (list []l
 type news struct {
 	mu      sync.Mutex
 	waiting map[string]chan struct{}
+	polls   map[string]int
+}
+
+// maxPolls is how many long polls may wait for one gateway's news at once: each looks at the contract every second.
+const maxPolls = 16
+
+// enter counts a long poll in until leave is called, or returns false if there are too many.
+func (n *news) enter(gateway string) (leave func(), ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.polls[gateway] >= maxPolls {
+		return nil, false
+	}
+	n.polls[gateway]++
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.polls[gateway]--; n.polls[gateway] == 0 {
+			delete(n.polls, gateway)
+		}
+	}, true
 }
 
 // of returns a channel that is closed at the gateway's next news.

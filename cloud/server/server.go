@@ -56,7 +56,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Options: o, factory: factory, mux: http.NewServeMux(), ending: make(chan struct{}),
-		gates: gates{seed: maphash.MakeSeed()}, trees: gates{seed: maphash.MakeSeed()}, news: news{waiting: map[string]chan struct{}{}},
+		gates: gates{seed: maphash.MakeSeed()}, trees: gates{seed: maphash.MakeSeed()}, news: news{waiting: map[string]chan struct{}{}, polls: map[string]int{}},
 		boards: boards{each: map[string]*board{}},
 		epoch:  mfpgate.NewID(o.Clock, "log"), wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
 	s.end = sync.OnceFunc(func() { close(s.ending) })

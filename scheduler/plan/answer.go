@@ -27,6 +27,7 @@ type answer struct {
 	ground     []load.Point // the layout that was solved on
 	kept       profile      // everything in its new place, what is unresolved left aside
 	longest    int64        // duration of a job
+	urgent     int          // the highest priority
 	byStart    []int        // jobs by planned start
 }
 
@@ -56,7 +57,7 @@ func (r *room) frame(jobs []repair.Job, starts []int64, bands []mfpgate.Band) *a
 	a.byStart = make([]int, len(jobs))
 	for k := range jobs {
 		a.byStart[k] = k
-		a.longest = max(a.longest, jobs[k].Duration)
+		a.longest, a.urgent = max(a.longest, jobs[k].Duration), max(a.urgent, jobs[k].Priority)
 	}
 	slices.SortStableFunc(a.byStart, func(x, y int) int { return cmp.Compare(jobs[x].Start, jobs[y].Start) })
 	return a

@@ -108,6 +108,13 @@ func TestPlansOfAnything(t *testing.T) {
 		if n := len(p.Proposal.Changes); n > 0 && left > was || n > 0 && left == was && len(p.Proposal.Unresolved) == 0 {
 			t.Errorf("seed %d: %d moves are in vain: %v above the capacity before, and %v after", seed, n, was, left)
 		}
+		if s.Contract.NotifyMinExcess <= 1 {
+			for _, b := range p.BandsLeft {
+				if !slices.ContainsFunc(p.Bands, func(o mfpgate.Band) bool { return !b.From.After(o.To) && !o.From.After(b.To) }) {
+					t.Errorf("seed %d: an overload that was not there: %s", seed, b.Text)
+				}
+			}
+		}
 		if len(p.Proposal.Unresolved) == 0 && len(p.Proposal.Changes) > 0 {
 			next, err := plan.Make(plan.With(s, p.Proposal.Changes), o)
 			if err != nil || len(next.Proposal.Changes) > 0 {

@@ -39,20 +39,24 @@ func (a *answer) spare() (added int) {
 	}
 	for work := 0; ; {
 		now, err := a.crowd(p)
-		if work += len(p.Occurrences) + len(now); err != nil || work > spareWork {
+		if work += 16 * (len(p.Occurrences) + len(now)); err != nil || work > spareWork {
 			return added
 		}
-		vain := -1
+		var touched []span // where the load is not that of now any more
+		changed := func(s span) bool {
+			work += len(touched)
+			return slices.ContainsFunc(touched, func(t span) bool { return t.from < s.to && s.from < t.to })
+		}
 		for _, k := range a.byStart {
-			if !a.moved(k) {
+			if !a.moved(k) || changed(a.place(k)) || changed(a.planned(k)) {
 				continue
 			}
 			var others []span // of the same device
-			beside := false   // one that is unresolved
+			covered := false  // by one that is unresolved
 			for _, i := range of[a.item(k).device] {
 				if o := (span{p.Occurrences[i].Start, p.Occurrences[i].Start + int64(p.Occurrences[i].Duration)}); i != a.item(k).first {
 					others = append(others, o)
-					beside = beside || stays(i) && o.from < a.planned(k).to && a.planned(k).from < o.to
+					covered = covered || stays(i) && o.from < a.planned(k).to && a.planned(k).from < o.to
 				}
 			}
 			there, n := now.above(a.place(k), others, span{})
@@ -60,22 +64,38 @@ func (a *answer) spare() (added int) {
 			if work += n + m; work > spareWork {
 				return added
 			}
-			if home <= there {
-				vain = k
-				if home > 0 || beside {
+			fresh := int64(0)
+			for _, s := range a.beside(k) {
+				sum, n := now.above(s, others, span{})
+				fresh, work = fresh+sum, work+n
+			}
+			if home <= there || fresh > 0 {
+				if home > 0 || covered {
 					added++
 					at, _ := slices.BinarySearch(a.unresolved, k)
 					a.unresolved = slices.Insert(slices.Clone(a.unresolved), at, k)
 				}
-				break
+				touched = append(touched, a.place(k), a.planned(k))
+				a.starts[k] = a.jobs[k].Start
+				p.Occurrences[a.item(k).first].Start = a.starts[k]
 			}
 		}
-		if vain < 0 {
+		if len(touched) == 0 {
 			return added
 		}
-		a.starts[vain] = a.jobs[vain].Start
-		p.Occurrences[a.item(vain).first].Start = a.starts[vain]
 	}
+}
+
+// beside are the parts of a job's new place that are not in the overload that it is in. In that it may leave less behind than there was;
+// elsewhere what it adds to the place of one that stays is an overload that its start would make, which delivery systems refuse.
+func (a *answer) beside(k int) []span {
+	place := a.place(k)
+	b := bandOf(a.bands, a.planned(k))
+	if b < 0 {
+		return []span{place}
+	}
+	from, to := a.bands[b].From.UnixMilli(), a.bands[b].To.UnixMilli()
+	return []span{{place.from, min(place.to, from)}, {max(place.from, to), place.to}}
 }
 
 // crowd is the load of all occurrences, and the limit as far as it matters.

@@ -93,7 +93,7 @@ func (a *answer) remains(k int, proofs map[int]*mfpgate.Certificate) mfpgate.Unr
 		u.Options = append(u.Options, optionWiden)
 	}
 	u.Options = append(u.Options, optionRaise)
-	if slices.ContainsFunc(a.jobs, func(o repair.Job) bool { return o.Priority > j.Priority }) {
+	if a.urgent > j.Priority {
 		u.Options = append(u.Options, optionPriority)
 	}
 	return u
