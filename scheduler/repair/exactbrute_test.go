@@ -117,7 +117,7 @@ func (e *everything) try(i int) {
 }
 
 func TestExactEqualsTryingEverything(t *testing.T) {
-	seeds := uint64(1500)
+	seeds := uint64(1000)
 	if testing.Short() {
 		seeds = 300
 	}

@@ -20,3 +20,15 @@ func TestTheBoundOfTheDisplacementIsNearTheBest(t *testing.T) {
 		}
 	}
 }
+
+func TestTheBoundOfAllPartsTogetherIsNearTheAnswer(t *testing.T) {
+	p := repairtest.Fleet(1, 8000, 0.3) // of each night's moves a few are not proved
+	p.Work = 200_000_000
+	got := repair.Solve(p)
+	if len(got.Unresolved) > 0 || got.Bound.Moved == got.Moved {
+		t.Fatalf("%d unresolved, bound of %d moved of %d: another problem is needed", len(got.Unresolved), got.Bound.Moved, got.Moved)
+	}
+	if got.Bound.Displacement > got.Displacement || got.Bound.Displacement < got.Displacement*9/10 {
+		t.Errorf("bound of %d ms, the answer has %d", got.Bound.Displacement, got.Displacement)
+	}
+}

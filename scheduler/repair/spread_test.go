@@ -81,7 +81,7 @@ func burden(p repair.Problem, r repair.Result) (sum int) {
 func TestSpreadingChangesNothingElse(t *testing.T) {
 	shorter, fairer := 0, 0
 	for seed := range uint64(6) {
-		p := repairtest.Fleet(seed, 800, 0.3+float64(seed)/8)
+		p := repairtest.Fleet(seed, 500, 0.3+float64(seed)/8)
 		p.Work = 20_000_000
 		r := repair.SolveSearch(p)
 		before, err := repairtest.ObjectiveOf(p, r)
