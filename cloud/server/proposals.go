@@ -45,6 +45,19 @@ type proposalRecord struct {
 	Working    bool        `json:"working,omitempty"` // a decision is being carried out: Resume does so after a crash
 }
 
+// unresolved are the deliveries that the proposal leaves where they are.
+func (r proposalRecord) unresolved(at store.Getter, gateway, id string) ([]api.Unresolved, error) {
+	all := make([]api.Unresolved, 0, r.Unresolved)
+	for n := range groups(r.Unresolved, unresolvedGroup) {
+		part, _, err := get[unresolvedRecord](at, unresolvedKey(gateway, id, n))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, part.Unresolved...)
+	}
+	return all, nil
+}
+
 // changesRecord is a part of a proposal's changes.
 type changesRecord struct {
 	Changes []keptChange `json:"changes"`
@@ -163,7 +176,7 @@ func (s *Server) proposal(ctx context.Context, gateway, id string) (p api.Change
 		tag = r.tag()
 		state = r.wire(id)
 		p = api.ChangeProposal{ProposalID: id, BasedOn: r.BasedOn, Apply: r.Apply, Quality: r.Quality,
-			Changes: make([]api.Change, 0, r.Changes), Unresolved: make([]api.Unresolved, 0, r.Unresolved)}
+			Changes: make([]api.Change, 0, r.Changes)}
 		for n := range groups(r.Changes, changeGroup) {
 			part, _, err := get[changesRecord](at, changesKey(gateway, id, n))
 			if err != nil {
@@ -174,14 +187,8 @@ func (s *Server) proposal(ctx context.Context, gateway, id string) (p api.Change
 				state.Changes = append(state.Changes, r.status(c))
 			}
 		}
-		for n := range groups(r.Unresolved, unresolvedGroup) {
-			part, _, err := get[unresolvedRecord](at, unresolvedKey(gateway, id, n))
-			if err != nil {
-				return err
-			}
-			p.Unresolved = append(p.Unresolved, part.Unresolved...)
-		}
-		return nil
+		p.Unresolved, err = r.unresolved(at, gateway, id)
+		return err
 	})
 	if err != nil {
 		err = refusalOr500(err)

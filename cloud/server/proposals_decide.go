@@ -113,6 +113,7 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 	}
 	var r proposalRecord
 	var wants []keptChange
+	var unresolved []api.Unresolved
 	var moved []movedDelivery
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		var there bool
@@ -158,6 +159,9 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 				moved = append(moved, movedDelivery{c.Owner, next})
 			}
 		}
+		if unresolved, err = r.unresolved(at, gateway, id); err != nil {
+			return err
+		}
 		if !some {
 			return refuse(http.StatusUnprocessableEntity, ReasonInvalid, "the decision accepts and rejects nothing that is pending")
 		}
@@ -166,7 +170,7 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 	if err != nil {
 		return refusalOr500(err)
 	}
-	if p := s.recheckMoves(ctx, chain, moved); p != nil {
+	if p := s.recheckMoves(ctx, chain, moved, unresolved); p != nil {
 		return p
 	}
 	for n := range groups(r.Changes, changeGroup) {

@@ -228,7 +228,7 @@ func (s *Server) propose(ctx context.Context, chain []string, p api.ChangePropos
 	if err != nil {
 		return state, refusalOr500(err)
 	}
-	if refusal := s.recheckMoves(ctx, chain, moved); refusal != nil {
+	if refusal := s.recheckMoves(ctx, chain, moved, p.Unresolved); refusal != nil {
 		if !current && refusal.Status == http.StatusUnprocessableEntity {
 			return state, refuse(http.StatusConflict, ReasonStaleSnapshot, "the schedule has changed since "+clip(p.BasedOn.DeltaToken)+", and the proposal would overload it now; read it again")
 		}

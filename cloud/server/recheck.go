@@ -33,7 +33,7 @@ func (s *Server) recheck(ctx context.Context, chain []string, records []delivery
 	for _, r := range records {
 		moved = append(moved, movedDelivery{chain[0], r})
 	}
-	after, added, p := s.overloads(ctx, chain, moved)
+	after, added, p := s.overloads(ctx, chain, moved, nil)
 	if p != nil || len(added) == 0 || allow {
 		return p
 	}
@@ -49,8 +49,9 @@ func (s *Server) recheck(ctx context.Context, chain []string, records []delivery
 }
 
 // recheckMoves does so for a proposal, on the gateway that proposed it and those that it is behind. Inner gateways see fewer deliveries
-// at once than the proposer does, but have limits of their own.
-func (s *Server) recheckMoves(ctx context.Context, chain []string, moved []movedDelivery) *problem {
+// at once than the proposer does, but have limits of their own. What the proposal leaves unresolved is left aside: it will exceed the
+// capacity where it stays, and the others are planned as though it were not there.
+func (s *Server) recheckMoves(ctx context.Context, chain []string, moved []movedDelivery, unresolved []api.Unresolved) *problem {
 	gateways := slices.Clone(chain)
 	for _, m := range moved {
 		own, err := s.chain(m.owner)
@@ -63,7 +64,11 @@ func (s *Server) recheckMoves(ctx context.Context, chain []string, moved []moved
 			}
 		}
 	}
-	_, added, p := s.overloads(ctx, gateways, moved)
+	aside := map[string]bool{}
+	for _, u := range unresolved {
+		aside[u.DeliveryID] = true
+	}
+	_, added, p := s.overloads(ctx, gateways, moved, aside)
 	if p != nil || len(added) == 0 {
 		return p
 	}
@@ -76,8 +81,8 @@ func overloading(status int, detail string, added []mfpgate.Band) *problem {
 	return p
 }
 
-// overloads returns, by gateway, the snapshot with the changes, and the overloads that they add.
-func (s *Server) overloads(ctx context.Context, gateways []string, moved []movedDelivery) (after []mfpgate.ScheduleSnapshot, added []mfpgate.Band, p *problem) {
+// overloads returns, by gateway, the snapshot with the changes, and the overloads that they add. What is aside counts nowhere.
+func (s *Server) overloads(ctx context.Context, gateways []string, moved []movedDelivery, aside map[string]bool) (after []mfpgate.ScheduleSnapshot, added []mfpgate.Band, p *problem) {
 	if len(moved) == 0 {
 		return nil, nil, nil
 	}
@@ -86,7 +91,9 @@ func (s *Server) overloads(ctx context.Context, gateways []string, moved []moved
 		if err != nil {
 			return nil, nil, problemOf(err)
 		}
-		before, next := now.snapshot, now.snapshot
+		before := now.snapshot
+		before.Deliveries = slices.DeleteFunc(before.Deliveries, func(d mfpgate.Delivery) bool { return aside[d.ID] })
+		next := before
 		changed := map[string]mfpgate.Delivery{}
 		horizon := usualHorizon
 		for _, m := range moved {

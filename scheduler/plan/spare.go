@@ -14,7 +14,7 @@ const spareWork = 50_000_000
 // but a device counts once, whatever it does, and what is unresolved runs. So a job may be moved out of an overload to which it adds
 // nothing, or into the place of one that stays, for no less than it leaves behind. It reports how many remain unresolved for that.
 func (a *answer) spare() (added int) {
-	if len(a.unresolved) == 0 && !a.r.overlap && !a.r.twins {
+	if !a.r.overlap && !a.r.twins {
 		return 0
 	}
 	p := a.r.c.problem
