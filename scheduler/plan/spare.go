@@ -10,9 +10,9 @@ import (
 // spareWork bounds what spare does, in occurrences and steps that are looked at.
 const spareWork = 50_000_000
 
-// spare takes moves back that make nothing better. A repair counts each job besides all else and leaves what is unresolved aside;
-// but a device counts once, whatever it does, and what is unresolved runs. So a job may be moved out of an overload to which it adds
-// nothing, or into the place of one that stays, for no less than it leaves behind. It reports how many remain unresolved for that.
+// spare takes moves back that make nothing better, where a device may be served by several things at once. A repair counts each job
+// besides all else; but a device counts once, whatever it does. So a job may be moved out of an overload to which it adds nothing. It
+// reports how many remain unresolved for that.
 func (a *answer) spare() (added int) {
 	if !a.r.overlap && !a.r.twins {
 		return 0
