@@ -4,7 +4,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 BUILD = $(GO) build -trimpath -ldflags=-s
 
-.PHONY: help run test check deps build bench fresh lint clean
+.PHONY: help run test test-long check deps build bench fresh lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ deps: ## install what the tests need, or say how
 
 test: deps lint ## everything that CI runs
 	CGO_ENABLED=1 $(GO) test -race -timeout 9m ./...
+
+test-long: ## what takes longer: the gateway killed around each call about schedules
+	CGO_ENABLED=1 $(GO) test -race -tags long -timeout 20m ./tests/schedule
 
 check: ## the inner loop: no race detector, no root, under two minutes
 	$(GO) vet ./...

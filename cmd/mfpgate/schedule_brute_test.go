@@ -13,6 +13,8 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // plan runs `mfpgate schedule plan` on a document.
@@ -27,9 +29,9 @@ func planned(t *testing.T, doc []byte, args ...string) (code int, out, err strin
 // TestPlansAreWhatCountingEveryTickSays draws schedules around the night on which the clock goes back and holds the plan, as
 // the command prints it, against counting.
 func TestPlansAreWhatCountingEveryTickSays(t *testing.T) {
-	rounds := 500
+	rounds := int(need.Seeds(500))
 	if testing.Short() {
-		rounds = 200
+		rounds = int(need.Seeds(200))
 	}
 	var changes, unresolved, chains, optimal, bands, tried int
 	for seed := range rounds {

@@ -25,6 +25,7 @@ const deadline = 100 * time.Second
 
 // responder answers on loopback as many devices do that are in different places: each answer is a packet of its own.
 type responder struct {
+	mu       sync.Mutex // of what the devices' records say
 	t        testing.TB
 	conn     *ipv4.PacketConn
 	group    *net.UDPAddr
@@ -112,7 +113,10 @@ func (r *responder) answer(ask []dns.Question, known map[string]bool) {
 
 func (r *responder) say(rrs ...dns.RR) {
 	r.answered.Add(1)
-	if _, err := r.conn.WriteTo(answer(r.t, rrs), nil, r.group); err != nil {
+	r.mu.Lock()
+	text := answer(r.t, rrs)
+	r.mu.Unlock()
+	if _, err := r.conn.WriteTo(text, nil, r.group); err != nil {
 		r.t.Error(err)
 	}
 }
@@ -193,7 +197,9 @@ func TestFoundOverRealSockets(t *testing.T) {
 			})
 		}
 		for _, d := range r.devices {
+			r.mu.Lock() // it may be saying it
 			d[0].Header().Ttl = 0
+			r.mu.Unlock()
 			r.say(d[0])
 		}
 		for _, s := range []*seen{first, second} {

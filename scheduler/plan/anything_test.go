@@ -11,6 +11,8 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/scheduler/plan"
+
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // randomSnap is a small schedule with a little of everything: nights on which the clock changes, leap days, devices that several things come
@@ -78,7 +80,7 @@ func excess(bands []mfpgate.Band) (sum time.Duration) {
 
 // TestPlansOfAnything holds plans against what every plan promises, whatever there is to plan.
 func TestPlansOfAnything(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range need.Seeds(400) {
 		r := rand.New(rand.NewPCG(seed, 99))
 		s := randomSnap(r)
 		o := plan.Options{Work: []int64{1, 1000, 3_000_000}[r.IntN(3)]}

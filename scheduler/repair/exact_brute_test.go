@@ -9,6 +9,8 @@ import (
 
 	"github.com/mfpgate/mfpgate/scheduler/repair"
 	"github.com/mfpgate/mfpgate/scheduler/repair/repairtest"
+
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // tiny makes a problem that can be solved by trying everything. Its slots are of seconds, and much in it is not aligned with them.
@@ -121,7 +123,7 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 	if testing.Short() {
 		seeds = 300
 	}
-	for seed := range seeds {
+	for seed := range need.Seeds(seeds) {
 		p := tiny(seed)
 		want := tryEverything(p)
 		exact, ok := repair.SolveExact(p)
@@ -146,7 +148,7 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 }
 
 func TestSearchIsNeverBetterThanTheBestNorItsBoundAboveIt(t *testing.T) {
-	for seed := range uint64(1000) {
+	for seed := range need.Seeds(1000) {
 		p := tiny(seed)
 		p.Work = 300_000
 		want := tryEverything(p)

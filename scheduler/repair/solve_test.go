@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 func TestSolveIsFeasibleAndItsBoundsAreTrue(t *testing.T) {
@@ -41,7 +43,7 @@ func TestSolveIsFeasibleAndItsBoundsAreTrue(t *testing.T) {
 }
 
 func TestSolveDependsOnTheProblemOnly(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range need.Seeds(400) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := bruteGenerate(rng, bruteKind{unit: true, jobs: 40, reach: 4, closed: seed%2 == 0, propose: seed%3 == 0})
 		got := Solve(p)

@@ -23,7 +23,7 @@ import (
 //
 // There are 2,000, and a quarter with the race detector, under which each question costs several times as much.
 var (
-	population = map[bool]int{false: 2000, true: 500}[rig.Racing]
+	population = map[bool]int{false: 2000, true: 500}[need.Racing]
 	switched   = population / 10
 )
 

@@ -46,3 +46,12 @@ func missing(t testing.TB, why string) {
 	}
 	t.Skip(why)
 }
+
+// Seeds is how many of n generated cases of a pure function a test tries: an eighth with the race detector, which finds nothing in
+// more of them and takes its time.
+func Seeds(n uint64) uint64 {
+	if Racing {
+		return n / 8
+	}
+	return n
+}

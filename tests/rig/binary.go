@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // nobody is who the gateway and its peers run as under a root: root passes permissions and limits that a service meets.
@@ -62,7 +64,7 @@ func must(t testing.TB, program func() (string, error)) string {
 }
 
 var (
-	built     = program("mfpgate", Racing)
+	built     = program("mfpgate", need.Racing)
 	cloud     = program("mfpcloud", false)
 	simulator = program("mfpsim", false)
 )

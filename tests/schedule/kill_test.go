@@ -1,3 +1,5 @@
+//go:build long
+
 package schedule_test
 
 import (
