@@ -50,6 +50,7 @@ func (s *Site) serveIPP(w http.ResponseWriter, r *http.Request) {
 	s.stats.ipp.Add(1)
 	var request goipp.Message
 	if err := request.DecodeEx(http.MaxBytesReader(nil, r.Body, maxRequest), goipp.DecoderOptions{EnableWorkarounds: true}); err != nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 4*maxRequest)) // who is cut off while it sends may not see the answer
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
