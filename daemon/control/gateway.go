@@ -34,6 +34,7 @@ type Gateway interface {
 	AddUser(ctx context.Context, name string, password mfpgate.Secret) error
 
 	Schedules
+	Registrations
 }
 
 // Status is the gateway in one look.

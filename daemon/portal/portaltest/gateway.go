@@ -16,23 +16,26 @@ var Now = time.Date(2026, time.March, 3, 5, 32, 10, 0, time.UTC)
 
 // Gateway answers what its fields say.
 type Gateway struct {
-	StatusIs      control.Status
-	DevicesAre    []mfpgate.Device
-	SlotsAre      []control.Slot
-	TunnelsAre    []control.Tunnel
-	RefusalsAre   []control.Refusal
-	HistoryIs     []control.Sample
-	DetailsAre    map[mfpgate.DeviceID]control.DeviceDetail // of devices that have more than what DevicesAre says
-	DetailsRead   int                                       // how often one was asked for
-	ReadingsAre   map[mfpgate.DeviceID]mfpgate.Reading
-	ChangeFails   error // of every change of a device
-	ScheduleIs    control.Schedule
-	DeliveriesAre []control.Delivery
-	LeftOutAre    []control.LeftOut
-	LoadIs        []control.Load
-	ProposalIs    control.Proposal
-	Users         map[string]mfpgate.Secret
-	CheckFails    error
+	StatusIs         control.Status
+	DevicesAre       []mfpgate.Device
+	SlotsAre         []control.Slot
+	TunnelsAre       []control.Tunnel
+	RefusalsAre      []control.Refusal
+	HistoryIs        []control.Sample
+	DetailsAre       map[mfpgate.DeviceID]control.DeviceDetail // of devices that have more than what DevicesAre says
+	DetailsRead      int                                       // how often one was asked for
+	ReadingsAre      map[mfpgate.DeviceID]mfpgate.Reading
+	ChangeFails      error // of every change of a device
+	ScheduleIs       control.Schedule
+	DeliveriesAre    []control.Delivery
+	LeftOutAre       []control.LeftOut
+	LoadIs           []control.Load
+	ProposalIs       control.Proposal
+	PrintServicesAre []control.PrintService
+	RegistrationsAre []mfpgate.Registration
+	RequestsWere     []mfpgate.RegistrationRequest
+	Users            map[string]mfpgate.Secret
+	CheckFails       error
 
 	mu *sync.Mutex // guards the devices, which pages change
 }
