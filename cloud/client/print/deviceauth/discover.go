@@ -2,6 +2,7 @@ package deviceauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -44,16 +45,12 @@ func (c Client) Discover(ctx context.Context, issuer string) (Metadata, error) {
 }
 
 // absent is an answer that leaves the other place to look.
-type absent struct {
-	error
-	status int // 0: it answered, with something else
-}
+type absent struct{ error }
 
 func (a absent) Unwrap() error { return a.error }
 
 func elsewhere(err error) bool {
-	_, ok := err.(absent)
-	return ok
+	return errors.As(err, new(absent))
 }
 
 func (c Client) metadata(ctx context.Context, issuer string, base *url.URL, at string) (Metadata, error) {
@@ -63,14 +60,14 @@ func (c Client) metadata(ctx context.Context, issuer string, base *url.URL, at s
 	}
 	a, err := exchange.Do(c.HTTP, c.clock(), req)
 	switch {
-	case err != nil && a.Status == 0:
+	case errors.Is(err, exchange.ErrAnswer): // a page for every path, or a redirect to one
+		return Metadata{}, absent{fmt.Errorf("discover %s: %w", at, err)}
+	case err != nil:
 		return Metadata{}, fmt.Errorf("discover %s: %w", issuer, err)
-	case err != nil: // a page for every path, or a redirect to one
-		return Metadata{}, absent{fmt.Errorf("discover %s: %w", at, err), a.Status}
 	case a.Passing():
 		return Metadata{}, fmt.Errorf("discover %s: %w", at, a.Refuse(nil, "", ""))
 	case a.Status != http.StatusOK:
-		return Metadata{}, absent{fmt.Errorf("discover %s: %w", at, a.Refuse(mfpgate.ErrRefused, "", "")), a.Status}
+		return Metadata{}, absent{fmt.Errorf("discover %s: %w", at, a.Refuse(mfpgate.ErrRefused, "", ""))}
 	}
 	var out Metadata
 	for _, f := range []struct {
@@ -85,7 +82,7 @@ func (c Client) metadata(ctx context.Context, issuer string, base *url.URL, at s
 		return Metadata{}, fmt.Errorf("discover %s: %w: it says that its issuer is %q; configure that one if it is meant", at, mfpgate.ErrRefused, out.Issuer)
 	}
 	if out.DeviceAuthorization == "" || out.Token == "" {
-		return Metadata{}, absent{fmt.Errorf("discover %s: %w: the authorization server has no device grant (RFC 8628)", at, mfpgate.ErrRefused), 0}
+		return Metadata{}, absent{fmt.Errorf("discover %s: %w: the authorization server has no device grant (RFC 8628)", at, mfpgate.ErrRefused)}
 	}
 	for _, endpoint := range []string{out.DeviceAuthorization, out.Token} {
 		u, err := exchange.Secure(endpoint)

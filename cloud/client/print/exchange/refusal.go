@@ -72,8 +72,12 @@ func (a Answer) Problem(secrets ...mfpgate.Secret) error {
 	if a.Body != nil && !a.Passing() && a.Status >= 400 && a.Status != http.StatusUnauthorized {
 		means = mfpgate.ErrRefused
 	}
-	code, _ := a.Body.Text("title", 256)
-	text, _ := a.Body.Text("detail", 4096)
+	from, title, detail := a.Body, "title", "detail"
+	if inner, err := ParseObject(a.Body["error"]); err == nil { // OData, as Microsoft's services answer
+		from, title, detail = inner, "code", "message"
+	}
+	code, _ := from.Text(title, 256)
+	text, _ := from.Text(detail, 4096)
 	return a.Refuse(means, code, text, secrets...)
 }
 
