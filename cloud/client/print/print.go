@@ -98,7 +98,7 @@ func (r rest) call(ctx context.Context, method string, at *url.URL, g mfpgate.Gr
 	switch {
 	case err != nil:
 		return a, err
-	case a.Status == http.StatusUnauthorized && a.Body != nil:
+	case a.Status == http.StatusUnauthorized && (a.Body != nil || strings.HasPrefix(strings.ToLower(a.Header.Get("WWW-Authenticate")), "bearer")):
 		return a, fmt.Errorf("%w: %w", mfpgate.ErrInvalidGrant, a.Problem(g.Token))
 	case a.Status >= 400:
 		return a, a.Problem(g.Token)
