@@ -13,6 +13,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/client/print/deviceauth"
 	"github.com/mfpgate/mfpgate/cloud/client/print/exchange"
+	"github.com/mfpgate/mfpgate/cloud/client/print/ippsystem"
 )
 
 // The kinds of print services, as the configuration names them.
@@ -25,7 +26,7 @@ const (
 // Options say which service, and how to reach it. Kind and URL are required, ClientID too for universal-print.
 type Options struct {
 	Kind     string
-	URL      string // of the service, https or http to a loopback address; for universal-print that of the register service
+	URL      string // of the service, https or http to a loopback address; ipps or ipp too for ipp-system; for universal-print that of the register service
 	ClientID string // of OAuth; "": mfpgate
 	Scope    string // "": that of the kind
 	// Authority is the authorization server where it is not the service itself: for reference its issuer; for universal-print its
@@ -54,6 +55,14 @@ func Open(o Options) (Service, error) {
 	if o.Clock == nil {
 		o.Clock = mfpgate.SystemClock{}
 	}
+	if o.Kind == KindIPPSystem {
+		s, err := ippsystem.Open(ippsystem.Options{URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority,
+			RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
 	base, err := exchange.Secure(o.URL)
 	if err != nil {
@@ -68,9 +77,8 @@ func Open(o Options) (Service, error) {
 		return openReference(o, base, h)
 	case KindUniversalPrint:
 		return openUniversal(o, base, h)
-	case KindIPPSystem: // to be opened here, by its own package
 	}
-	return nil, fmt.Errorf("print service: kind %q is not known; use %s or %s", o.Kind, KindReference, KindUniversalPrint)
+	return nil, fmt.Errorf("print service: kind %q is not known; use %s, %s or %s", o.Kind, KindReference, KindUniversalPrint, KindIPPSystem)
 }
 
 // rest is a service that takes JSON.
