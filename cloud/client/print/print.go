@@ -30,7 +30,8 @@ type Options struct {
 	ClientID string // of OAuth; "": mfpgate
 	Scope    string // "": that of the kind
 	// Authority is the authorization server where it is not the service itself: for reference its issuer; for universal-print its
-	// URL with the tenant, "" being https://login.microsoftonline.com/organizations for Microsoft's own register service.
+	// URL with the tenant, "" being https://login.microsoftonline.com/organizations for Microsoft's own register service; for
+	// ipp-system the issuer that the system must name, "" being any.
 	Authority string
 	RootCAs   *x509.CertPool                        // nil: the system's
 	Proxy     func(*http.Request) (*url.URL, error) // nil: none
@@ -58,6 +59,15 @@ func Open(o Options) (Service, error) {
 	if o.Kind == KindIPPSystem {
 		s, err := ippsystem.Open(ippsystem.Options{URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority,
 			RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	if o.Kind == KindIPPSystem {
+		s, err := ippsystem.Open(ippsystem.Options{
+			URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority, RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +116,7 @@ func (r rest) call(ctx context.Context, method string, at *url.URL, g mfpgate.Gr
 	switch {
 	case err != nil:
 		return a, err
-	case a.Status == http.StatusUnauthorized && a.Body != nil:
+	case a.Status == http.StatusUnauthorized && (a.Body != nil || strings.HasPrefix(strings.ToLower(a.Header.Get("WWW-Authenticate")), "bearer")):
 		return a, fmt.Errorf("%w: %w", mfpgate.ErrInvalidGrant, a.Problem(g.Token))
 	case a.Status >= 400:
 		return a, a.Problem(g.Token)
