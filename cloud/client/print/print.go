@@ -57,14 +57,6 @@ func Open(o Options) (Service, error) {
 		o.Clock = mfpgate.SystemClock{}
 	}
 	if o.Kind == KindIPPSystem {
-		s, err := ippsystem.Open(ippsystem.Options{URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority,
-			RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout})
-		if err != nil {
-			return nil, err
-		}
-		return s, nil
-	}
-	if o.Kind == KindIPPSystem {
 		s, err := ippsystem.Open(ippsystem.Options{
 			URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority, RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout,
 		})
