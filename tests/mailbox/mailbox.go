@@ -1,4 +1,4 @@
-// Package mailbox is a real SMTP server on loopback that keeps what it gets, for tests of what is mailed.
+// Package mailbox is a real SMTP server on loopback that keeps what it gets, for tests of what is mailed and for the demonstration.
 package mailbox
 
 import (
@@ -25,6 +25,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // Letter is a letter as it came.
@@ -45,6 +47,7 @@ type Box struct {
 	Address string         // 127.0.0.1:port; the same after Down and Up
 	Roots   *x509.CertPool // who signed its certificate, for STARTTLS
 	Account Account        // to be set before anybody connects
+	Came    func(Letter)   // is told of each letter; to be set before anybody connects. May be nil
 
 	tls    *tls.Config
 	mu     sync.Mutex
@@ -59,19 +62,35 @@ type Box struct {
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Box {
 	t.Helper()
-	b := &Box{Address: "127.0.0.1:0", came: make(chan struct{})}
-	b.certify(t)
-	b.Up(t)
+	b, err := Open("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(b.Down)
 	return b
+}
+
+// Open runs a server until Down.
+func Open(address string) (*Box, error) {
+	b := &Box{Address: address, came: make(chan struct{})}
+	if err := b.certify(); err != nil {
+		return nil, err
+	}
+	return b, b.up()
 }
 
 // Up listens, again after Down.
 func (b *Box) Up(t testing.TB) {
 	t.Helper()
+	if err := b.up(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *Box) up() error {
 	l, err := net.Listen("tcp", b.Address)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,6 +105,7 @@ func (b *Box) Up(t testing.TB) {
 		defer close(ended)
 		_ = s.Serve(l)
 	}()
+	return nil
 }
 
 // Down refuses connections until Up.
@@ -221,6 +241,9 @@ func (s *session) Data(r io.Reader) error {
 		return &smtp.SMTPError{Code: b.code, EnhancedCode: smtp.EnhancedCode{b.code / 100, 0, 0}, Message: "refused by the test"}
 	}
 	b.kept = append(b.kept, l)
+	if b.Came != nil {
+		b.Came(l)
+	}
 	close(b.came)
 	b.came = make(chan struct{})
 	return nil
@@ -249,26 +272,26 @@ func read(raw []byte) (Letter, error) {
 }
 
 // certify makes a certificate for the loopback address.
-func (b *Box) certify(t testing.TB) {
-	t.Helper()
+func (b *Box) certify() error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	now := time.Now()
+	now := mfpgate.SystemClock{}.Now()
 	form := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	b.Roots = x509.NewCertPool()
 	b.Roots.AddCert(leaf)
 	b.tls = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}, MinVersion: tls.VersionTLS12}
+	return nil
 }
 
 // PEM is the server's certificate, for programs that are told of it by a file.
