@@ -35,7 +35,7 @@ lint: ## format, vet and staticcheck
 	$(GO) tool -modfile=tests/tools/go.mod staticcheck ./...
 
 BENCH ?= relay
-bench: build ## measure beside real peers: make bench BENCH=relay, discovery or schedule
+bench: build ## measure beside real peers: make bench BENCH=relay, discovery, schedule or registration
 	$(GO) run ./tests/bench -run $(BENCH) -out bin/bench.json
 
 fresh: ## both README commands inside a minimal Debian root

@@ -32,7 +32,7 @@ type suite struct {
 }
 
 func suites() []suite {
-	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}}
+	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}, {"registration", registrations}}
 }
 
 // bench is what every suite works with.
@@ -58,7 +58,7 @@ func run(args []string, out io.Writer) int {
 	}
 	chosen := slices.DeleteFunc(suites(), func(s suite) bool { return *only != "" && s.name != *only })
 	if len(chosen) == 0 || *rounds < 1 || flags.NArg() > 0 {
-		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery and schedule, and at least one round\n", *only)
+		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery, schedule and registration, and at least one round\n", *only)
 		return broken
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

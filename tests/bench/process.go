@@ -28,6 +28,7 @@ type peer struct {
 	plain   bool   // relays to one origin without CONNECT
 	metrics string // host:port of /metrics; ours only
 	debug   string // host:port of /free; programs of this bench only
+	state   string // its state directory; ours only
 
 	cmd *exec.Cmd
 	log string

@@ -186,6 +186,7 @@ metrics: {listen: "%s"}
 	if err := os.WriteFile(state+".yaml", []byte(config), 0o644); err != nil {
 		return nil, err
 	}
+	p.state = state
 	return p, b.start(ctx, p, program{path: filepath.Join(b.dir, "relayhost"), args: []string{"-config", state + ".yaml", "-debug", p.debug}})
 }
 
