@@ -5,6 +5,8 @@ export CGO_ENABLED ?= 0
 BUILD = $(GO) build -trimpath -ldflags=-s
 # The race detector makes a hash of a password cost seconds, and Blowfish shares nothing: it is left out.
 RACE = -race -gcflags=golang.org/x/crypto/blowfish=-race=false
+# Each process waits at its end for reports of other threads, by default a second: tests start hundreds.
+export GORACE = atexit_sleep_ms=50
 
 .PHONY: help run test test-long check deps build bench fresh lint clean
 
