@@ -6,8 +6,10 @@
 // first: printer-uuid; make, model and serial number of IEEE 1284; SNMP's serial number with sysObjectID; MAC; USB's
 // vendor, product and serial. What says nothing of itself belongs to the device that answers at its address. Two devices
 // that share none of these, and both have a UUID or both a serial number, are never taken for one; a serial number with its
-// make and model outweighs a UUID, which some devices take anew with a new name. An administrator overrules all of it: a
-// pinned sighting stays where it was pinned, and devices that were split are never joined again.
+// make and model outweighs a UUID, which some devices take anew with a new name. What answers at an address speaks for what
+// is announced there; what a third one says of two devices that were met at different addresses does not make them one.
+// An administrator overrules all of it: a pinned sighting stays where it was pinned, and devices that were split are never
+// joined again.
 //
 // A device keeps its id for as long as its record is kept: across restarts, reloads, other names and other addresses. A
 // configured address names the device that answers there; while none does, it stays with the one that did last. Of two

@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,59 @@ func TestAForgedAnswerJoinsNobody(t *testing.T) {
 		}
 		stop()
 	}
+}
+
+// Nor does one that announces itself as either, too, at the address where it answers or where they do.
+func TestForgedAnnouncementsJoinNobody(t *testing.T) {
+	a, b := hp, hp2
+	a.Serial, b.Serial = "AAA111", "BBB222"
+	both := func(x, y mfpgate.Identity) mfpgate.Identity { x.Serial = y.Serial; return x }
+	for _, c := range []struct {
+		rule   string
+		second []mfpgate.Sighting // besides the first, which answers
+		lie    mfpgate.Identity
+	}{
+		{"both answer", []mfpgate.Sighting{answeredIPP("10.1.0.10:631", b), announced("B", "_ipp", "b.local", 631, hp2, "10.1.0.10")}, both(b, a)},
+		{"both answer, and the liar has the first's UUID", []mfpgate.Sighting{answeredIPP("10.1.0.10:631", b)}, both(a, b)},
+		{"the second tells no serial number", []mfpgate.Sighting{answeredIPP("10.1.0.10:631", hp2)}, both(b, a)},
+		{"the second only announces itself", []mfpgate.Sighting{announced("B", "_ipp", "b.local", 631, hp2, "10.1.0.10")}, both(b, a)},
+	} {
+		permutations([]mfpgate.Sighting{
+			answeredIPP("10.1.0.66:631", c.lie),
+			announced("X", "_ipp", "x.local", 631, hp2, "10.1.0.66"),
+			announced("Y", "_ipp", "x.local", 631, hp, "10.1.0.66", "10.1.0.10"),
+			announced("Z", "_ipp", "x.local", 631, hp2, "10.1.0.9", "10.1.0.66"),
+		}, func(forged []mfpgate.Sighting) {
+			s := newSite(t)
+			r, stop := s.open(policy())
+			defer stop()
+			genuine := slices.Concat([]mfpgate.Sighting{answeredIPP("10.1.0.9:631", a), announced("A", "_ipp", "a.local", 631, hp, "10.1.0.9")}, c.second)
+			for _, sighting := range genuine {
+				r.Sight(sighting)
+			}
+			before := owners(r)
+			for _, sighting := range slices.Concat(forged, genuine) {
+				r.Sight(sighting)
+			}
+			after := owners(r)
+			for _, sighting := range genuine {
+				if was, is := before[sighting.ID], after[sighting.ID]; is != was {
+					t.Fatalf("%s: %s is of %s, was of %s\n%s", c.rule, sighting.ID, is, was, sheet(r))
+				}
+			}
+		})
+	}
+}
+
+// owners are the devices of all sightings.
+func owners(r *discovery.Registry) map[mfpgate.SightingID]mfpgate.DeviceID {
+	of := map[mfpgate.SightingID]mfpgate.DeviceID{}
+	for _, d := range r.Details() {
+		for _, s := range d.Sightings {
+			of[s.ID] = d.Device.ID
+		}
+	}
+	return of
 }
 
 // Who repeats what a configured device says of itself is not let in by the relay for that, while the device is there.

@@ -58,6 +58,12 @@ func (w *words) add(i mfpgate.Identity) {
 	}
 }
 
+// join adds what another says.
+func (w *words) join(o *words) {
+	maps.Copy(w.keys, o.keys)
+	maps.Copy(w.serials, o.serials)
+}
+
 // differ reports whether two are certainly not one: they share no proof but a MAC, and both have a UUID or both a serial number.
 // A serial number with its make and model outweighs a UUID: some devices take a new UUID with a new name, and some have one for
 // each queue. Models alone are spelled too differently to tell, and a device may have several MACs.

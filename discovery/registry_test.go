@@ -29,13 +29,14 @@ func policy(static ...discovery.Static) *discovery.Policy {
 }
 
 type site struct {
-	t     *testing.T
-	clock *fakeclock.Clock
-	store store.Store
+	t       *testing.T
+	clock   *fakeclock.Clock
+	store   store.Store
+	metrics *telemetry.Metrics
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{t: t, clock: fakeclock.New(start), store: memory.New()}
+	s := &site{t: t, clock: fakeclock.New(start), store: memory.New(), metrics: telemetry.NewMetrics()}
 	t.Cleanup(func() { _ = s.store.Close() })
 	return s
 }
@@ -43,7 +44,7 @@ func newSite(t *testing.T) *site {
 // open builds a registry on what an earlier one stored. Its stop stores everything, as a stop of the daemon does.
 func (s *site) open(p *discovery.Policy) (r *discovery.Registry, stop func()) {
 	s.t.Helper()
-	r, err := discovery.New(context.Background(), discovery.Options{Clock: s.clock, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(),
+	r, err := discovery.New(context.Background(), discovery.Options{Clock: s.clock, Log: telemetry.Discard(), Metrics: s.metrics,
 		Store: s.store}, p)
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,9 +1,10 @@
-// Package memory is the smallest store: facts in a map, gone with the process. It is what tests of other folders use, and the
-// reference that the conformance suite is checked against. It promises what package store does, but for durability, and
-// copies the map at each commit: it is for hundreds of facts, not for many.
+// Package memory is the smallest store: facts in a sorted slice, gone with the process. It is what tests of other folders use,
+// and the reference that the conformance suite is checked against. It promises what package store does, but for durability,
+// and copies the slice at each commit: it is for thousands of facts, not for many.
 package memory
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -16,10 +17,11 @@ import (
 
 // New returns an empty store.
 func New() store.Store {
-	return store.New(&driver{facts: map[string]fact{}, Feed: store.NewFeed()}, nil)
+	return store.New(&driver{Feed: store.NewFeed()}, nil)
 }
 
 type fact struct {
+	key   string
 	value []byte
 	rev   uint64 // of the commit that wrote it
 }
@@ -28,11 +30,11 @@ type driver struct {
 	*store.Feed
 
 	mu    sync.Mutex
-	facts map[string]fact // never changed, only replaced
+	facts snapshot // never changed, only replaced
 	rev   uint64
 }
 
-func (d *driver) now() (map[string]fact, uint64) {
+func (d *driver) now() (snapshot, uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.facts, d.rev
@@ -40,7 +42,7 @@ func (d *driver) now() (map[string]fact, uint64) {
 
 func (d *driver) View(_ context.Context, fn func(store.Snapshot) error) error {
 	facts, _ := d.now()
-	return fn(snapshot(facts))
+	return fn(facts)
 }
 
 func (d *driver) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -58,19 +60,24 @@ func (d *driver) Update(ctx context.Context, fn func(store.Tx) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key, rev := range tx.reads {
-		if d.facts[key].rev != rev {
+		if d.facts.rev(key) != rev {
 			return store.ErrConflict
 		}
 	}
 	d.rev++
-	next := maps.Clone(d.facts)
+	next := slices.Grow(slices.Clone(d.facts), len(tx.writes))
 	var changes []store.Change
 	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
 		c := tx.writes[key]
-		if changes = append(changes, c); c.Deleted {
-			delete(next, key)
-		} else {
-			next[key] = fact{c.Value, d.rev}
+		changes = append(changes, c)
+		at, there := next.find(key)
+		switch {
+		case !c.Deleted && there:
+			next[at] = fact{key, c.Value, d.rev}
+		case !c.Deleted:
+			next = slices.Insert(next, at, fact{key, c.Value, d.rev})
+		case there:
+			next = slices.Delete(next, at, at+1)
 		}
 	}
 	d.facts = next
@@ -80,7 +87,7 @@ func (d *driver) Update(ctx context.Context, fn func(store.Tx) error) error {
 
 func (d *driver) List(_ context.Context, prefix string) ([]store.Record, uint64, error) {
 	facts, rev := d.now()
-	return snapshot(facts).scan(prefix, "", len(facts)), rev, nil
+	return facts.scan(prefix, "", len(facts)), rev, nil
 }
 
 func (d *driver) Changes(ctx context.Context, prefix string, rev uint64) iter.Seq2[[]store.Change, error] {
@@ -92,14 +99,28 @@ func (d *driver) Close() error {
 	return nil
 }
 
-type snapshot map[string]fact
+// snapshot is the facts of one moment, by key.
+type snapshot []fact
+
+func (s snapshot) find(key string) (at int, there bool) {
+	return slices.BinarySearchFunc(s, key, func(f fact, key string) int { return cmp.Compare(f.key, key) })
+}
+
+// rev is the commit that wrote a key; 0 if it is not there.
+func (s snapshot) rev(key string) uint64 {
+	at, there := s.find(key)
+	if !there {
+		return 0
+	}
+	return s[at].rev
+}
 
 func (s snapshot) Get(key string) ([]byte, error) {
-	f, ok := s[key]
-	if !ok {
+	at, there := s.find(key)
+	if !there {
 		return nil, store.ErrNotFound
 	}
-	return append([]byte{}, f.value...), nil
+	return append([]byte{}, s[at].value...), nil
 }
 
 func (s snapshot) Scan(prefix, after string, limit int) ([]store.Record, error) {
@@ -108,12 +129,13 @@ func (s snapshot) Scan(prefix, after string, limit int) ([]store.Record, error) 
 
 func (s snapshot) scan(prefix, after string, limit int) []store.Record {
 	var records []store.Record
-	for _, key := range slices.Sorted(maps.Keys(s)) {
-		if len(records) == limit {
-			break
+	begin, _ := s.find(max(prefix, after))
+	for _, f := range s[begin:] {
+		if len(records) == limit || !strings.HasPrefix(f.key, prefix) {
+			break // what has a prefix stands together
 		}
-		if key > after && strings.HasPrefix(key, prefix) {
-			records = append(records, store.Record{Key: key, Value: append([]byte{}, s[key].value...)})
+		if f.key > after {
+			records = append(records, store.Record{Key: f.key, Value: append([]byte{}, f.value...)})
 		}
 	}
 	return records
@@ -132,7 +154,7 @@ func (t *tx) Get(key string) ([]byte, error) {
 		}
 		return append([]byte{}, c.Value...), nil
 	}
-	t.reads[key] = t.facts[key].rev
+	t.reads[key] = t.facts.rev(key)
 	return t.facts.Get(key)
 }
 

@@ -33,6 +33,7 @@ func standing(b *tab, g *portaltest.Gateway) (url string) {
 }
 
 func TestAnAdministratorKeepsTheDevicesInOrder(t *testing.T) {
+	t.Parallel() // it waits for refreshes most of the time
 	b := openTab(t)
 	url := standing(b, portaltest.Fleet(2043))
 
@@ -69,6 +70,7 @@ func TestAnAdministratorKeepsTheDevicesInOrder(t *testing.T) {
 }
 
 func TestTheDevicesAreAccessible(t *testing.T) {
+	t.Parallel()
 	b := openTab(t)
 	url := standing(b, portaltest.Fleet(24))
 	for path, page := range map[string]string{"/": "overview-fleet", "/devices": "devices", "/devices/dev_3": "device-hostile", "/devices/dev_5": "device-bare", "/devices?q=nothing": "devices-none"} {

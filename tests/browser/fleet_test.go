@@ -120,6 +120,7 @@ func (f *fleet) device(serial string) (found mfpgate.Device) {
 }
 
 func TestTheFleetOfARealGateway(t *testing.T) {
+	t.Parallel()
 	f, printers := startFleet(t)
 
 	// They are found, and what they say of themselves is shown.

@@ -17,6 +17,7 @@ import (
 )
 
 func TestAnAdministratorFollowsTheGateway(t *testing.T) {
+	t.Parallel() // it waits for refreshes most of the time
 	b := openTab(t)
 	s := startSite(t)
 	s.addUser("mori", "correct horse battery")
@@ -78,6 +79,7 @@ func TestAnAdministratorFollowsTheGateway(t *testing.T) {
 }
 
 func TestEveryStateIsAccessible(t *testing.T) {
+	t.Parallel()
 	b := openTab(t)
 	g, clock := portaltest.Busy(), fakeclock.New(portaltest.Now)
 	p, err := portal.New(portal.Options{Gateway: g, Accounts: g, API: http.NotFoundHandler(), Clock: clock,

@@ -70,7 +70,7 @@ func put(t *testing.T, files map[string][]byte) string {
 	for name, data := range files {
 		f, err := os.Create(filepath.Join(dir, "db", name))
 		must(t, err)
-		_, err = f.Write(bytes.TrimRight(data, "\x00"))
+		_, err = f.Write(written(data))
 		must(t, err)
 		must(t, f.Truncate(int64(len(data))))
 		must(t, f.Close())
@@ -129,6 +129,15 @@ func find(t *testing.T, files map[string][]byte, ext string) string {
 	return ""
 }
 
+// written is a file without the zeros at its end, of which Badger makes many. A page at a time goes fast with the race detector, too.
+func written(data []byte) []byte {
+	var zeros [4096]byte
+	for bytes.HasSuffix(data, zeros[:]) {
+		data = data[:len(data)-len(zeros)]
+	}
+	return bytes.TrimRight(data, "\x00")
+}
+
 // with returns files with one of them replaced.
 func with(files map[string][]byte, name string, data []byte) map[string][]byte {
 	changed := map[string][]byte{}
@@ -183,7 +192,7 @@ func TestTailOfTheMemoryTableIsLost(t *testing.T) {
 	t.Parallel() // it waits for the disk most of the time
 	all := files(t)
 	name := find(t, all, ".mem")
-	used := len(bytes.TrimRight(all[name], "\x00"))
+	used := len(written(all[name]))
 	for _, at := range offsets(6, used) {
 		for kind, data := range map[string][]byte{"cut": all[name][:at], "zeroed": zeroed(all[name], at)} {
 			what := fmt.Sprintf("%s %s at %d", name, kind, at)
@@ -261,7 +270,7 @@ func TestTailsOfTheOtherFiles(t *testing.T) {
 		if name == "LOCK" || name == "MANIFEST" || strings.HasSuffix(name, ".mem") || strings.HasSuffix(name, ".sst") {
 			continue
 		}
-		used := len(bytes.TrimRight(data, "\x00"))
+		used := len(written(data))
 		for _, at := range offsets(2, used) {
 			what := fmt.Sprintf("%s cut at %d of %d", name, at, used)
 			facts, aside := opened(t, what, put(t, with(all, name, data[:at])))
