@@ -79,7 +79,7 @@ func TestWhatServicesDo(t *testing.T) {
 			mfpgate.RegistrationFailed, approval.BadCertificate, 1, 1},
 		{"a printer without an id", func(g *gateway) { g.office.AlterPrinter = func(p *mfpgate.Printer) { p.ID = "" } }, true, 20 * time.Second,
 			mfpgate.RegistrationFailed, approval.BadAnswer, 1, 1},
-		{"an operation that never ends", func(g *gateway) { g.office.Slow = 1 << 30 }, true, 25 * time.Hour, mfpgate.RegistrationFailed, approval.Timeout, 1, 1},
+		{"an operation that never ends", func(g *gateway) { g.office.Slow, g.policy.Deadline = 1<<30, time.Hour }, true, 2 * time.Hour, mfpgate.RegistrationFailed, approval.Timeout, 1, 1},
 		{"slow_down to who is early", func(g *gateway) { g.office.Least = 12 * time.Second }, true, 40 * time.Second, mfpgate.RegistrationRegistered, "", 1, 1},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
