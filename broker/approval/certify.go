@@ -166,6 +166,8 @@ func (b *Broker) entering(r *record, w work, s Service, e mfpgate.Entering, err 
 	if wait <= 0 {
 		wait = defaultWait
 	}
+	w.Slow++ // the longer it takes, the more seldom it is looked at
+	wait = max(wait, time.Duration(w.Slow/8)*time.Second)
 	return b.settle(r, func(tx store.Tx, r *record) error {
 		r.Operation, r.Reason, r.Detail = e.Operation, "", ""
 		return b.intend(tx, r.ID, kindOperation, w, min(max(wait, 100*time.Millisecond), maxWait))

@@ -1,0 +1,53 @@
+package approval_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/broker/approval"
+)
+
+// FuzzAnswer has a service answer anything. Whoever is mailed is sent to the pinned host alone, by a letter of printable lines.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{"https://print.example/device", "https://print.example:8443/x?y#z", "https://evil.example/", "https://print.example@evil.example/",
+		"https://print.example.evil.example/", "https://print.example\\@evil.example/", "HTTPS://PRINT.EXAMPLE/", "//print.example/", "http://127.0.0.1/", "https://print.example/\r\nx: y",
+		"https://evil.example%2f@print.example/", "https://print.example%00.evil.example/", "https://[::1]/", "data:,x", "https://print.example/\u202e"} {
+		f.Add(seed, "BCDF-GHJK", "device", int64(5), int64(900), "events")
+	}
+	f.Add("https://print.example/", "A\r\nB", "", int64(-1), int64(-1), strings.Repeat("e", 5000))
+	f.Add("https://print.example/", "<b>", "d", int64(1<<62), int64(1<<62), "")
+	f.Fuzz(func(t *testing.T, page, code, device string, interval, lifetime int64, events string) {
+		bubble(t, func(t *testing.T, g *gateway) {
+			g.office.AlterCode = func(_ int, c *mfpgate.Code) {
+				*c = mfpgate.Code{DeviceCode: mfpgate.Secret(device), UserCode: mfpgate.Secret(code), VerificationURI: page, Interval: time.Duration(interval),
+					Lifetime: time.Duration(lifetime), Events: events}
+			}
+			g.policy.Deadline = time.Minute
+			g.start()
+			r := g.ask("d1", user)
+			g.pass(3 * time.Second)
+			if now := g.get(r.ID); now.VerificationURI != "" {
+				u, err := url.Parse(now.VerificationURI)
+				if err != nil || u.Scheme != "https" || !strings.EqualFold(u.Hostname(), "print.example") || u.User != nil {
+					t.Errorf("sent to %q", now.VerificationURI)
+				}
+			}
+			for _, l := range g.mailer.Letters("") {
+				for _, line := range strings.Split(l.Subject+"\n"+l.Text, "\n") {
+					if strings.ContainsFunc(line, func(c rune) bool { return !unicode.IsPrint(c) }) || len(line) > 4096 {
+						t.Errorf("a line of a letter: %q", line)
+					}
+				}
+			}
+			g.pass(2 * time.Minute)
+			if now := g.get(r.ID); now.State != mfpgate.RegistrationFailed || now.Reason != approval.Timeout && now.Reason != approval.HostChanged &&
+				now.Reason != approval.BadAnswer && now.Reason != approval.LostGrant && now.Reason != approval.Exhausted {
+				t.Errorf("%s, %s", now.State, now.Reason)
+			}
+		})
+	})
+}
