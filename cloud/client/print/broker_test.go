@@ -60,10 +60,8 @@ func registered(t *testing.T, kind string, p print.Service, page string, approve
 	if err != nil {
 		t.Fatal(err)
 	}
-	for approved, again := false, time.Tick(20*time.Millisecond); !r.State.Ended(); {
-		select {
-		case <-again:
-		case <-ctx.Done():
+	for approved := false; !r.State.Ended(); {
+		if err := mfpgate.Wait(ctx, clock, 20*time.Millisecond); err != nil {
 			t.Fatalf("it stays %s (%s, %s)", r.State, r.Reason, r.Detail)
 		}
 		if r, err = b.Get(ctx, r.ID); err != nil {

@@ -162,7 +162,8 @@ func request(t *testing.T, b *approval.Broker, device mfpgate.DeviceID) string {
 // await looks until a registration is as it shall be.
 func await(t *testing.T, b *approval.Broker, id string, is func(mfpgate.Registration) bool) mfpgate.Registration {
 	t.Helper()
-	deadline, again := time.After(60*time.Second), time.Tick(20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for {
 		r, err := b.Get(t.Context(), id)
 		if err != nil {
@@ -171,9 +172,7 @@ func await(t *testing.T, b *approval.Broker, id string, is func(mfpgate.Registra
 		if is(r) {
 			return r
 		}
-		select {
-		case <-again:
-		case <-deadline:
+		if err := mfpgate.Wait(ctx, mfpgate.SystemClock{}, 20*time.Millisecond); err != nil {
 			t.Fatalf("it stays %s (%s, %s)", r.State, r.Reason, r.Detail)
 		}
 	}
