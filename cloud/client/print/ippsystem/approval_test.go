@@ -33,11 +33,12 @@ type office struct {
 	decision string     // an error of RFC 8628 §3.5; "" is a grant
 	token    mfpgate.Secret
 	devices  []string
+	scheme   string // of the printers
 }
 
 func newOffice(t testing.TB) *office {
 	t.Helper()
-	o := &office{path: "/tenant", decision: "authorization_pending", token: "t0ken"}
+	o := &office{path: "/tenant", decision: "authorization_pending", token: "t0ken", scheme: "ipps"}
 	mux := http.NewServeMux()
 	mux.Handle(server.Path, server.Handler(o))
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server/tenant", func(w http.ResponseWriter, _ *http.Request) {
@@ -109,7 +110,7 @@ func (o *office) Register(_ context.Context, token mfpgate.Secret, d server.Outp
 		o.devices = append(o.devices, d.UUID)
 		number = len(o.devices)
 	}
-	return server.Printer{Number: number, UUID: d.UUID, URI: o.uri(fmt.Sprintf("/ipp/print/%d", number))}, nil
+	return server.Printer{Number: number, UUID: d.UUID, URI: o.scheme + strings.TrimPrefix(o.uri(fmt.Sprintf("/ipp/print/%d", number)), "ipps")}, nil
 }
 
 // Deregister is server.Service's.
@@ -181,6 +182,16 @@ func TestADenial(t *testing.T) {
 	}
 	o.decide("access_denied")
 	if _, err := s.Redeem(t.Context(), code, verifier); !errors.Is(err, mfpgate.ErrDenied) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAPrinterWithoutTLS refuses one of a system that has it.
+func TestAPrinterWithoutTLS(t *testing.T) {
+	o := newOffice(t)
+	o.scheme = "ipp"
+	_, err := o.open(t).Enter(t.Context(), mfpgate.Grant{Token: o.token}, mfpgate.PrinterRequest{Device: device("a")})
+	if !errors.Is(err, mfpgate.ErrRefused) || !strings.Contains(err.Error(), "without TLS") {
 		t.Errorf("got %v", err)
 	}
 }
