@@ -183,3 +183,15 @@ func (s *Service) register(ctx context.Context, in journal.Intent) (func(store.T
 		return errors.Join(err, store.SetJSON(tx, operationKey(id), op))
 	}, nil
 }
+
+// ended tells who listens that an operation has come to its end.
+func (s *Service) ended(id string) {
+	var op operationRecord
+	err := s.Store.View(context.Background(), func(at store.Snapshot) (err error) {
+		op, _, err = get[operationRecord](at, operationKey(id))
+		return err
+	})
+	if err == nil { // else the client asks by itself
+		s.streams.changed(op.Code)
+	}
+}

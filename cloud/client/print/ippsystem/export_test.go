@@ -32,3 +32,12 @@ func (s *Service) PrinterForTest(body []byte, id uint32) (mfpgate.Printer, error
 	}
 	return s.parsePrinter(m)
 }
+
+// TargetForTest is where a system's URI is posted to, and what it is called there.
+func TargetForTest(text string, plain bool) (posted, uri string, err error) {
+	at, uri, err := target(text, plain)
+	if err != nil {
+		return "", "", err
+	}
+	return at.String(), uri, nil
+}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api/ipp"
-	"github.com/mfpgate/mfpgate/cloud/client/print/exchange"
 )
 
 // system is what a system says of itself, as far as it matters here.
@@ -165,7 +164,7 @@ func (s *Service) printerAt(u *url.URL) string {
 		return "not the URI of an IPP printer"
 	case !strings.EqualFold(host, s.http.Hostname()) && !slices.ContainsFunc(s.o.PrinterHosts, func(h string) bool { return strings.EqualFold(h, host) }):
 		return "another host than the system's; allow it if it is meant"
-	case (u.Scheme == "ipp" || u.Scheme == "http") && s.http.Scheme == "https" && !exchange.Loopback(host):
+	case (u.Scheme == "ipp" || u.Scheme == "http") && s.http.Scheme == "https":
 		return "without TLS, and the system has it"
 	}
 	return ""
