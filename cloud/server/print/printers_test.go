@@ -175,6 +175,25 @@ func TestAGrantIsForOneDevice(t *testing.T) {
 	}
 }
 
+// What the administrator saw is what is entered, whatever the device says afterwards.
+func TestWhatWasApprovedIsEntered(t *testing.T) {
+	d := newDesk(t)
+	d.run()
+	der, _ := csr(t)
+	token := d.granted("device_location", "")
+	got := d.api(http.MethodPost, "/print/v1/printers", token, "k0", map[string]any{
+		"deviceUuid": deviceUUID, "name": "the boss's", "serial": "B", "location": "3F", "certificateRequest": der,
+	})
+	if got.status != http.StatusAccepted {
+		t.Fatal(got.body)
+	}
+	op := d.register(token, "k1", der)
+	p := decode[struct{ Name, Serial, Location string }](t, d.api(http.MethodGet, "/print/v1/printers/"+op.PrinterID, token, "", nil))
+	if p.Name != "2F copier" || p.Serial != "A17-0042" || p.Location != "3F" {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestUsersConfirmTheirAddress(t *testing.T) {
 	d := newDesk(t)
 	d.run()

@@ -132,9 +132,7 @@ func (in registration) check(t tokenRecord) (e entry, err error) {
 	if uuid := strings.ToLower(in.DeviceUUID); uuid != t.Asked.UUID {
 		return e, refuse(http.StatusForbidden, ReasonOtherDevice, "The administrator approved another device than this deviceUuid.")
 	}
-	e = entry{asked: t.Asked, Allowed: t.Allowed, By: t.By}
-	e.Name, e.Make, e.Model, e.Serial, e.Location = in.Name, in.Make, in.Model, in.Serial, in.Location
-	return e, nil
+	return t.entry(asked{Name: in.Name, Make: in.Make, Model: in.Model, Serial: in.Serial, Location: in.Location}), nil
 }
 
 // register carries an operation out: it is made sure that a device has one printer, and one certificate that holds.

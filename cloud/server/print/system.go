@@ -52,11 +52,7 @@ func (s system) Register(ctx context.Context, token mfpgate.Secret, d ippsystem.
 		if d.UUID != t.Asked.UUID {
 			return refuse(http.StatusForbidden, ReasonOtherDevice, "The administrator approved another device than this UUID.")
 		}
-		e := entry{asked: t.Asked, Allowed: t.Allowed, By: t.By}
-		e.Name, e.Serial, e.Location = d.Name, d.Serial, d.Location
-		if d.MakeAndModel != "" {
-			e.Make, e.Model = "", d.MakeAndModel
-		}
+		e := t.entry(asked{Name: d.Name, Model: d.MakeAndModel, Serial: d.Serial, Location: d.Location})
 		before, err := printerOf(tx, asked{UUID: d.UUID})
 		if err != nil {
 			return err
