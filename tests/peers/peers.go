@@ -94,24 +94,32 @@ func unpack() (dir string, err error) {
 // cacheDir is .cache/peers beside go.mod or, where root has the tree in a folder of its own that the unprivileged user of a
 // test cannot enter, a folder in /var/tmp.
 func cacheDir() (string, error) {
-	dir, err := os.Getwd()
+	dir, err := treeRoot()
 	if err != nil {
 		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod above the working folder")
-		}
-		dir = filepath.Dir(dir)
 	}
 	if os.Geteuid() == 0 && !open(dir) {
 		dir = "/var/tmp/mfpgate"
 	}
 	dir = filepath.Join(dir, ".cache", "peers")
 	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// treeRoot is the folder of go.mod.
+func treeRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.mod above the working folder")
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // open reports whether everybody may pass through dir and all that is above it.
