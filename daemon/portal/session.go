@@ -22,7 +22,11 @@ const maxSessions = 1024
 // CookieName has the prefix that makes browsers insist on Secure, on Path=/ and on the very host (RFC 6265bis §4.1.3.2).
 const CookieName = "__Host-mfpgate"
 
-const userKey = "user"
+// What a session keeps: the account, and since when it is as it was at the login.
+const (
+	userKey    = "user"
+	changedKey = "changed"
+)
 
 // sessions is scs's store. It goes by the injected clock, is bounded, and needs no goroutine; scs's own is none of these.
 type sessions struct {
