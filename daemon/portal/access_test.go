@@ -35,7 +35,28 @@ var routes = []struct {
 	{"POST /devices/{id}/pin", "/devices/dev_1/pin", 303, 403, 303},
 	{"POST /devices/{id}/split", "/devices/dev_1/split", 303, 403, 303},
 	{"POST /devices/{id}/forget", "/devices/dev_7/forget", 303, 403, 303},
+	{"GET /devices/{id}/sheet", "/devices/dev_1/sheet", 303, 403, 200},
+	{"GET /devices/{id}/qr.svg", "/devices/dev_1/qr.svg", 303, 403, 409}, // nobody knows the portal's address
 	{"GET /schedule", "/schedule", 303, 403, 200},
+	{"GET /register", "/register?device=dev_2", 303, 200, 200},
+	{"POST /register", "/register", 303, 400, 400}, // without a key
+	{"GET /registrations", "/registrations", 303, 200, 200},
+	{"GET /registrations/live", "/registrations/live", 401, 200, 200},
+	{"GET /registrations/events", "/registrations/events", 401, 200, 200},
+	{"GET /registrations/{id}", "/registrations/reg_admin", 303, 200, 200},
+	{"GET /registrations/{id}", "/registrations/reg_abe", 303, 404, 200},
+	{"GET /registrations/{id}", "/registrations/reg_none", 303, 404, 404},
+	{"GET /registrations/{id}/live", "/registrations/reg_admin/live", 401, 200, 200},
+	{"GET /registrations/{id}/live", "/registrations/reg_abe/live", 401, 404, 200},
+	{"GET /registrations/{id}/events", "/registrations/reg_admin/events", 401, 200, 200},
+	{"GET /registrations/{id}/events", "/registrations/reg_abe/events", 401, 404, 200},
+	{"POST /registrations/{id}/cancel", "/registrations/reg_admin/cancel", 303, 303, 303},
+	{"POST /registrations/{id}/cancel", "/registrations/reg_abe/cancel", 303, 404, 303},
+	{"POST /registrations/{id}/resend", "/registrations/reg_admin/resend", 303, 303, 303},
+	{"POST /registrations/{id}/resend", "/registrations/reg_abe/resend", 303, 404, 303},
+	{"POST /registrations/{id}/retry", "/registrations/reg_failed/retry", 303, 303, 303},
+	{"POST /registrations/{id}/retry", "/registrations/reg_abe/retry", 303, 404, 303},
+	{"POST /registrations/{id}/decide", "/registrations/reg_local/decide", 303, 403, 303},
 	{"/api/v1/", "/api/v1/users", 401, 403, 200},
 	{"GET /login", "/login", 200, 303, 303},
 	{"POST /login", "/login", 403, 403, 403}, // without a password
@@ -51,7 +72,7 @@ func TestEveryRouteIsForWhomItShouldBe(t *testing.T) {
 			listed = append(listed, c.pattern)
 		}
 		for who, want := range map[string]int{"": c.stranger, "sato": c.user, "mori": c.boss} {
-			d := newDoor(t, portaltest.Fleet(8))
+			d := newDoor(t, portaltest.Registering())
 			if who != "" {
 				d.enterAs(who)
 			}
@@ -61,11 +82,14 @@ func TestEveryRouteIsForWhomItShouldBe(t *testing.T) {
 			}
 			body := ""
 			if method == http.MethodPost {
-				body = "x=1"
+				body = "decision=approve"
 			}
 			resp := d.ask(method, c.path, body)
 			if resp.StatusCode != want {
 				t.Errorf("%s %s as %q: %s, want %d", method, c.path, who, resp.Status, want)
+			}
+			if want != 200 && want != 303 && len(d.gateway.DoneWere)+len(d.gateway.RequestsWere) > 0 {
+				t.Errorf("%s %s as %q: %q was done", method, c.path, who, d.gateway.DoneWere)
 			}
 			if page := text(t, resp); resp.StatusCode >= 300 && strings.Contains(page, "2F copier") || d.calls > 0 && who != "mori" {
 				t.Errorf("%s %s as %q: the gateway answered:\n%s", method, c.path, who, page)

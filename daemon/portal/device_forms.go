@@ -53,9 +53,7 @@ func (p *Portal) failed(w http.ResponseWriter, err error) {
 func (p *Portal) change(what string, act func(*http.Request, mfpgate.DeviceID) (to, said string, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := mfpgate.DeviceID(r.PathValue("id"))
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
-			p.message(w, http.StatusBadRequest, "Not done", "What was sent is no form of this page. Go back, and try again.")
+		if !p.parseForm(w, r) {
 			return
 		}
 		to, said, err := act(r, id)

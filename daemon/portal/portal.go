@@ -28,13 +28,18 @@ type Accounts interface {
 	User(ctx context.Context, name string) (control.User, bool, error)
 }
 
-// Options are what the portal needs; all are required.
+// Options are what the portal needs; all are required, but for the last two.
 type Options struct {
 	Gateway  control.Gateway
 	Accounts Accounts
 	API      http.Handler // control's, served under /api/v1 to those who have logged in
 	Clock    mfpgate.Clock
 	Log      telemetry.Logger
+
+	// URL is the configured address by which users reach the portal; "" is none.
+	URL func() string
+	// Certified reports whether the portal's certificate names this host, letter by letter.
+	Certified func(host string) bool
 }
 
 // Portal serves the pages. See New.
@@ -49,6 +54,7 @@ type Portal struct {
 	names     *throttle
 	checks    chan struct{} // holds one for each password that is being compared
 	waiting   atomic.Int32  // logins that compare or wait to
+	streams   streams
 }
 
 //go:embed templates/*.html
@@ -74,7 +80,7 @@ var kinds = map[string]string{
 
 // New builds the pages. It fails only if what the binary carries is damaged.
 func New(o Options) (*Portal, error) {
-	p := &Portal{Options: o, assets: map[string]asset{}, checks: make(chan struct{}, parallelChecks),
+	p := &Portal{Options: o, assets: map[string]asset{}, streams: streams{byUser: map[string]int{}}, checks: make(chan struct{}, parallelChecks),
 		sources: newThrottle(o.Clock, sourceBurst, sourceEvery), names: newThrottle(o.Clock, nameBurst, nameEvery)}
 	for name, kind := range kinds {
 		body, err := assetFiles.ReadFile("assets/" + name)
@@ -110,7 +116,21 @@ func (p *Portal) routes() []route {
 		{"POST /devices/{id}/pin", administrators, aPage, p.change("pin", p.pin)},
 		{"POST /devices/{id}/split", administrators, aPage, p.change("split", p.split)},
 		{"POST /devices/{id}/forget", administrators, aPage, p.change("forget", p.forget)},
+		{"GET /devices/{id}/sheet", administrators, aPage, p.sheet},
+		{"GET /devices/{id}/qr.svg", administrators, aFile, p.qrCode},
 		{"GET /schedule", administrators, aPage, p.schedule},
+		{"GET /register", users, aPage, p.register},
+		{"POST /register", users, aPage, p.registerAsked},
+		{"GET /registrations", users, aPage, p.registrations},
+		{"GET /registrations/live", users, aPart, p.registrationsLive},
+		{"GET /registrations/events", users, aStream, p.events},
+		{"GET /registrations/{id}", users, aPage, p.registration},
+		{"GET /registrations/{id}/live", users, aPart, p.registrationLive},
+		{"GET /registrations/{id}/events", users, aStream, p.events},
+		{"POST /registrations/{id}/cancel", users, aPage, p.act("cancel", p.cancelRegistration)},
+		{"POST /registrations/{id}/resend", users, aPage, p.act("resend", p.resendRegistration)},
+		{"POST /registrations/{id}/retry", users, aPage, p.act("retry", p.retryRegistration)},
+		{"POST /registrations/{id}/decide", administrators, aPage, p.act("decide", p.decideRegistration)},
 		{"/api/v1/", administrators, anAPI, p.API.ServeHTTP},
 		{"GET /login", everybody, aPage, p.loginForm},
 		{"POST /login", everybody, aPage, p.login},

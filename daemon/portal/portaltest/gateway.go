@@ -34,9 +34,13 @@ type Gateway struct {
 	PrintServicesAre []control.PrintService
 	RegistrationsAre []mfpgate.Registration
 	RequestsWere     []mfpgate.RegistrationRequest
+	DoneWere         []string                  // what was done to registrations, and by whom
 	Users            map[string]mfpgate.Secret // administrators, unless AccountsAre says otherwise
 	AccountsAre      map[string]control.User
 	CheckFails       error
+
+	keys      map[string]string // of requests, to their registrations
+	listeners []*listener
 
 	mu *sync.Mutex // guards the devices, the accounts and the registrations, which change
 }
