@@ -92,13 +92,18 @@ type registering struct {
 	server   string
 }
 
+// portalURL is where people reach the portal; "" is not known.
+func portalURL(cfg *config.Config) string {
+	if cfg.Portal.URL == nil {
+		return ""
+	}
+	return cfg.Portal.URL.String()
+}
+
 // prepare opens what a configuration names, and changes nothing.
 func (r *registration) prepare(cfg *config.Config) (*registering, error) {
 	next := &registering{services: map[string]openService{}, server: cfg.Mail.SMTP, policy: approval.Policy{SiteName: cfg.Site.Name, Region: cfg.Site.Region,
-		AdminDomains: cfg.Registration.Domains(), Retries: cfg.Registration.Retries, Deadline: cfg.Registration.Deadline}}
-	if cfg.Portal.URL != nil {
-		next.policy.Portal = cfg.Portal.URL.String()
-	}
+		Portal: portalURL(cfg), AdminDomains: cfg.Registration.Domains(), Retries: cfg.Registration.Retries, Deadline: cfg.Registration.Deadline}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range cfg.PrintServices {
