@@ -57,14 +57,6 @@ func Open(o Options) (Service, error) {
 		o.Clock = mfpgate.SystemClock{}
 	}
 	if o.Kind == KindIPPSystem {
-		s, err := ippsystem.Open(ippsystem.Options{URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority,
-			RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout})
-		if err != nil {
-			return nil, err
-		}
-		return s, nil
-	}
-	if o.Kind == KindIPPSystem {
 		s, err := ippsystem.Open(ippsystem.Options{
 			URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority, RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout,
 		})
@@ -122,6 +114,15 @@ func (r rest) call(ctx context.Context, method string, at *url.URL, g mfpgate.Gr
 		return a, a.Problem(g.Token)
 	}
 	return a, nil
+}
+
+// gone has an error say, where a service no longer has what a call was about, that it does not. A page of something on the way says
+// nothing.
+func gone(a exchange.Answer, err error) error {
+	if err != nil && a.Body != nil && (a.Status == http.StatusNotFound || a.Status == http.StatusGone) {
+		return fmt.Errorf("%w: %w", mfpgate.ErrNoPrinter, err)
+	}
+	return err
 }
 
 // sameOrigin resolves what a service names as its own, to which a token will be sent.

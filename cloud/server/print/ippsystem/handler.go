@@ -56,6 +56,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not an IPP message", http.StatusBadRequest)
 		return
 	}
+	answer.Groups = inOrder(answer)
 	data, err := answer.EncodeBytes()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -68,6 +69,18 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}
 	_, _ = w.Write(data) // who asked has gone
+}
+
+// inOrder are an answer's groups as RFC 8011 §4.1.4 wants them, with what is not supported before the object. goipp's own order differs.
+func inOrder(a *goipp.Message) goipp.Groups {
+	groups := goipp.Groups{{Tag: goipp.TagOperationGroup, Attrs: a.Operation}}
+	for _, g := range []goipp.Group{{Tag: goipp.TagUnsupportedGroup, Attrs: a.Unsupported}, {Tag: goipp.TagPrinterGroup, Attrs: a.Printer},
+		{Tag: goipp.TagSystemGroup, Attrs: a.System}} {
+		if len(g.Attrs) > 0 {
+			groups.Add(g)
+		}
+	}
+	return groups
 }
 
 // bearer is the token of a request (RFC 6750 §2.1), or "". One that is none by its syntax is the same as none.
