@@ -264,7 +264,9 @@ func TestStreamsAreBounded(t *testing.T) {
 		for i := range 15 { // 9 are open; 119 more are the most of all
 			name := fmt.Sprintf("user%d", i)
 			w.from = fmt.Sprintf("10.2.%d.1:40000", i)
-			w.gateway.Users[name] = "correct horse battery"
+			if err := w.gateway.AddUser(t.Context(), control.User{Name: name}, "correct horse battery"); err != nil {
+				t.Fatal(err)
+			}
 			w.cookie = nil
 			w.enterAs(name)
 			for j := range 8 {
