@@ -31,7 +31,7 @@ type page struct {
 func (p page) serve() error {
 	server := &http.Server{Handler: p.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: log.New(noise{p.log}, "", 0)}
+		ErrorLog: log.New(noise{p.log}, "", 0), ConnContext: control.WithPeer}
 	err := server.Serve(p.listener)
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
@@ -71,7 +71,9 @@ func (d *Daemon) pages(s *sockets) []page {
 // openPortal builds the portal and gets its certificate, while a failure can still keep the daemon from starting.
 func (d *Daemon) openPortal(cfg *config.Config) (err error) {
 	g := gateway{d}
-	d.portal, err = portal.New(portal.Options{Gateway: g, Accounts: g, API: control.Handler(g, d.Build.Version), Clock: d.Clock, Log: d.log})
+	d.portal, err = portal.New(portal.Options{Gateway: g, Accounts: g, API: control.Handler(g, d.Build.Version), Clock: d.Clock, Log: d.log,
+		URL:       func() string { return portalURL(d.config.Load()) },
+		Certified: func(host string) bool { return d.cert.Certifies(host) }})
 	if err != nil {
 		return err
 	}
