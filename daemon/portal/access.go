@@ -122,6 +122,10 @@ func (p *Portal) toLogin(w http.ResponseWriter, r *http.Request, kind served) {
 		w.Header().Set("HX-Redirect", loginFor(pageOf(r)))
 		unauthorized(w)
 		p.message(w, http.StatusUnauthorized, "Logged out", "The session has ended. Log in again.")
+	case kind == aPage && r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Site") == "cross-site":
+		// A link on another site, such as a letter's in a webmail: the browser keeps our cookie back, for it is strict. It
+		// sends it once our own page leads there.
+		p.render(w, http.StatusOK, "onward.html", ownPath(r.URL.RequestURI()))
 	case kind == aPage && r.Method == http.MethodGet:
 		http.Redirect(w, r, loginFor(r.URL.RequestURI()), http.StatusSeeOther)
 	default:

@@ -176,3 +176,22 @@ func TestALoginLeadsToThePageFirstWanted(t *testing.T) {
 		}
 	}
 }
+
+func TestALinkOnAnotherSiteLeadsToThePageOfWhoHasLoggedIn(t *testing.T) {
+	d := newDoor(t, portaltest.Registering())
+	const linked = "/registrations/reg_admin"
+	page := text(t, d.ask("GET", linked, "", "Sec-Fetch-Site", "cross-site")) // the browser keeps a strict cookie back
+	if !strings.Contains(page, `content="0; url=`+linked+`"`) || strings.Contains(page, "2F copier") {
+		t.Errorf("no way on:\n%s", page)
+	}
+	hostile := text(t, d.ask("GET", `/devices/x?"><script>'`+"%22%3E%3Cscript%3E", "", "Sec-Fetch-Site", "cross-site"))
+	if strings.Contains(hostile, "<script>") {
+		t.Errorf("an address is markup:\n%s", hostile)
+	}
+	if to := d.ask("GET", linked, "", "Sec-Fetch-Site", "same-origin").Header.Get("Location"); to != "/login?next=%2Fregistrations%2Freg_admin" {
+		t.Errorf("then a stranger comes to %q", to)
+	}
+	if resp := d.ask("POST", linked+"/cancel", "x=1", "Sec-Fetch-Site", "cross-site"); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a change is %s", resp.Status)
+	}
+}

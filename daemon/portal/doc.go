@@ -1,11 +1,17 @@
-// Package portal is the pages that an administrator sees: a login, one overview of the gateway, and the devices, over HTTPS.
+// Package portal is the pages that people see, over HTTPS: for administrators an overview of the gateway, the devices and the
+// schedules; for users, who ask for printers in a print service, how that stands.
 //
-// It promises that nothing is shown and nothing is changed without a login, that GET changes nothing, that a page of
-// another origin can change nothing, and that every name from outside is shown as text. It asks the same Go interface as
-// package control, whose API it also serves, under /api/v1, to those who have logged in. Every page works without
-// JavaScript; with it, the overview follows the gateway and the devices follow the search. The overview is sent every few
+// It promises that nothing is shown and nothing is changed without a login, that a user sees and changes nothing but requests
+// for his own mail address, that GET changes nothing, that a page of another origin can change nothing, and that every name
+// from outside is shown as text. A route is for administrators unless its entry says otherwise. The account is looked up with
+// each request: another role, a new password and a removed account count at once. It asks the same Go interface as
+// package control, whose API it also serves, under /api/v1, to administrators. Every page works without
+// JavaScript; with it, overview and registrations follow the gateway and the devices the search. The overview is sent every few
 // seconds, so it lists few devices; the whole fleet is on the page that can search. A form answers with a redirect and says
 // what came of it on the page that follows, once; what the gateway refuses is said in its own words, what breaks is logged.
+// Registrations are followed by server-sent events that say only that something changed; a stream is bounded in number, in the
+// time of each write, and by its session, whose idle time it lets run on. A login leads back to the page that was wanted, if
+// that is one of ours; a QR code is printed only for the configured address, or for a name that the certificate has.
 //
 // It refuses more logins than Throttle's pace, from one source and for one name, and answers a wrong name and a wrong
 // password alike, in word and in time. Sessions live in memory: a restart of the daemon logs everybody out, which costs
