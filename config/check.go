@@ -18,6 +18,7 @@ func (r *reader) check(c *Config) {
 	accounts := r.checkAccounts(c)
 	r.checkDevices(c, accounts)
 	r.checkSchedule(c)
+	r.checkRegistration(c)
 	r.checkCertificate(c.Portal.TLS)
 }
 

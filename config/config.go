@@ -22,10 +22,15 @@ type Config struct {
 	Relay    Relay
 	Devices  Devices
 	Schedule Schedule
-	Portal   Portal
-	Metrics  Metrics
-	Cloud    Cloud
-	Log      Log
+
+	PrintServices []PrintService
+	Registration  Registration
+	Mail          Mail
+
+	Portal  Portal
+	Metrics Metrics
+	Cloud   Cloud
+	Log     Log
 }
 
 // Site is where the gateway stands.
@@ -119,6 +124,8 @@ type DeviceRange struct {
 	Network    netip.Prefix
 	Monitoring mfpgate.MonitoringMode
 	Market     string // ISO 3166-1 alpha-2, lower case
+
+	Registration mfpgate.RegistrationMode
 }
 
 // SNMP is off without communities and users.
@@ -151,11 +158,14 @@ type StaticDevice struct {
 	Monitoring mfpgate.MonitoringMode // "" is the range's or the default
 	Market     string
 	URI        *url.URL // ipp or ipps; nil is the usual ports
+
+	Registration mfpgate.RegistrationMode // "" is the range's, or delegate
 }
 
 // Portal is the pages of administrators and users; Listen is "" when it is off.
 type Portal struct {
 	Listen string
+	URL    *url.URL // where browsers reach it; nil is not known
 	TLS    TLS
 }
 

@@ -42,7 +42,9 @@ var machine = sync.OnceValue(func() config.Lookups {
 		"etc/mfpgate/portal.crt":       file(0o644, cert),
 		"etc/mfpgate/portal.key":       file(0o600, key),
 		"creds/cloud-token":            file(0o400, "t0ken\n"),
+		"etc/mfpgate/seal-key":         file(0o600, strings.Repeat("5ea1", 16)+"\n"),
 		"creds/corp-proxy":             file(0o400, "p4ss\n"),
+		"creds/smtp":                   file(0o400, "p4ss\n"),
 	}
 	return config.Lookups{
 		Open: func(path string) (fs.File, error) {

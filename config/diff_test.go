@@ -39,6 +39,11 @@ func TestDiff(t *testing.T) {
 		{"the mode of schedules", "mode: propose", "mode: auto", config.Changes{{Key: "schedule.mode"}}},
 		{"which devices a background brings", "devices: all}", "devices: [2F copier]}", config.Changes{{Key: "schedule.background"}}},
 		{"when schedules are fetched", `"17 * * * *"`, `"47 * * * *"`, config.Changes{{Key: "schedule.fetch"}}},
+		{"a print service changes as a whole", "print.example/ipp", "other.example/ipp", config.Changes{{Key: "print_services"}}},
+		{"who approves", "admin: b@", "admin: c@", config.Changes{{Key: "registration.admins"}}},
+		{"the mail server", "smtp.example.co.jp:587", "smtp.example.co.jp:465", config.Changes{{Key: "mail.smtp"}}},
+		{"the key that seals", "deadline: 24h", "deadline: 24h, key: {file: /etc/mfpgate/seal-key}", config.Changes{{Key: "registration.key", Restart: true}}},
+		{"where browsers reach the portal", `portal: {`, `portal: {url: "https://p.example", `, config.Changes{{Key: "portal.url"}}},
 		{"a part that goes", `static: [{address: 10.1.0.9, name: "2F copier"}]`, "static: []", config.Changes{{Key: "devices.static"}}},
 		{
 			"several, in the order of the table", "level: info", "level: warn}\nmetrics: {listen: \"127.0.0.1:1\"",

@@ -77,13 +77,17 @@ func keys(c *Config) object {
 		}),
 		may("devices", "how devices are found, and what is known of them beforehand", devices(&c.Devices)),
 		may("schedule", "delivery schedules: what is fetched, looked at and done about overloads", schedule(&c.Schedule)),
+		may("print_services", "cloud print services in which devices are registered", printServices(&c.PrintServices)),
+		may("registration", "how devices are registered there, and who approves", registration(&c.Registration)),
+		may("mail", "the server through which letters to administrators and users go", mail(&c.Mail)),
 		may("portal", "the pages of administrators and users", object{
-			may("listen", "address of the portal; empty is off", one(&c.Portal.Listen, orEmpty(hostPort())).or("")),
+			may("listen", "address of the portal; empty is off", one(&c.Portal.Listen, orEmpty(hostPort())).or("")).restart(),
+			may("url", "where browsers reach it, for the links in letters", one(&c.Portal.URL, portalURL())),
 			may("tls", "certificate of the portal; empty makes an own one", object{
 				may("cert", "PEM file, leaf first", one(&c.Portal.TLS.Cert, orEmpty(path())).or("")),
 				may("key", "PEM file", one(&c.Portal.TLS.Key, orEmpty(path())).or("")),
-			}),
-		}).restart(),
+			}).restart(),
+		}),
 		may("metrics", "/metrics, /healthz and /readyz", object{
 			may("listen", "address of the metrics; absent is off", one(&c.Metrics.Listen, hostPort())).restart(),
 		}),
@@ -106,6 +110,7 @@ func devices(d *Devices) object {
 				must("network", "their addresses", one(&g.Network, network())),
 				may("monitoring", "proxy or polling", one(&g.Monitoring, monitoring())),
 				may("market", "the region that they were built for", one(&g.Market, region())),
+				may("registration", "agent: they register themselves, as the gateway tells them; delegate: the gateway does it for them", one(&g.Registration, registrationMode())),
 			}
 		})),
 		may("dns_sd", "whether devices are found by DNS-SD", one(&d.DNSSD, boolean()).or("false")),
@@ -138,6 +143,7 @@ func devices(d *Devices) object {
 				must("name", "name for people, unique", one(&d.Name, line(200))),
 				may("monitoring", "proxy or polling", one(&d.Monitoring, monitoring())),
 				may("market", "the region that it was built for", one(&d.Market, region())),
+				may("registration", "agent or delegate, as for ranges; delegate by default", one(&d.Registration, registrationMode())),
 				may("uri", "where it is asked, if not at the usual ports of its address", one(&d.URI, printerURI())),
 			}
 		})),

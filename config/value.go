@@ -272,7 +272,10 @@ func address() form[netip.Addr] {
 	}
 }
 
-// proxyURL and cloudURL repeat no more than the host of what they refuse, because people put passwords into URLs.
+func registrationMode() form[mfpgate.RegistrationMode] {
+	return enum(mfpgate.RegistrationAgent, mfpgate.RegistrationDelegate)
+}
+
 func monitoring() form[mfpgate.MonitoringMode] {
 	return enum(mfpgate.MonitoringProxy, mfpgate.MonitoringPolling)
 }
@@ -299,6 +302,7 @@ func printerURI() form[*url.URL] {
 	}
 }
 
+// proxyURL and webURL repeat no more than the host of what they refuse, because people put passwords into URLs.
 func proxyURL() form[*url.URL] {
 	f := form[*url.URL]{yaml: "string", pattern: textPattern, what: "http://host:port and nothing more", example: `a URL such as "http://corp-proxy:8080"`}
 	f.parse = func(s string) (*url.URL, error) {
@@ -317,7 +321,12 @@ func proxyURL() form[*url.URL] {
 	return f
 }
 
-func cloudURL() form[*url.URL] {
+func cloudURL() form[*url.URL] { return webURL("the token identifies the gateway") }
+
+func portalURL() form[*url.URL] { return webURL("users log in at the portal") }
+
+// webURL says with why that a URL needs no password.
+func webURL(why string) form[*url.URL] {
 	f := form[*url.URL]{yaml: "string", pattern: textPattern, what: "an https:// URL", example: `a URL such as "https://jp.cloud.example"`}
 	f.parse = func(s string) (*url.URL, error) {
 		if host, err := mfpgate.ParseHost(s); err == nil {
@@ -328,16 +337,14 @@ func cloudURL() form[*url.URL] {
 		case err != nil || (u.Port() != "" && !validPort(u.Port())):
 			return nil, errForm
 		case u.User != nil:
-			return nil, errors.New("must not hold a user or a password; the token identifies the gateway")
+			return nil, fmt.Errorf("must not hold a user or a password; %s", why)
 		case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 			return nil, errors.New("must not have a query or a fragment; write it up to the path")
 		}
-		host, err := mfpgate.ParseHost(u.Hostname())
-		if err != nil {
+		if _, err := mfpgate.ParseHost(u.Hostname()); err != nil {
 			return nil, errForm
 		}
-		addr, _ := host.Address()
-		if loopback := addr.IsLoopback() || host.String() == "localhost"; u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
+		if u.Scheme != "https" && !(u.Scheme == "http" && onLoopback(u.Hostname())) {
 			return nil, fmt.Errorf("must start with https://; write \"https://%s\"", u.Host)
 		}
 		return u, nil

@@ -79,6 +79,9 @@ func TestDefaults(t *testing.T) {
 		},
 		Schedule: config.Schedule{Fetch: "17 * * * *", Due: cron(t, "17 * * * *", time.UTC), Horizon: 14 * 24 * time.Hour, Mode: mfpgate.SchedulePropose, Hawkbit: config.Hawkbit{Ahead: 5 * time.Minute, LeadTime: time.Hour}},
 		Log:      config.Log{Level: "info"},
+
+		Registration: config.Registration{Retries: 3, Deadline: 24 * time.Hour},
+		Mail:         config.Mail{TLS: config.MailStartTLS},
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Errorf("smallest file (-want +got):\n%s", diff)
@@ -119,7 +122,7 @@ func TestEveryKey(t *testing.T) {
 		Devices: config.Devices{
 			Monitoring: mfpgate.MonitoringPolling,
 			Ranges: []config.DeviceRange{
-				{Network: netip.MustParsePrefix("10.1.2.0/24"), Monitoring: mfpgate.MonitoringProxy, Market: "us"}},
+				{Network: netip.MustParsePrefix("10.1.2.0/24"), Monitoring: mfpgate.MonitoringProxy, Market: "us", Registration: mfpgate.RegistrationAgent}},
 			DNSSD: true,
 			SNMP: config.SNMP{
 				Ranges:      []netip.Prefix{netip.MustParsePrefix("10.1.0.0/17"), netip.MustParsePrefix("2001:db8::/113")},
@@ -132,7 +135,7 @@ func TestEveryKey(t *testing.T) {
 			Static: []config.StaticDevice{
 				{Name: "2F copier", Address: netip.MustParseAddr("10.1.0.9"), Account: "copier-2f"},
 				{Name: "3F copier", Address: netip.MustParseAddr("10.1.0.10"), Monitoring: mfpgate.MonitoringProxy, Market: "jp",
-					URI: &url.URL{Scheme: "ipps", Host: "10.1.0.10:443", Path: "/ipp/print"}},
+					URI: &url.URL{Scheme: "ipps", Host: "10.1.0.10:443", Path: "/ipp/print"}, Registration: mfpgate.RegistrationDelegate},
 			},
 		},
 		Schedule: config.Schedule{
@@ -146,7 +149,23 @@ func TestEveryKey(t *testing.T) {
 			Hawkbit: config.Hawkbit{URL: &url.URL{Scheme: "https", Host: "hawkbit.example:8443"}, User: `default\mfpgate`, Password: "p4ss", Targets: "attribute.gateway==oslo-1",
 				DeviceAttribute: "deviceId", WindowAttribute: "window", LeadTime: 13 * time.Hour},
 		},
-		Portal:  config.Portal{Listen: "localhost:8443", TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},
+		PrintServices: []config.PrintService{
+			{Name: "office", Kind: config.ServiceIPPSystem, URL: &url.URL{Scheme: "ipps", Host: "print.example:8631", Path: "/ipp/system"}, ClientID: "mfpgate",
+				Scope: "system-register", Completion: config.CompletionPush},
+			{Name: "europe", Kind: config.ServiceReference, URL: &url.URL{Scheme: "http", Host: "127.0.0.1:18441", Path: "/base"}, ClientID: "oslo-1",
+				CA: authorities(t), VerificationHosts: []string{"login.print.example", "127.0.0.1"}, Completion: config.CompletionPoll},
+			{Name: "microsoft", Kind: config.ServiceUniversal, URL: &url.URL{Scheme: "https", Host: "graph.microsoft.com", Path: "/v1.0"},
+				ClientID: "00000000-0000-0000-0000-000000000001", Completion: config.CompletionPush},
+		},
+		Registration: config.Registration{
+			Admin: "IT@Example.no",
+			Admins: []config.DeviceAdmin{{Admin: "o'brien+mfp@print.example.no", Devices: []config.DeviceMatch{
+				{Network: netip.MustParsePrefix("10.1.2.0/24")}, {Name: "2F copier"}, {Network: netip.MustParsePrefix("2001:db8::9/128")}}}},
+			AdminDomains: []string{"example.no", "print.example.no"}, Retries: 10, Deadline: 30 * 24 * time.Hour,
+			Key: mfpgate.Secret(strings.Repeat("5ea1", 16)),
+		},
+		Mail:    config.Mail{SMTP: "[2001:db8::25]:465", From: "mfpgate@example.no", User: "mfp", Password: "s3cret", TLS: config.MailImplicit, CA: authorities(t)},
+		Portal:  config.Portal{Listen: "localhost:8443", URL: &url.URL{Scheme: "https", Host: "mfpgate.example.no", Path: "/portal"}, TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},
 		Metrics: config.Metrics{Listen: ":9631"},
 		Cloud:   config.Cloud{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}, GatewayID: "oslo-1", Token: "t0ken"},
 		Log:     config.Log{Level: "debug"},
@@ -154,7 +173,7 @@ func TestEveryKey(t *testing.T) {
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Errorf("every key (-want +got):\n%s", diff)
 	}
-	if text := fmt.Sprintf("%+v %#v", got, got); strings.Contains(text, "s3cret") || strings.Contains(text, "t0ken") {
+	if text := fmt.Sprintf("%+v %#v", got, got); strings.Contains(text, "s3cret") || strings.Contains(text, "t0ken") || strings.Contains(text, "5ea15ea1") {
 		t.Errorf("a printed Config shows a secret: %s", text)
 	}
 }

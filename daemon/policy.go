@@ -51,7 +51,7 @@ func devicePolicy(cfg *config.Config) *discovery.Policy {
 	d := &cfg.Devices
 	p := &discovery.Policy{Monitoring: d.Monitoring, SiteRegion: cfg.Site.Region, AskStatic: d.DNSSD || snmpOn(d), Agents: d.SNMP.Ranges}
 	for _, g := range d.Ranges {
-		p.Ranges = append(p.Ranges, discovery.Range(g))
+		p.Ranges = append(p.Ranges, discovery.Range{Network: g.Network, Monitoring: g.Monitoring, Market: g.Market})
 	}
 	for _, s := range d.Static {
 		entry := discovery.Static{Name: s.Name, Address: s.Address, Account: s.Account, Monitoring: s.Monitoring, Market: s.Market}
@@ -86,6 +86,8 @@ func switchedOff(cfg *config.Config) (keys []string) {
 		{"devices.dns_sd", cfg.Devices.DNSSD},
 		{"devices.snmp", snmpOn(&cfg.Devices)},
 		{"devices.static", len(cfg.Devices.Static) > 0},
+		{"print_services", len(cfg.PrintServices) > 0},
+		{"mail", cfg.Mail.SMTP != ""},
 		{"portal", cfg.Portal.Listen != ""},
 		{"metrics", cfg.Metrics.Listen != ""},
 		{"cloud", cfg.Cloud.URL != nil},

@@ -1,0 +1,186 @@
+package mail
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+// TLS says how the connection to the server is protected.
+type TLS string
+
+// The ways. None is for a server on this machine.
+const (
+	StartTLS TLS = "starttls" // required, not tried (RFC 3207)
+	Implicit TLS = "implicit" // from the first byte (RFC 8314 §3)
+	None     TLS = "none"     // loopback addresses only
+)
+
+// Bounds of a letter, in bytes.
+const (
+	MaxText    = 64 << 10
+	MaxSubject = 500
+	MaxAddress = 254 // RFC 5321 §4.5.3.1.3, without the brackets
+)
+
+const timeout = 30 * time.Second // of one connection, the TLS handshake and the letter included
+
+// ErrPlain is returned by Open for None and a server elsewhere.
+var ErrPlain = errors.New("mail without TLS is for a server on a loopback address only; use starttls or implicit")
+
+// Options say how to reach the server. Server and From are required.
+type Options struct {
+	Server   string // host:port
+	From     string // the gateway's own address, which replies and bounces go to
+	User     string // "" does not log in
+	Password mfpgate.Secret
+	TLS      TLS            // "" is StartTLS
+	RootCAs  *x509.CertPool // nil: the system's
+	Hello    string         // name in EHLO; "" is the host's
+}
+
+// Sender sends letters. It is safe for concurrent use.
+type Sender struct {
+	o      Options
+	host   string
+	port   int
+	domain string // of From
+}
+
+// Open checks the options. It makes no connection.
+func Open(o Options) (*Sender, error) {
+	if o.TLS == "" {
+		o.TLS = StartTLS
+	}
+	host, text, err := net.SplitHostPort(o.Server)
+	if err != nil {
+		return nil, fmt.Errorf("mail server: %w; write host:port", err)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 || host == "" {
+		return nil, fmt.Errorf("mail server %q: write host:port, such as smtp.example.com:587", o.Server)
+	}
+	if o.TLS == None && !loopback(host) {
+		return nil, fmt.Errorf("mail server %s: %w", o.Server, ErrPlain)
+	}
+	if o.TLS != None && o.TLS != StartTLS && o.TLS != Implicit {
+		return nil, fmt.Errorf("mail tls %q: must be starttls, implicit or none", o.TLS)
+	}
+	from, err := Address(o.From)
+	if err != nil {
+		return nil, fmt.Errorf("mail from: %w", err)
+	}
+	o.From = from
+	return &Sender{o: o, host: host, port: int(port), domain: from[strings.LastIndexByte(from, '@')+1:]}, nil
+}
+
+// Address returns the one mail address that text is: "user@host", without a name, a comment or a route. Its domain is in lower
+// case, since it does not matter (RFC 5321 §2.4).
+func Address(text string) (string, error) {
+	a, err := mail.ParseAddress(text)
+	if err != nil || a.Name != "" || a.Address != text || len(text) > MaxAddress || !plain(text) {
+		return "", fmt.Errorf("%.80q is not one mail address such as it@example.com", text)
+	}
+	at := strings.LastIndexByte(text, '@')
+	return text[:at+1] + strings.ToLower(text[at+1:]), nil
+}
+
+// plain reports whether text has printable characters alone, so that it fits into a header.
+func plain(text string) bool {
+	return utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// Send hands a letter over. See the package for what its errors mean.
+func (s *Sender) Send(ctx context.Context, l mfpgate.Letter) error {
+	msg, err := s.message(l)
+	if err != nil {
+		return fmt.Errorf("letter %.60q: %w: %w", l.ID, mfpgate.ErrRefused, err)
+	}
+	client, err := s.client()
+	if err != nil {
+		return fmt.Errorf("mail server %s: %w", s.o.Server, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err = client.DialAndSendWithContext(ctx, msg)
+	if err == nil || msg.IsDelivered() {
+		return nil // an end of the connection that went wrong does not make the letter come back
+	}
+	var refusal *gomail.SendError
+	if errors.As(err, &refusal) && refusal.ErrorCode()/100 == 5 {
+		return fmt.Errorf("mail server %s: %w: %w", s.o.Server, mfpgate.ErrRefused, err)
+	}
+	return fmt.Errorf("mail server %s: %w", s.o.Server, err)
+}
+
+func (s *Sender) message(l mfpgate.Letter) (*gomail.Msg, error) {
+	to, err := Address(l.To)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.ID == "" || strings.Trim(l.ID, idCharacters) != "":
+		return nil, fmt.Errorf("id %.60q: letters, digits, dot, dash and underscore", l.ID)
+	case len(l.Subject) > MaxSubject || !plain(l.Subject):
+		return nil, fmt.Errorf("subject of %d bytes: %d printable ones at most", len(l.Subject), MaxSubject)
+	case len(l.Text) > MaxText || !utf8.ValidString(l.Text):
+		return nil, fmt.Errorf("text of %d bytes: %d of UTF-8 at most", len(l.Text), MaxText)
+	}
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	if err := errors.Join(msg.From(s.o.From), msg.To(to)); err != nil {
+		return nil, err
+	}
+	msg.Subject(l.Subject)
+	msg.SetMessageIDWithValue(l.ID + "@" + s.domain)
+	msg.SetDateWithValue(l.Date)
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 §5: nobody's holiday answers it
+	msg.SetBodyString(gomail.TypeTextPlain, l.Text)
+	return msg, nil
+}
+
+const idCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+// client is made anew for each letter: go-mail's keeps the state of its connection.
+func (s *Sender) client() (*gomail.Client, error) {
+	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout)}
+	switch s.o.TLS {
+	case Implicit:
+		options = append(options, gomail.WithSSL())
+	case StartTLS:
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
+	case None:
+		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
+	}
+	if s.o.TLS != None {
+		options = append(options, gomail.WithTLSConfig(&tls.Config{ServerName: s.host, RootCAs: s.o.RootCAs, MinVersion: tls.VersionTLS12}))
+	}
+	if s.o.Hello != "" {
+		options = append(options, gomail.WithHELO(s.o.Hello))
+	}
+	if s.o.User != "" {
+		auth := gomail.SMTPAuthAutoDiscover
+		if s.o.TLS == None {
+			auth = gomail.SMTPAuthPlainNoEnc // on loopback, where discovery would refuse
+		}
+		options = append(options, gomail.WithSMTPAuth(auth), gomail.WithUsername(s.o.User), gomail.WithPassword(s.o.Password.Reveal()))
+	}
+	return gomail.NewClient(s.host, options...)
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
