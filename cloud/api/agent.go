@@ -23,8 +23,8 @@ func ResultPath(registration string) string { return RequestsPath + "/" + regist
 
 // The events of the stream that a device keeps open. Each one's data is a document.
 const (
-	EventRequest = "registration-request" // a RegistrationRequest: new, or another than was told before
-	EventClosed  = "registration-closed"  // a ClosedRequest: nothing is to be done for it any more
+	EventRequest = "registration-request"  // a RegistrationRequest: new, or another than was told before
+	EventOpen    = "registration-requests" // OpenRequests, first after the requests that were open, and again when they change
 )
 
 // The reasons with which a gateway refuses a device.
@@ -62,9 +62,10 @@ type PrintService struct {
 	ClientID string `json:"clientId,omitempty" maxLength:"256"`
 }
 
-// ClosedRequest names a request that is open no more.
-type ClosedRequest struct {
-	RegistrationID string `json:"registrationId" minLength:"1" maxLength:"64"`
+// OpenRequests name all that are open now: nothing is to be done for any other. Each has been told on the same stream.
+type OpenRequests struct {
+	DeviceID        mfpgate.DeviceID `json:"deviceId" doc:"The device that asks, as the gateway names it"`
+	RegistrationIDs []string         `json:"registrationIds"`
 }
 
 // RegistrationResult is how far a device is with a request, or its end.

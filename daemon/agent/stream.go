@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -37,7 +38,7 @@ func (d *door) stream(w http.ResponseWriter, r *http.Request, by who) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
-	out := &events{door: d, w: w, control: http.NewResponseController(w), told: map[string]string{}}
+	out := &events{door: d, w: w, control: http.NewResponseController(w)}
 	d.allow(w, 0)
 	beat := d.Clock.NewTimer(Beat)
 	defer beat.Stop()
@@ -60,7 +61,7 @@ type events struct {
 	door    *door
 	w       http.ResponseWriter
 	control *http.ResponseController
-	told    map[string]string // what was said of each open request
+	told    map[string]string // what was said of each open request; nil before the first time
 }
 
 // changes tells what the device has not been told. It reports false when the stream is to end.
@@ -69,32 +70,24 @@ func (e *events) changes(ctx context.Context, by who) bool {
 	if err != nil {
 		return false // the device comes again, and gets the refusal
 	}
-	open := map[string]bool{}
+	open := map[string]string{}
+	ids := make([]string, 0, len(now.items))
 	for _, item := range now.items {
-		open[item.RegistrationID] = true
 		data, err := json.Marshal(item)
 		if err != nil {
 			return false
 		}
-		if e.told[item.RegistrationID] == string(data) {
-			continue
-		}
-		e.told[item.RegistrationID] = string(data)
-		if !e.write(fmt.Sprintf("event: %s\ndata: %s\n\n", api.EventRequest, data)) {
+		ids, open[item.RegistrationID] = append(ids, item.RegistrationID), string(data)
+		if e.told[item.RegistrationID] != string(data) && !e.write(fmt.Sprintf("event: %s\ndata: %s\n\n", api.EventRequest, data)) {
 			return false
 		}
 	}
-	for id := range e.told {
-		if open[id] {
-			continue
-		}
-		delete(e.told, id)
-		data, err := json.Marshal(api.ClosedRequest{RegistrationID: id})
-		if err != nil || !e.write(fmt.Sprintf("event: %s\ndata: %s\n\n", api.EventClosed, data)) {
-			return false
-		}
+	if e.told != nil && maps.Equal(open, e.told) {
+		return true
 	}
-	return true
+	e.told = open
+	data, err := json.Marshal(api.OpenRequests{DeviceID: by.device, RegistrationIDs: ids})
+	return err == nil && e.write(fmt.Sprintf("event: %s\ndata: %s\n\n", api.EventOpen, data))
 }
 
 // write sends at once. Each piece has its own deadline, so that a device that reads no more costs a connection for seconds.
