@@ -35,7 +35,8 @@ type PrintService struct {
 	Kind              PrintServiceKind
 	URL               *url.URL // https, or http on loopback; of ServiceIPPSystem ipps, or ipp on loopback
 	ClientID          string
-	Scope             string // "" is the kind's own
+	Scope             string   // "" is the kind's own
+	Authority         *url.URL // the authorization server; nil is the service, or the one that the service names
 	CA                Authorities
 	VerificationHosts []string // lower case; empty: see Hosts
 	Completion        Completion
@@ -44,15 +45,19 @@ type PrintService struct {
 // universalHosts are those at which Microsoft has codes typed.
 var universalHosts = []string{"microsoft.com", "www.microsoft.com", "login.microsoftonline.com", "aka.ms"}
 
-// Hosts are those at which an administrator may be asked to type a code: what is configured, else the service's own.
+// Hosts are those at which an administrator may be asked to type a code: what is configured, else the authorization server's own,
+// else the service's.
 func (s PrintService) Hosts() []string {
+	at := strings.ToLower(s.URL.Hostname())
 	switch {
 	case len(s.VerificationHosts) > 0:
 		return s.VerificationHosts
-	case s.Kind == ServiceUniversal:
+	case s.Kind == ServiceUniversal && strings.HasSuffix("."+at, ".microsoft.com"):
 		return slices.Clone(universalHosts)
+	case s.Authority != nil:
+		return []string{strings.ToLower(s.Authority.Hostname())}
 	}
-	return []string{strings.ToLower(s.URL.Hostname())}
+	return []string{at}
 }
 
 // Authorities are the certificates that a peer's chain must lead to; the zero value is the system's.
@@ -107,13 +112,13 @@ func (r Registration) SealKey() []byte {
 	return key
 }
 
-// AdminOf is who approves for a device: by its name, by its nearest network, or by default; "" is nobody.
-func (r Registration) AdminOf(name string, address netip.Addr) string {
+// AdminOf is who approves for a device of an address and some names: by a name, by the nearest network, or by default; "" is nobody.
+func (r Registration) AdminOf(address netip.Addr, names ...string) string {
 	admin, bits := r.Admin, -1
 	for _, a := range r.Admins {
 		for _, m := range a.Devices {
 			switch {
-			case !m.Network.IsValid() && name != "" && m.Name == name:
+			case !m.Network.IsValid() && slices.Contains(names, m.Name):
 				return a.Admin
 			case m.Network.IsValid() && m.Network.Contains(address.Unmap()) && m.Network.Bits() > bits:
 				admin, bits = a.Admin, m.Network.Bits()
@@ -124,9 +129,9 @@ func (r Registration) AdminOf(name string, address netip.Addr) string {
 }
 
 // RegistrationOf says who registers a device: what its own entry says, else its nearest range that says something.
-func (d Devices) RegistrationOf(name string, address netip.Addr) mfpgate.RegistrationMode {
+func (d Devices) RegistrationOf(address netip.Addr, names ...string) mfpgate.RegistrationMode {
 	for _, s := range d.Static {
-		if s.Registration != "" && (s.Name == name || s.Address.IsValid() && s.Address == address.Unmap()) {
+		if s.Registration != "" && (slices.Contains(names, s.Name) || s.Address.IsValid() && s.Address == address.Unmap()) {
 			return s.Registration
 		}
 	}
@@ -167,6 +172,7 @@ func printServices(to *[]PrintService) kind {
 			must("url", "https://, or ipps:// for ipp-system; in the clear on loopback only", one(&s.URL, serviceURL())),
 			may("client_id", "as which it knows the gateway (RFC 6749)", one(&s.ClientID, line(128)).or("mfpgate")),
 			may("scope", "what is asked of it; the kind's own by default", one(&s.Scope, line(512))),
+			may("authority", "authorization server, where the service does not name it; for universal-print with the tenant", one(&s.Authority, authorityURL())),
 			may("ca", "PEM file of those who sign its certificate, if the system does not know them", authorities{&s.CA}),
 			may("verification_hosts", "where administrators may be sent to type a code; the service's own host by default", many(&s.VerificationHosts, 1, 16, hostName())),
 			may("completion", "push: a decision is heard of at once, where the service tells; poll: at the next poll", one(&s.Completion, enum(CompletionPush, CompletionPoll)).or("push")),

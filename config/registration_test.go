@@ -56,11 +56,11 @@ func TestWhoApproves(t *testing.T) {
 		{"of a device without address", "", "", "it@example.co.jp"},
 	} {
 		address, _ := netip.ParseAddr(c.address)
-		if got := r.AdminOf(c.name, address); got != c.want {
+		if got := r.AdminOf(address, "other", c.name); got != c.want {
 			t.Errorf("%s: %s, want %s", c.rule, got, c.want)
 		}
 	}
-	if got := registering(t, "registration: {admins: [{devices: [a], admin: a@b.example}]}").Registration.AdminOf("b", netip.Addr{}); got != "" {
+	if got := registering(t, "registration: {admins: [{devices: [a], admin: a@b.example}]}").Registration.AdminOf(netip.Addr{}, "b"); got != "" {
 		t.Errorf("who is nobody's: %q", got)
 	}
 }
@@ -104,7 +104,7 @@ func TestWhoRegistersADevice(t *testing.T) {
 		{"an entry that says nothing leaves it to the range", "other", "10.1.4.9", mfpgate.RegistrationAgent},
 	} {
 		address, _ := netip.ParseAddr(c.address)
-		if got := d.RegistrationOf(c.name, address); got != c.want {
+		if got := d.RegistrationOf(address, c.name); got != c.want {
 			t.Errorf("%s: %s, want %s", c.rule, got, c.want)
 		}
 	}
@@ -114,12 +114,13 @@ func TestWhereCodesMayBeTyped(t *testing.T) {
 	c := registering(t, `print_services:
   - {name: a, kind: ipp-system, url: "ipps://Print.example:8631/ipp/system"}
   - {name: b, kind: reference, url: "https://print.example", verification_hosts: [login.example]}
-  - {name: c, kind: universal-print, url: "https://graph.microsoft.com/v1.0", client_id: x}
+  - {name: c, kind: universal-print, url: "https://register.print.microsoft.com", client_id: x, authority: "https://login.microsoftonline.com/contoso"}
+  - {name: d, kind: reference, url: "https://print.example", authority: "https://Id.example/realm"}
 registration: {admin: it@example.co.jp}
 mail: {smtp: "localhost:25", from: it@example.co.jp, tls: none}
 `)
-	got := [][]string{c.PrintServices[0].Hosts(), c.PrintServices[1].Hosts(), c.PrintServices[2].Hosts()}
-	want := [][]string{{"print.example"}, {"login.example"}, {"microsoft.com", "www.microsoft.com", "login.microsoftonline.com", "aka.ms"}}
+	got := [][]string{c.PrintServices[0].Hosts(), c.PrintServices[1].Hosts(), c.PrintServices[2].Hosts(), c.PrintServices[3].Hosts()}
+	want := [][]string{{"print.example"}, {"login.example"}, {"microsoft.com", "www.microsoft.com", "login.microsoftonline.com", "aka.ms"}, {"id.example"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -325,6 +325,8 @@ func cloudURL() form[*url.URL] { return webURL("the token identifies the gateway
 
 func portalURL() form[*url.URL] { return webURL("users log in at the portal") }
 
+func authorityURL() form[*url.URL] { return webURL("client_id identifies the gateway") }
+
 // webURL says with why that a URL needs no password.
 func webURL(why string) form[*url.URL] {
 	f := form[*url.URL]{yaml: "string", pattern: textPattern, what: "an https:// URL", example: `a URL such as "https://jp.cloud.example"`}

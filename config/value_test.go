@@ -154,8 +154,9 @@ func TestEveryKey(t *testing.T) {
 				Scope: "system-register", Completion: config.CompletionPush},
 			{Name: "europe", Kind: config.ServiceReference, URL: &url.URL{Scheme: "http", Host: "127.0.0.1:18441", Path: "/base"}, ClientID: "oslo-1",
 				CA: authorities(t), VerificationHosts: []string{"login.print.example", "127.0.0.1"}, Completion: config.CompletionPoll},
-			{Name: "microsoft", Kind: config.ServiceUniversal, URL: &url.URL{Scheme: "https", Host: "graph.microsoft.com", Path: "/v1.0"},
-				ClientID: "00000000-0000-0000-0000-000000000001", Completion: config.CompletionPush},
+			{Name: "microsoft", Kind: config.ServiceUniversal, URL: &url.URL{Scheme: "https", Host: "register.print.microsoft.com"},
+				Authority: &url.URL{Scheme: "https", Host: "login.microsoftonline.com", Path: "/contoso.example"},
+				ClientID:  "00000000-0000-0000-0000-000000000001", Completion: config.CompletionPush},
 		},
 		Registration: config.Registration{
 			Admin: "IT@Example.no",

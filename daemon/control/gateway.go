@@ -35,6 +35,7 @@ type Gateway interface {
 
 	Schedules
 	Registrations
+	Audits
 }
 
 // Status is the gateway in one look.

@@ -34,6 +34,8 @@ type Gateway struct {
 	PrintServicesAre []control.PrintService
 	RegistrationsAre []mfpgate.Registration
 	RequestsWere     []mfpgate.RegistrationRequest
+	AuditIs          []control.AuditEntry
+	ReportIs         control.AuditReport
 	Users            map[string]mfpgate.Secret
 	CheckFails       error
 

@@ -1,0 +1,110 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+// maxStreams is how many may follow registrations at once: each holds a connection.
+const maxStreams = 64
+
+// maxEvent bounds a line of a stream, in bytes: a registration is far smaller.
+const maxEvent = 1 << 20
+
+// events is a stream of what a registration becomes. The gateway's changes come with heartbeats, so that a reader who has gone
+// is noticed.
+func events(api huma.API, g Registrations) {
+	places := make(chan struct{}, maxStreams)
+	huma.Register(api, huma.Operation{OperationID: "follow-registration", Method: http.MethodGet, Path: "/api/v1/registrations/{id}/events",
+		Summary: "What it becomes, as server-sent events: the registration at first and after each change, until it has ended",
+		Responses: map[string]*huma.Response{"200": {Description: "events named registration, with its JSON as data",
+			Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}}}}},
+		func(ctx context.Context, in *registrationIn) (*huma.StreamResponse, error) {
+			select {
+			case places <- struct{}{}:
+			default:
+				return nil, huma.Error503ServiceUnavailable(fmt.Sprintf("%d streams are open; ask for the registration itself instead", maxStreams))
+			}
+			if _, err := g.Registration(ctx, in.ID); err != nil {
+				<-places
+				return nil, registrationProblem(err)
+			}
+			return &huma.StreamResponse{Body: func(hctx huma.Context) {
+				defer func() { <-places }()
+				_, w := humago.Unwrap(hctx)
+				stream := http.NewResponseController(w)
+				// The server's bounds are for requests that end. Where one cannot be lifted, the stream ends with it, and the reader asks again.
+				_ = errors.Join(stream.SetReadDeadline(time.Time{}), stream.SetWriteDeadline(time.Time{}))
+				hctx.SetHeader("Content-Type", "text/event-stream")
+				hctx.SetHeader("Cache-Control", "no-store")
+				hctx.SetStatus(http.StatusOK)
+				follow(hctx.Context(), g, in.ID, func(text []byte) error {
+					if _, err := w.Write(text); err != nil {
+						return err
+					}
+					return stream.Flush()
+				})
+			}}, nil
+		})
+}
+
+// follow sends a registration as often as it changes, and a comment where nothing has. It returns when it has ended or is gone,
+// or when nobody reads.
+func follow(ctx context.Context, g Registrations, id string, send func([]byte) error) {
+	var last []byte
+	for changed := range g.RegistrationChanges(ctx) {
+		if changed != "" && changed != id {
+			continue
+		}
+		r, err := g.Registration(ctx, id)
+		if err != nil {
+			return
+		}
+		text, err := json.Marshal(r) // its code is not in it
+		if err != nil {
+			return
+		}
+		message := []byte(":\n\n")
+		if !bytes.Equal(text, last) {
+			message = fmt.Appendf(nil, "event: registration\ndata: %s\n\n", text)
+			last = text
+		}
+		if send(message) != nil || r.State.Ended() {
+			return
+		}
+	}
+}
+
+// Follow reads such a stream, and calls seen with each registration until seen returns false. A stream that ended before returns
+// io.ErrUnexpectedEOF: ask again.
+func Follow(stream io.Reader, seen func(mfpgate.Registration) bool) error {
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, maxEvent)
+	for lines.Scan() {
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		var r mfpgate.Registration
+		if err := json.Unmarshal(data, &r); err != nil {
+			return fmt.Errorf("the daemon's event: %w", err)
+		}
+		if !seen(r) {
+			return nil
+		}
+	}
+	return cmp.Or(lines.Err(), io.ErrUnexpectedEOF)
+}
