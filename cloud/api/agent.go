@@ -92,7 +92,7 @@ func (r RegistrationRequest) Check() error {
 // Check returns every rule that the result breaks, as Faults, or nil.
 func (r RegistrationResult) Check() error {
 	return checked(r, nil, func(c *checker, p *place, r RegistrationResult) {
-		if strings.Trim(string(r.Reason), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+		if strings.Trim(string(r.Reason), "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 			c.add(p.field("reason"), "must be one word of small letters, digits and dashes")
 		}
 		if strings.ContainsFunc(r.Detail, unicode.IsControl) {
