@@ -54,30 +54,31 @@ type Listening struct {
 // Daemon is one gateway. See New and Run.
 type Daemon struct {
 	Options
-	config    atomic.Pointer[config.Config]
-	level     telemetry.Level
-	log       telemetry.Logger
-	metrics   *telemetry.Metrics
-	db        *badger.DB
-	local     store.Store
-	shared    store.Store
-	registry  *discovery.Registry
-	relay     *proxy.Relay
-	contracts *contracts
-	clouds    clouds
-	sources   *sources
-	reporter  *report.Reporter
-	upload    *upload
-	inventory *inventory
-	hawkbit   *hawkbitSystem // nil: the cloud plans the deliveries
-	health    *health
-	schedule  *schedule
-	history   *history
-	portal    *portal.Portal      // nil: off
-	cert      *portal.Certificate // what the portal shows
-	started   time.Time
-	stopping  atomic.Bool
-	where     Listening
+	config       atomic.Pointer[config.Config]
+	level        telemetry.Level
+	log          telemetry.Logger
+	metrics      *telemetry.Metrics
+	db           *badger.DB
+	local        store.Store
+	shared       store.Store
+	registry     *discovery.Registry
+	relay        *proxy.Relay
+	contracts    *contracts
+	clouds       clouds
+	sources      *sources
+	reporter     *report.Reporter
+	upload       *upload
+	inventory    *inventory
+	hawkbit      *hawkbitSystem // nil: the cloud plans the deliveries
+	health       *health
+	schedule     *schedule
+	registration *registration
+	history      *history
+	portal       *portal.Portal      // nil: off
+	cert         *portal.Certificate // what the portal shows
+	started      time.Time
+	stopping     atomic.Bool
+	where        Listening
 }
 
 // New loads the configuration and opens the state. Whoever gets a Daemon must Run it, which closes it.
@@ -129,6 +130,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	policy.Planned = d.schedule.planned
+	if d.registration, err = newRegistration(ctx, d); err != nil {
+		return nil, err
+	}
 	limit, err := raiseDescriptorLimit()
 	if err != nil {
 		return nil, err
@@ -175,6 +179,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.start(jobs, "reports", d.upload.run)
 	work.start(jobs, "inventory", d.inventory.run)
 	work.start(jobs, "schedule", d.schedule.run)
+	work.start(jobs, "registrations", d.registration.run)
 	if d.hawkbit != nil {
 		work.start(jobs, "hawkbit", d.hawkbit.Run)
 	}

@@ -31,7 +31,7 @@ type page struct {
 func (p page) serve() error {
 	server := &http.Server{Handler: p.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: log.New(noise{p.log}, "", 0)}
+		ErrorLog: log.New(noise{p.log}, "", 0), ConnContext: control.WithPeer}
 	err := server.Serve(p.listener)
 	if errors.Is(err, net.ErrClosed) {
 		err = nil

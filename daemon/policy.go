@@ -105,6 +105,9 @@ func Check(file string) error {
 	if err != nil {
 		return err
 	}
-	_, err = relayPolicy(cfg)
+	if _, err = relayPolicy(cfg); err != nil {
+		return err
+	}
+	_, err = (&registration{daemon: &Daemon{}, reach: newReach(nil)}).prepare(cfg)
 	return err
 }

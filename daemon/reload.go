@@ -40,6 +40,13 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	registering, err := d.registration.prepare(next)
+	if err == nil {
+		err = d.registration.fits(registering)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if d.cert != nil {
 		if err := d.cert.Reload(); err != nil {
 			return nil, err
@@ -57,6 +64,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	d.sources.reload()
 	d.inventory.reload()
 	d.schedule.wake()
+	d.registration.apply(registering)
 	return changes.Keys(), nil
 }
 

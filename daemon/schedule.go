@@ -61,7 +61,7 @@ func newSchedule(ctx context.Context, d *Daemon) (*schedule, error) {
 	var err error
 	s.Scheduler, err = scheduler.New(ctx, scheduler.Options{Clock: d.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Store: store.Prefix(d.shared, "scheduler/"), Cloud: deliverySystem{d}, Site: s, Planner: scheduler.Planning{}, Log: d.log, Metrics: d.metrics,
-		Gateway: cmp.Or(d.config.Load().Cloud.GatewayID, d.config.Load().Site.Name), Policy: s.policy, Notice: s.notice, Changed: s.wake,
+		Gateway: gatewayID(d.config.Load()), Policy: s.policy, Notice: s.notice, Changed: s.wake,
 		Confirmed: s.transfers.confirmed})
 	if err != nil {
 		return nil, fmt.Errorf("delivery schedules: %w", err)

@@ -61,19 +61,27 @@ func printDevices(out io.Writer, devices []mfpgate.Device, now time.Time) {
 		rows = append(rows, []string{clean(cmp.Or(d.Name, "-")), clean(cmp.Or(d.Address, "-")), clean(cmp.Or(d.Location, "-")),
 			stateText(d), ago(d.Since, now), ago(d.LastSeen, now), string(d.ID)})
 	}
+	// The id, the state and the ages are never cut: they are what a reader copies or came for. Locations and names give way first.
+	printTable(out, rows, []narrowing{{2, 14}, {0, 20}, {1, 24}, {2, 10}, {0, 12}, {1, 15}, {2, 8}})
+}
+
+// narrowing lets a column give way to so many columns of the terminal.
+type narrowing struct{ column, least int }
+
+// printTable prints rows, the first of which is the head, in tableWidth if the narrowings, in their order, get it there.
+func printTable(out io.Writer, rows [][]string, steps []narrowing) {
 	widest := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
 			widest[i] = max(widest[i], width(cell))
 		}
 	}
-	// The id, the state and the ages are never cut: they are what a reader copies or came for. Locations and names give way first.
 	over := 2 * (len(widest) - 1)
 	for _, w := range widest {
 		over += w
 	}
 	over -= tableWidth
-	for _, step := range []struct{ column, least int }{{2, 14}, {0, 20}, {1, 24}, {2, 10}, {0, 12}, {1, 15}, {2, 8}} {
+	for _, step := range steps {
 		give := min(max(over, 0), max(widest[step.column]-step.least, 0))
 		widest[step.column] -= give
 		over -= give

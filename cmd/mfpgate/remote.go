@@ -58,6 +58,24 @@ func (r *remote) path() string {
 
 // call makes one request and returns the answer's body. A problem becomes an exit with its detail.
 func (r *remote) call(ctx context.Context, method, path string, body any) ([]byte, error) {
+	return r.ask(ctx, method, path, nil, body)
+}
+
+func (r *remote) ask(ctx context.Context, method, path string, query url.Values, body any) ([]byte, error) {
+	resp, err := r.open(ctx, control.Client(r.path()), method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, &exit{unreachable, fmt.Errorf("read from %s: %w", r.path(), err)}
+	}
+	return text, nil
+}
+
+// open makes one request and returns the answer, whose body the caller closes. A problem becomes an exit with its detail.
+func (r *remote) open(ctx context.Context, client *http.Client, method, path string, query url.Values, body any) (*http.Response, error) {
 	var send io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -66,29 +84,27 @@ func (r *remote) call(ctx context.Context, method, path string, body any) ([]byt
 		}
 		send = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, (&url.URL{Scheme: "http", Host: "mfpgate", Path: "/api/v1/" + path}).String(), send)
+	at := url.URL{Scheme: "http", Host: "mfpgate", Path: "/api/v1/" + path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), send)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := control.Client(r.path()).Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, &exit{unreachable, fmt.Errorf("the daemon does not answer on %s: %w\nhint: start it with `mfpgate serve`, or name its socket with --socket; a socket that closes at once means that this user may not use it",
 			r.path(), errors.Unwrap(err))}
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, &exit{unreachable, fmt.Errorf("read from %s: %w", r.path(), err)}
-	}
 	if resp.StatusCode > 299 {
+		defer resp.Body.Close()
 		var problem struct{ Detail string }
-		if json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
+		text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		if err != nil || json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
 			problem.Detail = resp.Status
 		}
 		return nil, &exit{refused, errors.New(problem.Detail)}
 	}
-	return text, nil
+	return resp, nil
 }
 
 // show prints the API's own JSON, or decodes it for the table.

@@ -20,12 +20,12 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// CallerOf says who makes a request; a context that nobody prepared is the command line's.
+// CallerOf says who makes a request; a context that nobody prepared says no more than that it was over the API.
 func CallerOf(ctx context.Context) Caller {
 	if c, ok := ctx.Value(callerKey{}).(Caller); ok {
 		return c
 	}
-	return Caller{Actor: "cli"}
+	return Caller{Actor: "api"}
 }
 
 // WithPeer names the user on the other side of the socket, as the kernel knows it.

@@ -70,7 +70,7 @@ func newRegistrar() *registrar {
 
 type tooSoon struct{ error }
 
-func (t tooSoon) Unwrap() error { return t.error }
+func (t tooSoon) Unwrap() error      { return t.error }
 func (tooSoon) Delay() time.Duration { return 90*time.Second + 1 }
 
 func TestTheRegistrationsOverHTTP(t *testing.T) {
@@ -145,7 +145,7 @@ func TestHowARequestIsAnswered(t *testing.T) {
 	if last := g.RequestsWere[1]; last.Account != "mori" || last.From != "10.1.2.3" {
 		t.Errorf("who asked is not told: %+v", last)
 	}
-	if diff := cmp.Diff([][]string{{"cli", "mori"}, {"k1", "k1"}}, [][]string{g.actors, g.keys}); diff != "" {
+	if diff := cmp.Diff([][]string{{"api", "mori"}, {"k1", "k1"}}, [][]string{g.actors, g.keys}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	g.ChangeFails = fmt.Errorf("%w: %w", control.ErrRegistration, tooSoon{control.ErrTooOften})

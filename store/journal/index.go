@@ -25,9 +25,11 @@ type entry struct {
 	rank int64
 	version
 
-	place  int                // in its lane
-	taken  version            // when its call began
-	cancel context.CancelFunc // of the call that runs
+	place    int                // in its lane
+	taken    version            // when its call began
+	hastened bool               // it is wanted before its time
+	early    bool               // its call began before its time
+	cancel   context.CancelFunc // of the call that runs
 }
 
 // version names one state of a row.
@@ -76,6 +78,9 @@ func (x *index) put(r *row, now time.Time) {
 	}
 	if e != nil {
 		e.due, e.wait, e.rank, e.version = r.due(now), r.Wait, r.Rank, r.version()
+		if e.hastened && e.due.After(now) {
+			e.due = now
+		}
 		heap.Fix(&e.lane.entries, e.place)
 		x.order(e.lane)
 		return
@@ -155,6 +160,7 @@ func (x *index) take(now time.Time) (e *entry, wait time.Duration) {
 		return nil, min(wait, maxSleep)
 	}
 	l.running, e.taken = true, e.version
+	e.early, e.hastened = e.hastened, false
 	x.order(l)
 	return e, 0
 }
@@ -173,6 +179,21 @@ func (x *index) cancelWith(e *entry, cancel context.CancelFunc) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e.cancel = cancel
+}
+
+// hasten makes an id due.
+func (x *index) hasten(id string, now time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.entries[id]
+	if e == nil {
+		return
+	}
+	e.hastened = true
+	if e.due.After(now) {
+		e.due = now
+		x.order(e.lane)
+	}
 }
 
 // hold puts a taken entry off though its row says otherwise.

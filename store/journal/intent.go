@@ -36,6 +36,9 @@ type Intent struct {
 	Payload json.RawMessage `json:"payload"`
 	// NotBefore is the wall time of the first call; zero is at once. What became due while nobody ran is called once.
 	NotBefore time.Time `json:"notBefore"`
+	// Delay, if not 0, is in place of NotBefore: the first call is that long after Intend. If the clock is set back meanwhile,
+	// nobody knows by how much, and the call is at once; a timer looks then whether its time has come.
+	Delay time.Duration `json:"-"`
 
 	// What the journal adds; Intend ignores it.
 	Created  time.Time `json:"created"`
@@ -51,7 +54,7 @@ type row struct {
 	Schema int    `json:"schema"`
 	Gen    uint64 `json:"gen"`  // a new one at each change by a caller
 	Rank   int64  `json:"rank"` // place among those of one object
-	// Wait is the delay that led to Due after a failure.
+	// Wait is the delay that led to Due, after a failure or by Intend.
 	Wait time.Duration `json:"wait,omitempty"`
 	Intent
 }
@@ -82,7 +85,7 @@ func (r *row) due(now time.Time) time.Time {
 }
 
 // Intend writes an intent in the caller's transaction. With an id that is there it does nothing if all is the same or
-// NotBefore is zero; another NotBefore moves the timer and begins its attempts anew, also those of a dead one; another kind,
+// neither NotBefore nor Delay is given; another NotBefore, and a Delay, moves the timer and begins its attempts anew, also those of a dead one; another kind,
 // object or payload is ErrDiffers. It touches one key.
 func (j *Journal) Intend(tx store.Tx, in Intent) error {
 	if err := errors.Join(name("intent id", in.ID, MaxID), name("intent kind", in.Kind, MaxKind)); err != nil {
@@ -105,7 +108,11 @@ func (j *Journal) Intend(tx store.Tx, in Intent) error {
 	r := &row{Schema: schema, Gen: gen, Rank: int64(gen), Intent: Intent{
 		ID: in.ID, Kind: in.Kind, Object: in.Object, Payload: payload, NotBefore: now, Created: now, Due: now,
 	}}
-	if !in.NotBefore.IsZero() {
+	switch {
+	case in.Delay > 0:
+		r.NotBefore, r.Wait = now.Add(in.Delay), in.Delay
+		r.Due, r.Rank = r.NotBefore, r.NotBefore.UnixNano()
+	case !in.NotBefore.IsZero():
 		r.NotBefore = in.NotBefore.Round(0).UTC()
 		r.Due, r.Rank = r.NotBefore, r.NotBefore.UnixNano()
 	}
@@ -115,7 +122,7 @@ func (j *Journal) Intend(tx store.Tx, in Intent) error {
 		return fmt.Errorf("intend %s: %w", in.ID, err)
 	case old.Kind != in.Kind || old.Object != in.Object || !bytes.Equal(old.Payload, payload):
 		return fmt.Errorf("intend %s: %w", in.ID, ErrDiffers)
-	case in.NotBefore.IsZero() || old.NotBefore.Equal(r.NotBefore):
+	case in.NotBefore.IsZero() && in.Delay <= 0 || old.NotBefore.Equal(r.NotBefore):
 		return nil
 	default:
 		r.Created = old.Created
@@ -136,6 +143,14 @@ func (j *Journal) Cancel(tx store.Tx, id string) (bool, error) {
 		return false, err
 	}
 	return true, tx.Delete(intentPrefix + id)
+}
+
+// Hasten has an intent called at once that waits for its time, and one that is being called called once more after that. It
+// is a hint, of which nothing is stored: it does nothing while Run does not run, and the intent's time stays what it was.
+func (j *Journal) Hasten(id string) {
+	if x := j.present.Load(); x != nil {
+		x.hasten(id, j.Clock.Now().Round(0))
+	}
 }
 
 // Reopen gives a dead intent new attempts, beginning now. It returns store.ErrNotFound for one that is not there, and does

@@ -91,6 +91,7 @@ type Journal struct {
 	queues   map[string]*Queue
 
 	running atomic.Bool
+	present atomic.Pointer[index] // while it runs
 	stamped atomic.Uint64
 }
 

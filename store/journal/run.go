@@ -47,6 +47,8 @@ func (j *Journal) Run(ctx context.Context) error {
 	defer cancel()
 
 	x := newIndex()
+	j.present.Store(x)
+	defer j.present.Store(nil)
 	followed := make(chan error, 1)
 	tasks.Go(func() { followed <- j.follow(ctx, x) })
 	slots := make(chan struct{}, j.Parallel)
@@ -163,7 +165,7 @@ func (j *Journal) execute(ctx context.Context, x *index, e *entry) {
 		x.advance(e, e.taken, nil, now)
 		return
 	}
-	if x.advance(e, e.taken, r, now); r.due(now).After(now) {
+	if x.advance(e, e.taken, r, now); r.due(now).After(now) && !e.early {
 		return
 	}
 	call, cancel := context.WithTimeout(ctx, j.Timeout)
