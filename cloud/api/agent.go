@@ -58,7 +58,7 @@ type RegistrationRequest struct {
 type PrintService struct {
 	Name     string `json:"name" maxLength:"128" minLength:"1"`
 	Kind     string `json:"kind" maxLength:"64"`
-	URL      string `json:"url" maxLength:"1024" minLength:"1"`
+	URL      string `json:"url" maxLength:"1024" doc:"Empty where the gateway is not configured for it any more"`
 	ClientID string `json:"clientId,omitempty" maxLength:"256"`
 }
 
