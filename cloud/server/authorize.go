@@ -23,6 +23,8 @@ const (
 	roleDevice  role = "device"
 	// roleOperator is a person of the region, who may read what gateways tell and delete a device.
 	roleOperator role = "operator"
+	// roleAdministrator is whom the print service let through: an administrator, or a client with a grant of one.
+	roleAdministrator role = "administrator"
 )
 
 // principal is who called, as its token proves.

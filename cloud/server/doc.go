@@ -33,5 +33,7 @@
 // The last 16 idempotency keys of each caller and operation are remembered; an older one is taken for a new request. A
 // package whose installation a device reported as failed three times is not offered to it again.
 //
+// It is a print service, too, for whose administrators and clients package print answers.
+//
 // What the operator provides is in package provision. The other parts a region plays are folders beside it.
 package server

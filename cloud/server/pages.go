@@ -23,6 +23,9 @@ func (s *Server) registerPages() error {
 	if err != nil {
 		return err
 	}
+	if err := s.registerPrint(pages.AssetPath); err != nil {
+		return err
+	}
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ui/", http.StatusSeeOther) })
 	s.mux.HandleFunc("GET /ui/assets/{name}", pages.Assets)
 	s.mux.HandleFunc("/ui/", func(w http.ResponseWriter, r *http.Request) {

@@ -60,6 +60,9 @@ func (s *Server) Run(ctx context.Context, l Listening, ready func(url string)) e
 	if err := s.Resume(ctx); err != nil {
 		s.troubled(ctx, err) // each is tried again when somebody asks for it
 	}
+	if s.PublicURL == "" {
+		s.print.At(reached(scheme, listener.Addr(), l.Names))
+	}
 	s.Log.Info().Str(field.Region, s.Region).Str(field.Listen, url).Msg(event.DaemonStarted)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -69,6 +72,7 @@ func (s *Server) Run(ctx context.Context, l Listening, ready func(url string)) e
 		return nil
 	})
 	g.Go(func() error { return s.sweeping(gctx) })
+	g.Go(func() error { return s.print.Run(gctx) })
 	g.Go(func() error {
 		<-gctx.Done()
 		s.Log.Info().Str(field.Region, s.Region).Msg(event.DaemonStopping)
@@ -96,6 +100,15 @@ func (s *Server) tls(host string, more []string) (*tls.Config, error) {
 		return nil, err
 	}
 	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+// reached is the base URL under which others may reach a listener: of one on all addresses the certificate's first name.
+func reached(scheme string, at net.Addr, names []string) string {
+	host, port, _ := net.SplitHostPort(at.String())
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = append(names, "localhost")[0]
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 func loopback(host string) bool {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/server/print"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry"
@@ -20,7 +21,7 @@ import (
 // maxBody bounds every request body, in bytes. The largest document, a device, stays far below.
 const maxBody = 64 << 10
 
-// Options are what a region needs. All fields are required.
+// Options are what a region needs. All fields before Mailer are required.
 type Options struct {
 	Region       string // ISO 3166-1 alpha-2, lower case
 	Folder       *provision.Folder
@@ -29,6 +30,12 @@ type Options struct {
 	Log          telemetry.Logger
 	PollInterval time.Duration // what devices are told at check-in
 	PushInterval time.Duration // between heartbeats of a push channel
+
+	// The print service's. Mailer may be nil: then its pages show the links that users confirm their addresses with.
+	Mailer       print.Mailer
+	CodeLifetime time.Duration // of a code that an administrator types; 0 is print.DefaultLifetime
+	CodeInterval time.Duration // between two polls of such a code; 0 is print.DefaultInterval
+	PublicURL    string        // under which clients and people reach the region; "" is where Run listens
 }
 
 // Server is one region.
@@ -44,6 +51,7 @@ type Server struct {
 	boards  boards
 	epoch   string // of the logs that this process begins
 	wrong   throttle
+	print   *print.Service
 }
 
 // New builds the region's API.

@@ -14,7 +14,7 @@ import (
 // line's.
 func command(stdout, stderr io.Writer) (root *cobra.Command, started *bool) {
 	root = group("mfpcloud", "One region of the reference cloud",
-		serveCommand(), gatewayCommand(), contractCommand(), packageCommand(), deviceCommand(), operatorCommand(),
+		serveCommand(), gatewayCommand(), contractCommand(), packageCommand(), deviceCommand(), operatorCommand(), administratorCommand(),
 		deliveryCommand(), backgroundCommand())
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetOut(stdout)

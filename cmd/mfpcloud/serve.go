@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/server"
+	"github.com/mfpgate/mfpgate/cloud/server/print"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/telemetry"
 )
@@ -22,6 +25,11 @@ func serveCommand() *cobra.Command {
 	level := flags.String("log-level", "info", "debug, info, warn or error; the log is on standard error")
 	poll := flags.Duration("poll-interval", 5*time.Second, "what devices are told at check-in")
 	push := flags.Duration("push-interval", 15*time.Second, "between heartbeats of a push channel")
+	lifetime := flags.Duration("code-lifetime", print.DefaultLifetime, "how long a code that an administrator types is good")
+	interval := flags.Duration("code-interval", print.DefaultInterval, "between two polls of such a code")
+	public := flags.String("public-url", "", "URL under which clients and people reach the region, such as https://jp.cloud.example; default: where it listens")
+	var letters mailFlags
+	letters.add(flags)
 	var l server.Listening
 	flags.StringVar(&l.Address, "listen", "", "host:port; port 0 takes a free one, which is printed")
 	flags.StringArrayVar(&l.Names, "name", nil, "one more name for the certificate; may be given again")
@@ -31,6 +39,13 @@ func serveCommand() *cobra.Command {
 	return onFolder(serve, func(c *cobra.Command, folder *provision.Folder, _ []string) (err error) {
 		if len(*region) != 2 {
 			return fmt.Errorf("region %q: must be two lower-case letters, such as jp", *region)
+		}
+		if err := checkPublic(*public); err != nil {
+			return err
+		}
+		mailer, err := letters.open()
+		if err != nil {
+			return err
 		}
 		clock := mfpgate.SystemClock{}
 		var least telemetry.Level
@@ -45,6 +60,7 @@ func serveCommand() *cobra.Command {
 		defer func() { err = errors.Join(err, facts.Close()) }()
 		s, err := server.New(server.Options{
 			Region: *region, Folder: folder, Store: facts, Clock: clock, Log: log, PollInterval: *poll, PushInterval: *push,
+			Mailer: mailer, CodeLifetime: *lifetime, CodeInterval: *interval, PublicURL: *public,
 		})
 		if err != nil {
 			return err
@@ -57,4 +73,16 @@ func serveCommand() *cobra.Command {
 			fmt.Fprintf(c.OutOrStdout(), "region %s listens on %s%s\n", *region, url, trust)
 		})
 	})
+}
+
+// checkPublic refuses what cannot begin an address.
+func checkPublic(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.Trim(u.Path, "/") != "" {
+		return fmt.Errorf("public URL %q: write scheme and host alone, such as https://jp.cloud.example", text)
+	}
+	return nil
 }

@@ -136,7 +136,7 @@ var owners = map[string][]string{
 	"github.com/oklog/ulid/v2":            {""},
 	"github.com/miekg/dns":                {"discovery/mdns", "cmd/mfpsim"},
 	"github.com/gosnmp/gosnmp":            {"discovery/snmp", "cmd/mfpsim"},
-	"github.com/OpenPrinting/goipp":       {"discovery/ipp", "cmd/mfpsim", "cloud/client/print", "cloud/server/print"},
+	"github.com/OpenPrinting/goipp":       {"discovery/ipp", "cmd/mfpsim", "cloud/api/ipp", "cloud/client/print", "cloud/server/print"},
 	"github.com/wneessen/go-mail":         {"mail"},
 	"rsc.io/qr":                           {"daemon/portal", "cmd/mfpsim"},
 	"golang.org/x/time":                   {"discovery"},

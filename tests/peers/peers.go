@@ -18,7 +18,7 @@ import (
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
-// packages are what is unpacked, in one go.
+// packages are what is unpacked for the peers, in one go.
 var packages = []string{"squid", "squid-common", "haproxy", "tinyproxy", "prometheus"}
 
 // needless packages are dependencies of scripts that no peer of ours runs; they are most of the bytes.
@@ -49,8 +49,25 @@ func Share(t testing.TB, name string) string {
 	return filepath.Join(unpacked(t), "root/usr/share", name)
 }
 
+// Tree returns a folder with the Debian packages unpacked below root/, with the libraries that this machine lacks; several tests
+// share it. Unlike the peers above, what is missing is an error, and each call of a machine without packages waits for apt-get.
+func Tree(packages ...string) (string, error) { return unpack(packages, nil) }
+
+// Libraries are the folders below an unpacked tree where shared libraries may be.
+func Libraries(tree string) ([]string, error) {
+	var all []string
+	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
+		found, err := filepath.Glob(filepath.Join(tree, "root", pattern))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
 // once spares each test of a machine without packages its own wait for apt-get.
-var once = sync.OnceValues(unpack)
+var once = sync.OnceValues(func() (string, error) { return unpack(packages, programs) })
 
 func unpacked(t testing.TB) string {
 	t.Helper()
@@ -60,7 +77,7 @@ func unpacked(t testing.TB) string {
 }
 
 // unpack returns the folder with bin/ and root/. Test processes run side by side, so it holds a lock meanwhile.
-func unpack() (dir string, err error) {
+func unpack(packages []string, programs map[string]string) (dir string, err error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
@@ -82,10 +99,10 @@ func unpack() (dir string, err error) {
 	if err := os.RemoveAll(work); err != nil { // what a killed test left
 		return "", err
 	}
-	if err := download(work); err != nil {
+	if err := download(work, packages); err != nil {
 		return "", err
 	}
-	if err := scripts(work, dir); err != nil {
+	if err := scripts(work, dir, programs); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(work, dir)
@@ -94,24 +111,32 @@ func unpack() (dir string, err error) {
 // cacheDir is .cache/peers beside go.mod or, where root has the tree in a folder of its own that the unprivileged user of a
 // test cannot enter, a folder in /var/tmp.
 func cacheDir() (string, error) {
-	dir, err := os.Getwd()
+	dir, err := treeRoot()
 	if err != nil {
 		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod above the working folder")
-		}
-		dir = filepath.Dir(dir)
 	}
 	if os.Geteuid() == 0 && !open(dir) {
 		dir = "/var/tmp/mfpgate"
 	}
 	dir = filepath.Join(dir, ".cache", "peers")
 	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// treeRoot is the folder of go.mod.
+func treeRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.mod above the working folder")
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // open reports whether everybody may pass through dir and all that is above it.
@@ -128,7 +153,7 @@ func open(dir string) bool {
 }
 
 // download brings the packages and what this machine lacks of their libraries into work/root.
-func download(work string) error {
+func download(work string, packages []string) error {
 	debs := filepath.Join(work, "debs")
 	if err := os.MkdirAll(debs, 0o755); err != nil {
 		return err
@@ -169,19 +194,16 @@ func download(work string) error {
 }
 
 // scripts writes work/bin for the time when work is dir.
-func scripts(work, dir string) error {
+func scripts(work, dir string, programs map[string]string) error {
 	if err := os.Mkdir(filepath.Join(work, "bin"), 0o755); err != nil {
 		return err
 	}
-	var libraries []string
-	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
-		found, err := filepath.Glob(filepath.Join(work, "root", pattern))
-		if err != nil {
-			return err
-		}
-		for _, f := range found {
-			libraries = append(libraries, filepath.Join(dir, strings.TrimPrefix(f, work)))
-		}
+	libraries, err := Libraries(work)
+	if err != nil {
+		return err
+	}
+	for i, f := range libraries {
+		libraries[i] = filepath.Join(dir, strings.TrimPrefix(f, work))
 	}
 	for name, at := range programs {
 		if _, err := os.Stat(filepath.Join(work, "root", at)); err != nil {

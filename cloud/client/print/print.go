@@ -13,6 +13,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/client/print/deviceauth"
 	"github.com/mfpgate/mfpgate/cloud/client/print/exchange"
+	"github.com/mfpgate/mfpgate/cloud/client/print/ippsystem"
 )
 
 // The kinds of print services, as the configuration names them.
@@ -25,11 +26,12 @@ const (
 // Options say which service, and how to reach it. Kind and URL are required, ClientID too for universal-print.
 type Options struct {
 	Kind     string
-	URL      string // of the service, https or http to a loopback address; for universal-print that of the register service
+	URL      string // of the service, https or http to a loopback address; ipps or ipp too for ipp-system; for universal-print that of the register service
 	ClientID string // of OAuth; "": mfpgate
 	Scope    string // "": that of the kind
 	// Authority is the authorization server where it is not the service itself: for reference its issuer; for universal-print its
-	// URL with the tenant, "" being https://login.microsoftonline.com/organizations for Microsoft's own register service.
+	// URL with the tenant, "" being https://login.microsoftonline.com/organizations for Microsoft's own register service; for
+	// ipp-system the issuer that the system must name, "" being any.
 	Authority string
 	RootCAs   *x509.CertPool                        // nil: the system's
 	Proxy     func(*http.Request) (*url.URL, error) // nil: none
@@ -54,6 +56,15 @@ func Open(o Options) (Service, error) {
 	if o.Clock == nil {
 		o.Clock = mfpgate.SystemClock{}
 	}
+	if o.Kind == KindIPPSystem {
+		s, err := ippsystem.Open(ippsystem.Options{
+			URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority, RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
 	base, err := exchange.Secure(o.URL)
 	if err != nil {
@@ -68,9 +79,8 @@ func Open(o Options) (Service, error) {
 		return openReference(o, base, h)
 	case KindUniversalPrint:
 		return openUniversal(o, base, h)
-	case KindIPPSystem: // to be opened here, by its own package
 	}
-	return nil, fmt.Errorf("print service: kind %q is not known; use %s or %s", o.Kind, KindReference, KindUniversalPrint)
+	return nil, fmt.Errorf("print service: kind %q is not known; use %s, %s or %s", o.Kind, KindReference, KindUniversalPrint, KindIPPSystem)
 }
 
 // rest is a service that takes JSON.
@@ -98,7 +108,7 @@ func (r rest) call(ctx context.Context, method string, at *url.URL, g mfpgate.Gr
 	switch {
 	case err != nil:
 		return a, err
-	case a.Status == http.StatusUnauthorized && a.Body != nil:
+	case a.Status == http.StatusUnauthorized && (a.Body != nil || strings.HasPrefix(strings.ToLower(a.Header.Get("WWW-Authenticate")), "bearer")):
 		return a, fmt.Errorf("%w: %w", mfpgate.ErrInvalidGrant, a.Problem(g.Token))
 	case a.Status >= 400:
 		return a, a.Problem(g.Token)

@@ -100,7 +100,7 @@ func New(o Options) (*Console, error) {
 		c.assets[name] = asset{body, hex.EncodeToString(sum[:8]), kind}
 	}
 	var err error
-	c.templates, err = template.New("").Funcs(template.FuncMap{"asset": c.assetPath}).ParseFS(templateFiles, "templates/*.html")
+	c.templates, err = template.New("").Funcs(template.FuncMap{"asset": c.AssetPath}).ParseFS(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
@@ -226,7 +226,8 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, nam
 	_, _ = w.Write(page.Bytes())
 }
 
-func (c *Console) assetPath(name string) (string, error) {
+// AssetPath is the address of a file that pages load, with its digest.
+func (c *Console) AssetPath(name string) (string, error) {
 	a, ok := c.assets[name]
 	if !ok {
 		return "", fmt.Errorf("no asset %s", name)

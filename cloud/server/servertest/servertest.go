@@ -32,29 +32,42 @@ type Region struct {
 	Dir    string
 	Folder *provision.Folder
 	Roots  *x509.CertPool
-	Stop   func() // ends it before the test does
+	Mail   *Mailbox // what its print service mailed
+	Stop   func()   // ends it before the test does
 	log    syncBuffer
 }
 
+// Option changes how a region is run.
+type Option func(*server.Options)
+
+// Codes sets how long a code of the print service is good, and how long to wait between two polls of it.
+func Codes(lifetime, interval time.Duration) Option {
+	return func(o *server.Options) { o.CodeLifetime, o.CodeInterval = lifetime, interval }
+}
+
 // Start runs a region.
-func Start(t testing.TB) *Region {
+func Start(t testing.TB, with ...Option) *Region {
 	t.Helper()
-	return StartOn(t, memory.New())
+	return StartOn(t, memory.New(), with...)
 }
 
 // StartOn runs a region on a store of the test's own.
-func StartOn(t testing.TB, facts store.Store) *Region {
+func StartOn(t testing.TB, facts store.Store, with ...Option) *Region {
 	t.Helper()
 	clock := mfpgate.SystemClock{}
-	r := &Region{Dir: t.TempDir()}
+	r := &Region{Dir: t.TempDir(), Mail: newMailbox()}
 	var level telemetry.Level
 	log := telemetry.NewLogger(&r.log, clock, &level, false)
 	var err error
 	r.Folder, err = provision.Open(r.Dir, clock)
 	Must(t, err)
-	s, err := server.New(server.Options{
-		Region: "jp", Folder: r.Folder, Store: facts, Clock: clock, Log: log, PollInterval: time.Second, PushInterval: PushInterval,
-	})
+	options := server.Options{
+		Region: "jp", Folder: r.Folder, Store: facts, Clock: clock, Log: log, PollInterval: time.Second, PushInterval: PushInterval, Mailer: r.Mail,
+	}
+	for _, o := range with {
+		o(&options)
+	}
+	s, err := server.New(options)
 	Must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	url, ended := make(chan string, 1), make(chan error, 1)
@@ -97,6 +110,14 @@ func (r *Region) Gateway(t testing.TB, id string) mfpgate.Secret {
 func (r *Region) Operator(t testing.TB, name string) mfpgate.Secret {
 	t.Helper()
 	password, err := r.Folder.AddOperator(name)
+	Must(t, err)
+	return password
+}
+
+// Administrator adds an administrator of the print service and returns the password.
+func (r *Region) Administrator(t testing.TB, mail string) mfpgate.Secret {
+	t.Helper()
+	password, err := r.Folder.AddAdministrator(mail)
 	Must(t, err)
 	return password
 }
