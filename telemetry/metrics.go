@@ -65,6 +65,13 @@ type Metrics struct {
 	SchedulerProposals   *CounterVec // state: handed, stale, refused, withdrawn
 	SchedulerChanges     *CounterVec // state: applied, rejected, conflict, expired
 	SchedulerRefused     *CounterVec // of: answer, report, proposal
+
+	RegistrationState       *GaugeVec   // state
+	RegistrationAttempts    *CounterVec // result: approved, denied, expired, unsent, lost, refused
+	RegistrationApproveTime Observer
+	RegistrationPolls       *CounterVec // code: granted, pending, slow_down, expired, denied, invalid_grant, refused, unreached
+	RegistrationMails       *CounterVec // result: sent, delayed, refused, digested
+	RegistrationOldestOpen  Gauge
 }
 
 // NewMetrics registers every metric, and the process's and the runtime's own, on a registry of its own.
@@ -123,6 +130,14 @@ func NewMetrics() *Metrics {
 	m.SchedulerChanges = m.counterVec("mfpgate_scheduler_changes_total", "New starts of proposals that were decided, by state.", "state")
 	m.SchedulerRefused = m.counterVec("mfpgate_scheduler_refusals_total",
 		"Answers of the delivery system that were refused (answer), and reports and proposals that it refused.", "of")
+
+	m.RegistrationState = m.gaugeVec("mfpgate_registration_state", "Registrations in print services that the gateway keeps, by state.", "state")
+	m.RegistrationAttempts = m.counterVec("mfpgate_registration_attempts_total", "Codes that administrators were asked with, by what became of them.", "result")
+	m.RegistrationApproveTime = m.histogram("mfpgate_registration_time_to_approve_seconds", "From a user's request to the administrator's approval.",
+		[]float64{10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600})
+	m.RegistrationPolls = m.counterVec("mfpgate_registration_polls_total", "Questions to print services whether a code was approved, by answer.", "code")
+	m.RegistrationMails = m.counterVec("mfpgate_registration_mails_total", "Letters of registrations, by what became of them.", "result")
+	m.RegistrationOldestOpen = m.gauge("mfpgate_registration_oldest_open_seconds", "Age of the oldest registration that has not ended; 0 if there is none.")
 	return m
 }
 

@@ -60,4 +60,13 @@ const (
 
 	HawkbitMoved   = "hawkbit.moved"   // a step that matters: held, assigned, restored, kept, failed
 	HawkbitUnmoved = "hawkbit.unmoved" // moves cannot go on for now; they are tried again
+
+	ApprovalRequested  = "approval.requested"
+	ApprovalAsked      = "approval.asked"    // a code was issued for the administrator, or the device does it all itself
+	ApprovalApproved   = "approval.approved" // the service is entering the device, or allowing the user
+	ApprovalRegistered = "approval.registered"
+	ApprovalFailed     = "approval.failed"
+	ApprovalCancelled  = "approval.cancelled"
+	ApprovalUnreached  = "approval.unreached" // a print service, or the mail server; it is asked again
+	ApprovalUnstored   = "approval.unstored"  // what came of a call could not be kept; it is made again
 )

@@ -1,0 +1,87 @@
+package approval
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+const maxAddress = 254 // RFC 5321 §4.5.3.1.3, without the brackets
+
+// address reads one mail address: without a name, a comment, a second address, a quoted local part or a domain that is not
+// plain ASCII. Its domain is in lower case.
+func address(text string) (string, error) {
+	a, err := mail.ParseAddress(text)
+	if err != nil || a.Name != "" || a.Address != text || len(text) > maxAddress {
+		return "", errors.New("not one mail address")
+	}
+	at := strings.LastIndexByte(text, '@')
+	for _, c := range text {
+		if c <= ' ' || c == 0x7f || !unicode.IsPrint(c) || strings.ContainsRune(`"<>(),;:\`, c) {
+			return "", errors.New("not a plain mail address")
+		}
+	}
+	domain := strings.ToLower(text[at+1:])
+	if strings.Trim(domain, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || strings.ContainsFunc(text[at+1:], func(c rune) bool { return c > '~' }) {
+		return "", errors.New("not a domain; write one of other letters as xn--…")
+	}
+	return text[:at+1] + domain, nil
+}
+
+// mailable reports whether letters may go to an address, whoever names it.
+func (p Policy) mailable(address string) bool {
+	domain := address[strings.LastIndexByte(address, '@')+1:]
+	return slices.ContainsFunc(p.AdminDomains, func(d string) bool { return strings.EqualFold(d, domain) })
+}
+
+// admin is whom a registration asks: whom the request names, or else the configuration.
+func (p Policy) admin(c mfpgate.PrintCandidate, asked string) (string, error) {
+	text := asked
+	if asked == "" {
+		text = c.Admin
+	}
+	if text == "" {
+		return "", refuse(NoAdmin, "Nobody is configured who could approve it. Set registration.admin, or registration.admins for this device.")
+	}
+	admin, err := address(text)
+	switch {
+	case err != nil && asked == "":
+		return "", refuse(NoAdmin, fmt.Sprintf("The configured administrator %.80q is not one mail address. Correct registration.admin or registration.admins.", text))
+	case err != nil:
+		return "", refuse(BadRequest, "The administrator must be one mail address, such as it@example.co.jp.")
+	case p.mailable(admin), asked == "" && len(p.AdminDomains) == 0:
+		return admin, nil
+	case asked == "":
+		return "", refuse(AdminDomain, fmt.Sprintf("The configured administrator %s is in none of the domains of registration.admin_domains. Add the domain there.", admin))
+	case c.Admin != "" && strings.EqualFold(asked, c.Admin) && len(p.AdminDomains) == 0:
+		return admin, nil
+	}
+	return "", refuse(AdminDomain, fmt.Sprintf("Letters may not go to %s: its domain is none of registration.admin_domains. Leave the administrator out, or have the domain added.", admin))
+}
+
+// clean makes a text of a device or a person fit for a line: what cannot be seen is a space, and it measures so many bytes at most.
+func clean(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) || c == '\u2028' || c == '\u2029' {
+			return ' '
+		}
+		return c
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	for len(text) > limit {
+		_, n := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-n]
+	}
+	return text
+}
+
+func printable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
+}
