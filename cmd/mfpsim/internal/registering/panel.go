@@ -162,6 +162,10 @@ func (p *panel) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := form{clip(r.PostForm.Get("service"), 128), strings.TrimSpace(clip(r.PostForm.Get("user"), 254)), strings.TrimSpace(clip(r.PostForm.Get("admin"), 254))}
+	if f.Admin == "" { // the broker's words are of a configuration, which a device has not
+		p.page(w, r, http.StatusUnprocessableEntity, f, "Type the mail address of the administrator who is to approve.")
+		return
+	}
 	from := ""
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		from = at.Addr().Unmap().String()
@@ -169,6 +173,8 @@ func (p *panel) register(w http.ResponseWriter, r *http.Request) {
 	g, err := p.Register(r.Context(), f.Service, f.User, f.Admin, from, clip(r.PostForm.Get("once"), 64))
 	var no mfpgate.Refused
 	switch {
+	case errors.As(err, &no) && no.Why() == approval.AdminDomain:
+		p.page(w, r, http.StatusUnprocessableEntity, f, "This device writes to administrators of these domains alone: "+strings.Join(p.AdminDomains, ", ")+".")
 	case errors.As(err, &no):
 		p.page(w, r, http.StatusUnprocessableEntity, f, no.Error())
 	case err != nil:

@@ -117,7 +117,7 @@ func TestThePanelCancels(t *testing.T) {
 func TestThePanelRefuses(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	d := s.boot()
+	d := s.boot(func(o *registering.Options) { o.AdminDomains = []string{"example.co.jp"} })
 	p := s.panel(d, "")
 	for _, c := range []struct {
 		rule        string
@@ -128,7 +128,8 @@ func TestThePanelRefuses(t *testing.T) {
 	}{
 		{"a user who is no address", "hana", it, nil, 422, "one mail address"},
 		{"an administrator who is no address", hana, "it@example.co.jp\r\nBcc: all@example.com", nil, 422, "one mail address"},
-		{"nobody to approve", hana, "", nil, 422, "Nobody is configured"},
+		{"nobody to approve", hana, "", nil, 422, "who is to approve"},
+		{"an administrator of another domain", hana, "it@example.com", nil, 422, "these domains alone: example.co.jp"},
 		{"a page of another site", hana, it, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403, ""},
 		{"a browser without that header, from another origin", hana, it, func(r *http.Request) {
 			r.Header.Del("Sec-Fetch-Site")
