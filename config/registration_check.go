@@ -185,10 +185,10 @@ func (r *reader) checkRegistration(c *Config) {
 	}
 	r.checkAdmins(c)
 	r.checkMail(c)
-	if len(c.PrintServices) > 0 && c.Mail.SMTP == "" && !r.has("mail") && c.Portal.Listen == "" && !r.has("portal.listen") {
+	if len(c.PrintServices) > 0 && c.Mail.SMTP == "" && r.good("mail") && c.Portal.Listen == "" && r.good("portal.listen") {
 		r.failAt(r.seen["print_services"], "print_services", "has requests for approval of which nobody would hear; add mail, or portal.listen for administrators who look there")
 	}
-	if r.has("portal.url") && c.Portal.Listen == "" && !r.has("portal.listen") {
+	if r.has("portal.url") && c.Portal.Listen == "" && r.good("portal.listen") {
 		r.fail("portal.url", "needs portal.listen; add it, or remove the URL")
 	}
 	if c.Registration.Key != "" {

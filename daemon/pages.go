@@ -71,7 +71,9 @@ func (d *Daemon) pages(s *sockets) []page {
 // openPortal builds the portal and gets its certificate, while a failure can still keep the daemon from starting.
 func (d *Daemon) openPortal(cfg *config.Config) (err error) {
 	g := gateway{d}
-	d.portal, err = portal.New(portal.Options{Gateway: g, Accounts: g, API: control.Handler(g, d.Build.Version), Clock: d.Clock, Log: d.log})
+	d.portal, err = portal.New(portal.Options{Gateway: g, Accounts: g, API: control.Handler(g, d.Build.Version), Clock: d.Clock, Log: d.log,
+		URL:       func() string { return portalURL(d.config.Load()) },
+		Certified: func(host string) bool { return d.cert.Certifies(host) }})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/mfpgate/mfpgate/mail"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/seal"
+	"github.com/mfpgate/mfpgate/telemetry"
 )
 
 // approvalStore is where the broker's view stands in the shared store.
@@ -40,6 +41,16 @@ type openService struct {
 }
 
 func newRegistration(ctx context.Context, d *Daemon) (*registration, error) {
+	m := d.metrics // a series that begins at 0 can be compared with its past
+	for vec, values := range map[*telemetry.CounterVec][]string{
+		m.RegistrationAttempts: {"approved", "denied", "expired", "unsent", "lost", "refused"},
+		m.RegistrationPolls:    {"granted", "pending", "slow_down", "expired", "denied", "invalid_grant", "refused", "unreached"},
+		m.RegistrationMails:    {"sent", "delayed", "refused", "digested"},
+	} {
+		for _, v := range values {
+			vec.WithLabelValues(v)
+		}
+	}
 	cfg := d.config.Load()
 	key := cfg.Registration.SealKey()
 	if key == nil {
@@ -81,13 +92,18 @@ type registering struct {
 	server   string
 }
 
+// portalURL is where people reach the portal; "" is not known.
+func portalURL(cfg *config.Config) string {
+	if cfg.Portal.URL == nil {
+		return ""
+	}
+	return cfg.Portal.URL.String()
+}
+
 // prepare opens what a configuration names, and changes nothing.
 func (r *registration) prepare(cfg *config.Config) (*registering, error) {
 	next := &registering{services: map[string]openService{}, server: cfg.Mail.SMTP, policy: approval.Policy{SiteName: cfg.Site.Name, Region: cfg.Site.Region,
-		AdminDomains: cfg.Registration.Domains(), Retries: cfg.Registration.Retries, Deadline: cfg.Registration.Deadline}}
-	if cfg.Portal.URL != nil {
-		next.policy.Portal = cfg.Portal.URL.String()
-	}
+		Portal: portalURL(cfg), AdminDomains: cfg.Registration.Domains(), Retries: cfg.Registration.Retries, Deadline: cfg.Registration.Deadline}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range cfg.PrintServices {

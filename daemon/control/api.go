@@ -2,18 +2,12 @@ package control
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
-	"github.com/mfpgate/mfpgate"
 )
-
-// ErrUser is returned by Gateway.AddUser for a name or a password that cannot be taken; its text says why.
-var ErrUser = errors.New("user refused")
 
 type list[T any] struct {
 	Body struct {
@@ -59,20 +53,7 @@ func Handler(g Gateway, version string) http.Handler {
 	get(api, "history", "The relay's load over the last hour", func(ctx context.Context, _ *struct{}) (*list[Sample], error) {
 		return listOf(g.History(ctx)), nil
 	})
-	huma.Register(api, huma.Operation{OperationID: "put-user", Method: http.MethodPut, Path: "/api/v1/users/{name}",
-		Summary: "Make a portal account, or give it a new password", DefaultStatus: http.StatusNoContent},
-		func(ctx context.Context, in *struct {
-			Name string `path:"name" maxLength:"64"`
-			Body struct {
-				Password string `json:"password" maxLength:"72"`
-			}
-		}) (*struct{}, error) {
-			err := g.AddUser(ctx, in.Name, mfpgate.Secret(in.Body.Password))
-			if errors.Is(err, ErrUser) {
-				return nil, huma.Error422UnprocessableEntity(err.Error())
-			}
-			return nil, err
-		})
+	users(api, g)
 	return mux
 }
 

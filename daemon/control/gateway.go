@@ -29,10 +29,8 @@ type Gateway interface {
 	ForgetDevice(ctx context.Context, id mfpgate.DeviceID) error
 	// ScanDevices has every source asked now, and answers at once with what is under way.
 	ScanDevices(ctx context.Context) (Scan, error)
-	// AddUser makes a portal account or gives it a new password; it is durable when the call returns. ErrUser says
-	// that the name or the password cannot be taken.
-	AddUser(ctx context.Context, name string, password mfpgate.Secret) error
 
+	Users
 	Schedules
 	Registrations
 	Audits

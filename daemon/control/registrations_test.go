@@ -32,7 +32,7 @@ type registrar struct {
 
 func (r *registrar) Register(ctx context.Context, q mfpgate.RegistrationRequest, actor, key string) (mfpgate.Registration, bool, error) {
 	r.actors, r.keys = append(r.actors, actor), append(r.keys, key)
-	g, _, err := r.Gateway.Register(ctx, q, actor, key)
+	g, _, err := r.Gateway.Register(ctx, q, actor, "")
 	return g, !r.again, err
 }
 
@@ -87,7 +87,7 @@ func TestTheRegistrationsOverHTTP(t *testing.T) {
 		{"the list", "GET", "registrations", "", nil, 200, `{"items":[{"registrationId":"reg_1","device":{"deviceId":"dev_1",`},
 		{"one, with its code", "GET", "registrations/reg_1", "", nil, 200, `"userCode":"WDJB-MJHT"`},
 		{"one that is not there", "GET", "registrations/reg_0", "", nil, 404, `"detail":"there is no such registration"`},
-		{"a request", "POST", "registrations", body, nil, 202, `"registrationId":"reg_1"`},
+		{"a request", "POST", "registrations", body, nil, 202, `"registrationId":"reg_new1"`},
 		{"a request without a user", "POST", "registrations", `{"deviceId":"dev_1","service":"office"}`, nil, 422, `"status":422`},
 		{"too many retries", "POST", "registrations", strings.Replace(body, `:2}`, `:11}`, 1), nil, 422, `"location":"body.retries"`},
 		{"what the state forbids", "POST", "registrations", body, fmt.Errorf("%w: the device is being moved", control.ErrRegistration), 409, `"detail":"not done: the device is being moved"`},
@@ -135,7 +135,7 @@ func TestHowARequestIsAnswered(t *testing.T) {
 		return w
 	}
 	w := send(t.Context())
-	if w.Code != 202 || w.Header().Get("Location") != "/api/v1/registrations/reg_1" {
+	if w.Code != 202 || w.Header().Get("Location") != "/api/v1/registrations/reg_new1" {
 		t.Errorf("a new one: %d, %v", w.Code, w.Header())
 	}
 	g.again = true

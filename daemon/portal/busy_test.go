@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/daemon/portal"
 	"github.com/mfpgate/mfpgate/daemon/portal/portaltest"
 )
@@ -33,6 +34,10 @@ func (s *slow) CheckUser(context.Context, string, mfpgate.Secret) (bool, error) 
 	s.now--
 	s.mu.Unlock()
 	return true, nil
+}
+
+func (s *slow) User(_ context.Context, name string) (control.User, bool, error) {
+	return control.User{Name: name, Role: control.RoleAdministrator}, true, nil
 }
 
 func TestComparingPasswordsLeavesTheRelayItsCores(t *testing.T) {

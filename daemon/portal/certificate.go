@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,6 +104,16 @@ func (c *Certificate) current() *tls.Certificate {
 		}
 	}
 	return c.pair
+}
+
+// Certifies reports whether the certificate names this host letter by letter. A wildcard does not: it stands for hosts that are not ours, too.
+func (c *Certificate) Certifies(host string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ip := net.ParseIP(host); ip != nil {
+		return slices.ContainsFunc(c.pair.Leaf.IPAddresses, ip.Equal)
+	}
+	return !strings.Contains(host, "*") && slices.ContainsFunc(c.pair.Leaf.DNSNames, func(name string) bool { return strings.EqualFold(name, host) })
 }
 
 // good reports whether an own certificate may stay. Names beyond those wanted do no harm.

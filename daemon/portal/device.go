@@ -24,6 +24,7 @@ type devicePage struct {
 	frame
 	ID, Name, Kind string
 	Href           string
+	Register       string // where it is added to a print service
 	NameGiven      string
 	MaxName        int
 	State          look
@@ -117,7 +118,7 @@ func (p *Portal) noDevice(w http.ResponseWriter) {
 func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage {
 	f := p.frame(r, "devices")
 	when := func(t time.Time) moment { return at(t, f.now, f.zone) }
-	page := devicePage{frame: f, ID: string(d.ID), Name: deviceName(d.Device), Kind: kind(d.Device), Href: deviceHref(d.ID), NameGiven: d.NameGiven,
+	page := devicePage{frame: f, ID: string(d.ID), Name: deviceName(d.Device), Kind: kind(d.Device), Href: deviceHref(d.ID), Register: registerHref(d.ID), NameGiven: d.NameGiven,
 		MaxName: control.MaxDeviceName, State: lookOf(d.Device), Since: when(d.Since), Conflict: sentence(d.Conflict), Facts: facts(d, when, f.now),
 		Relayed: d.MonitoringMode == mfpgate.MonitoringProxy, Offline: d.State == mfpgate.DeviceOffline, CanSplit: len(d.Sightings) > 1}
 	page.Deeper = true

@@ -51,11 +51,9 @@ func (p *Portal) failed(w http.ResponseWriter, err error) {
 
 // change answers a form about one device: act does it, and says where to go and what to say there.
 func (p *Portal) change(what string, act func(*http.Request, mfpgate.DeviceID) (to, said string, err error)) http.HandlerFunc {
-	return p.active(func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		id := mfpgate.DeviceID(r.PathValue("id"))
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
-			p.message(w, http.StatusBadRequest, "Not done", "What was sent is no form of this page. Go back, and try again.")
+		if !p.parseForm(w, r) {
 			return
 		}
 		to, said, err := act(r, id)
@@ -74,7 +72,7 @@ func (p *Portal) change(what string, act func(*http.Request, mfpgate.DeviceID) (
 			p.say(r, false, said)
 		}
 		http.Redirect(w, r, to, http.StatusSeeOther)
-	}, p.toLogin)
+	}
 }
 
 func (p *Portal) rename(r *http.Request, id mfpgate.DeviceID) (to, said string, err error) {

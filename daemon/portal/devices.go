@@ -330,6 +330,8 @@ func columns(q query) []column {
 // frame is what every page inside has.
 type frame struct {
 	User, Site, Here string
+	Admin            bool // the account is an administrator's
+	Requests         int  // requests under way, for administrators
 	Deeper           bool // the page is below the one that Here names
 	Flash            *flash
 	AsOf             moment
@@ -343,7 +345,8 @@ func isPart(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" 
 func (p *Portal) frame(r *http.Request, here string) frame {
 	site, now := p.Gateway.Status(r.Context()).Site, p.Clock.Now()
 	zone := zoneOf(site)
-	return frame{User: p.user(r), Site: site.Name, Here: here, AsOf: at(now, now, zone), now: now, zone: zone}
+	v := p.visitor(r)
+	return frame{User: v.Name, Admin: v.administrator(), Requests: p.open(r.Context(), v), Site: site.Name, Here: here, AsOf: at(now, now, zone), now: now, zone: zone}
 }
 
 func zoneOf(s control.Site) *time.Location {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )
@@ -39,14 +40,16 @@ type loginPage struct {
 	Problem string // "" for none
 	Fields  bool   // the problem is with what was typed
 	Out     bool   // the user has just logged out
+	Next    string // where it leads; "" is the start
 }
 
 func (p *Portal) loginForm(w http.ResponseWriter, r *http.Request) {
+	next := ownPath(r.URL.Query().Get("next"))
 	if p.user(r) != "" {
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
-	p.loginAgain(w, r, http.StatusOK, loginPage{Out: r.URL.Query().Has("out")})
+	p.loginAgain(w, r, http.StatusOK, loginPage{Out: r.URL.Query().Has("out"), Next: next})
 }
 
 func (p *Portal) loginAgain(w http.ResponseWriter, r *http.Request, status int, page loginPage) {
@@ -64,14 +67,14 @@ func (p *Portal) login(w http.ResponseWriter, r *http.Request) {
 		p.loginAgain(w, r, status, loginPage{Problem: "What was sent is no login form. Fill in the form below."})
 		return
 	}
-	name, password := r.PostForm.Get("name"), mfpgate.Secret(r.PostForm.Get("password"))
-	reason, wait := p.check(r, name, password)
+	name, password, next := r.PostForm.Get("name"), mfpgate.Secret(r.PostForm.Get("password")), ownPath(r.PostForm.Get("next"))
+	u, reason, wait := p.check(r, name, password)
 	if reason == "" {
-		p.admit(w, r, name)
+		p.admit(w, r, u, next)
 		return
 	}
 	p.refused(r, reason, name)
-	page := loginPage{Name: name}
+	page := loginPage{Name: name, Next: next}
 	status := http.StatusForbidden
 	switch reason {
 	case wrongLogin:
@@ -88,59 +91,66 @@ func (p *Portal) login(w http.ResponseWriter, r *http.Request) {
 }
 
 // check compares name and password at the throttle's pace. The reason is "" if they are right.
-func (p *Portal) check(r *http.Request, name string, password mfpgate.Secret) (reason mfpgate.Reason, wait time.Duration) {
+func (p *Portal) check(r *http.Request, name string, password mfpgate.Secret) (u control.User, reason mfpgate.Reason, wait time.Duration) {
 	from := source(r)
 	digest := sha256.Sum256([]byte(name)) // a name of any length takes the same room
 	account := string(digest[:])
 	if wait := p.sources.take(from); wait > 0 {
-		return throttled, wait
+		return u, throttled, wait
 	}
 	if wait := p.names.take(account); wait > 0 {
 		p.sources.giveBack(from)
-		return throttled, wait
+		return u, throttled, wait
 	}
-	right, err := p.compare(r.Context(), name, password)
+	u, right, err := p.compare(r.Context(), name, password)
 	if err == nil && !right {
-		return wrongLogin, 0
+		return u, wrongLogin, 0
 	}
 	p.sources.giveBack(from)
 	p.names.giveBack(account)
 	switch {
 	case errors.Is(err, errBusy):
-		return busy, 5 * time.Second
+		return u, busy, 5 * time.Second
 	case err != nil:
 		p.Log.Error().Err(err).Str(field.Reason, string(unchecked)).Msg(event.PortalRefused)
-		return unchecked, 0
+		return u, unchecked, 0
 	}
-	return "", 0
+	return u, "", 0
 }
 
 var errBusy = errors.New("too many passwords are being compared")
 
-func (p *Portal) compare(ctx context.Context, name string, password mfpgate.Secret) (bool, error) {
+// compare returns the account as it was before the password was compared: a password that is replaced meanwhile admits nobody.
+func (p *Portal) compare(ctx context.Context, name string, password mfpgate.Secret) (u control.User, right bool, err error) {
 	defer p.waiting.Add(-1)
 	if p.waiting.Add(1) > maxWaiting {
-		return false, errBusy
+		return u, false, errBusy
 	}
 	select {
 	case p.checks <- struct{}{}:
 		defer func() { <-p.checks }()
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return u, false, ctx.Err()
 	}
-	return p.Accounts.CheckUser(ctx, name, password)
+	u, known, err := p.Accounts.User(ctx, name)
+	if err != nil {
+		return u, false, err
+	}
+	right, err = p.Accounts.CheckUser(ctx, name, password)
+	return u, right && known, err
 }
 
 // admit starts the session under a new token, so that one planted in the browser before is worth nothing.
-func (p *Portal) admit(w http.ResponseWriter, r *http.Request, name string) {
+func (p *Portal) admit(w http.ResponseWriter, r *http.Request, u control.User, next string) {
 	if err := p.manager.RenewToken(r.Context()); err != nil {
 		p.Log.Error().Err(err).Msg(event.PortalRefused)
 		p.message(w, http.StatusInternalServerError, "Not logged in", "The session could not be made; try again.")
 		return
 	}
-	p.manager.Put(r.Context(), userKey, name)
-	p.Log.Info().Str(field.User, name).Str(field.Client, r.RemoteAddr).Msg(event.PortalLoggedIn)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	p.manager.Put(r.Context(), userKey, u.Name)
+	p.manager.Put(r.Context(), changedKey, stamp(u))
+	p.Log.Info().Str(field.User, u.Name).Str(field.Client, r.RemoteAddr).Msg(event.PortalLoggedIn)
+	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 
 // refused logs a login that failed. What the throttle stops is for debugging only: an attack must not fill the log.

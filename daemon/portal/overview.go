@@ -87,7 +87,7 @@ type refusalRow struct {
 
 func (p *Portal) overview(w http.ResponseWriter, r *http.Request) {
 	page := p.look(r.Context())
-	page.User, page.Here, page.Paused = p.user(r), "overview", r.URL.Query().Get("live") == "off"
+	page.frame, page.Paused = p.frame(r, "overview"), r.URL.Query().Get("live") == "off"
 	p.render(w, http.StatusOK, "overview.html", page)
 }
 

@@ -24,15 +24,22 @@ import (
 type Accounts interface {
 	// CheckUser reports whether name is an account with this password. It takes as long for a name that is none.
 	CheckUser(ctx context.Context, name string, password mfpgate.Secret) (bool, error)
+	// User is the account of this name, or false if there is none. It is asked for with every request.
+	User(ctx context.Context, name string) (control.User, bool, error)
 }
 
-// Options are what the portal needs; all are required.
+// Options are what the portal needs; all are required, but for the last two.
 type Options struct {
 	Gateway  control.Gateway
 	Accounts Accounts
 	API      http.Handler // control's, served under /api/v1 to those who have logged in
 	Clock    mfpgate.Clock
 	Log      telemetry.Logger
+
+	// URL is the configured address by which users reach the portal; "" is none.
+	URL func() string
+	// Certified reports whether the portal's certificate names this host, letter by letter.
+	Certified func(host string) bool
 }
 
 // Portal serves the pages. See New.
@@ -47,6 +54,7 @@ type Portal struct {
 	names     *throttle
 	checks    chan struct{} // holds one for each password that is being compared
 	waiting   atomic.Int32  // logins that compare or wait to
+	streams   streams
 }
 
 //go:embed templates/*.html
@@ -72,7 +80,7 @@ var kinds = map[string]string{
 
 // New builds the pages. It fails only if what the binary carries is damaged.
 func New(o Options) (*Portal, error) {
-	p := &Portal{Options: o, assets: map[string]asset{}, checks: make(chan struct{}, parallelChecks),
+	p := &Portal{Options: o, assets: map[string]asset{}, streams: streams{byUser: map[string]int{}}, checks: make(chan struct{}, parallelChecks),
 		sources: newThrottle(o.Clock, sourceBurst, sourceEvery), names: newThrottle(o.Clock, nameBurst, nameEvery)}
 	for name, kind := range kinds {
 		body, err := assetFiles.ReadFile("assets/" + name)
@@ -88,39 +96,61 @@ func New(o Options) (*Portal, error) {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
 	p.sessions, p.manager = newSessions(o.Clock)
-	p.handler = p.routes()
+	p.handler = p.build()
 	return p, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
 
-func (p *Portal) routes() http.Handler {
-	inside := http.NewServeMux()
-	inside.HandleFunc("GET /{$}", p.active(p.overview, p.toLogin))
-	inside.HandleFunc("GET /devices", p.active(p.devices, p.toLogin))
-	inside.HandleFunc("GET /devices.csv", p.active(p.devicesCSV, p.toLogin))
-	inside.HandleFunc("POST /devices/scan", p.active(p.scan, p.toLogin))
-	inside.HandleFunc("GET /devices/{id}", p.active(p.device, p.toLogin))
-	inside.HandleFunc("POST /devices/{id}/name", p.change("rename", p.rename))
-	inside.HandleFunc("POST /devices/{id}/pin", p.change("pin", p.pin))
-	inside.HandleFunc("POST /devices/{id}/split", p.change("split", p.split))
-	inside.HandleFunc("POST /devices/{id}/forget", p.change("forget", p.forget))
-	inside.HandleFunc("GET /schedule", p.active(p.schedule, p.toLogin))
-	inside.HandleFunc("GET /live", p.passive(p.live, p.liveRefused))
-	inside.HandleFunc("GET /login", p.loginForm)
-	inside.HandleFunc("POST /login", p.login)
-	inside.HandleFunc("POST /logout", p.logout)
-	inside.HandleFunc("/api/v1/", p.active(p.API.ServeHTTP, apiRefused))
-	inside.HandleFunc("GET /assets/{name}", p.asset)
-	inside.HandleFunc("/", p.notFound)
+// routes are all addresses of the portal. TestEveryRouteIsForWhomItShouldBe has them, too.
+func (p *Portal) routes() []route {
+	return []route{
+		{"GET /{$}", administrators, aPage, p.overview},
+		{"GET /live", administrators, aPart, p.live},
+		{"GET /devices", administrators, aPage, p.devices},
+		{"GET /devices.csv", administrators, aFile, p.devicesCSV},
+		{"POST /devices/scan", administrators, aPage, p.scan},
+		{"GET /devices/{id}", administrators, aPage, p.device},
+		{"POST /devices/{id}/name", administrators, aPage, p.change("rename", p.rename)},
+		{"POST /devices/{id}/pin", administrators, aPage, p.change("pin", p.pin)},
+		{"POST /devices/{id}/split", administrators, aPage, p.change("split", p.split)},
+		{"POST /devices/{id}/forget", administrators, aPage, p.change("forget", p.forget)},
+		{"GET /devices/{id}/sheet", administrators, aPage, p.sheet},
+		{"GET /devices/{id}/qr.svg", administrators, aFile, p.qrCode},
+		{"GET /schedule", administrators, aPage, p.schedule},
+		{"GET /register", users, aPage, p.register},
+		{"POST /register", users, aPage, p.registerAsked},
+		{"GET /registrations", users, aPage, p.registrations},
+		{"GET /registrations/live", users, aPart, p.registrationsLive},
+		{"GET /registrations/events", users, aStream, p.events},
+		{"GET /registrations/{id}", users, aPage, p.registration},
+		{"GET /registrations/{id}/live", users, aPart, p.registrationLive},
+		{"GET /registrations/{id}/events", users, aStream, p.events},
+		{"POST /registrations/{id}/cancel", users, aPage, p.act("cancel", p.cancelRegistration)},
+		{"POST /registrations/{id}/resend", users, aPage, p.act("resend", p.resendRegistration)},
+		{"POST /registrations/{id}/retry", users, aPage, p.act("retry", p.retryRegistration)},
+		{"POST /registrations/{id}/decide", administrators, aPage, p.act("decide", p.decideRegistration)},
+		{"/api/v1/", administrators, anAPI, p.API.ServeHTTP},
+		{"GET /login", everybody, aPage, p.loginForm},
+		{"POST /login", everybody, aPage, p.login},
+		{"POST /logout", everybody, aPage, p.logout},
+		{"GET /assets/{name}", everybody, aFile, p.asset},
+		{"/", everybody, aPage, p.notFound},
+	}
+}
 
+func (p *Portal) build() http.Handler {
+	inside := http.NewServeMux()
+	for _, x := range p.routes() {
+		inside.HandleFunc(x.pattern, p.guard(x))
+	}
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.Log.Warn().Str(field.Client, source(r)).Str(field.Reason, string(crossOrigin)).Msg(event.PortalRefused)
 		p.message(w, http.StatusForbidden, "Refused", "This change was sent from another site. Open this gateway's own page and do it there.")
 	}))
-	return guarded(p.manager.LoadAndSave(origin.Handler(inside)))
+	return guarded(p.manager.LoadAndSave(origin.Handler(p.identify(inside))))
 }
 
 // guarded sets what every answer has. HSTS is left out on purpose: it would lock a browser out of a gateway whose own
@@ -137,48 +167,6 @@ func guarded(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
-}
-
-// active serves who has logged in and counts as something that the user did.
-func (p *Portal) active(serve, refuse http.HandlerFunc) http.HandlerFunc {
-	return p.passive(func(w http.ResponseWriter, r *http.Request) {
-		p.sessions.touch(p.manager.Token(r.Context()))
-		serve(w, r)
-	}, refuse)
-}
-
-// passive serves who has logged in, and lets the session's idle time run on.
-func (p *Portal) passive(serve, refuse http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if p.user(r) == "" {
-			refuse(w, r)
-			return
-		}
-		serve(w, r)
-	}
-}
-
-func (p *Portal) user(r *http.Request) string { return p.manager.GetString(r.Context(), userKey) }
-
-func (p *Portal) toLogin(w http.ResponseWriter, r *http.Request) {
-	if isPart(r) { // a redirect would put the login into the page
-		p.liveRefused(w, r)
-		return
-	}
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
-}
-
-func (p *Portal) liveRefused(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("HX-Redirect", "/login")
-	unauthorized(w)
-	p.message(w, http.StatusUnauthorized, "Logged out", "The session has ended. Log in again.")
-}
-
-func apiRefused(w http.ResponseWriter, _ *http.Request) {
-	unauthorized(w)
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(http.StatusUnauthorized)
-	_, _ = w.Write([]byte(`{"title":"Unauthorized","status":401,"detail":"log in at /login first"}` + "\n"))
 }
 
 // unauthorized names a scheme, as RFC 9110 §15.5.2 requires, that makes no browser ask for a password by itself.

@@ -198,8 +198,8 @@ func TestNothingWithoutALogin(t *testing.T) {
 	}{
 		{"the overview sends to the login", "GET", "/", 303, "Location", "/login"},
 		{"the refresh sends the page to the login", "GET", "/live", 401, "Hx-Redirect", "/login"},
-		{"the devices send to the login", "GET", "/devices", 303, "Location", "/login"},
-		{"a device sends to the login", "GET", "/devices/dev_1", 303, "Location", "/login"},
+		{"the devices send to the login", "GET", "/devices", 303, "Location", "/login?next=%2Fdevices"},
+		{"a device sends to the login", "GET", "/devices/dev_1", 303, "Location", "/login?next=%2Fdevices%2Fdev_1"},
 		{"the export sends to the login", "GET", "/devices.csv", 303, "Location", "/login"},
 		{"nobody renames a device", "POST", "/devices/dev_1/name", 303, "Location", "/login"},
 		{"nobody starts a scan", "POST", "/devices/scan", 303, "Location", "/login"},

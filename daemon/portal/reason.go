@@ -108,6 +108,8 @@ var titles = map[mfpgate.Reason]string{
 	"schedule-stale":      "The delivery schedules are out of date",
 	"plan-failed":         "The delivery schedules cannot be planned",
 	"bad-delivery-answer": "The delivery system's answer breaks a rule",
+	"mail-failed":         "Letters cannot be sent",
+	"print-service-away":  "A print service does not answer",
 	"job-failed":          "A part of the gateway failed",
 	"dns-sd-failed":       "Devices are not found by DNS-SD",
 	"listen-overruled":    "The relay listens elsewhere than configured",

@@ -34,7 +34,7 @@ func TestTheSchedule(t *testing.T) {
 
 func TestTheScheduleNeedsALogin(t *testing.T) {
 	d := newDoor(t, portaltest.Scheduled())
-	if resp := d.ask(http.MethodGet, "/schedule", ""); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/login" {
+	if resp := d.ask(http.MethodGet, "/schedule", ""); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/login?next=%2Fschedule" {
 		t.Errorf("%s to %s", resp.Status, resp.Header.Get("Location"))
 	}
 }

@@ -22,7 +22,11 @@ const maxSessions = 1024
 // CookieName has the prefix that makes browsers insist on Secure, on Path=/ and on the very host (RFC 6265bis §4.1.3.2).
 const CookieName = "__Host-mfpgate"
 
-const userKey = "user"
+// What a session keeps: the account, and since when it is as it was at the login.
+const (
+	userKey    = "user"
+	changedKey = "changed"
+)
 
 // sessions is scs's store. It goes by the injected clock, is bounded, and needs no goroutine; scs's own is none of these.
 type sessions struct {
@@ -35,6 +39,7 @@ type sessions struct {
 type session struct {
 	data       []byte
 	made, used time.Time
+	end        chan struct{} // closed when the session is taken away
 }
 
 var _ scs.Store = (*sessions)(nil)
@@ -55,7 +60,7 @@ func (s *sessions) Find(token string) ([]byte, bool, error) {
 	defer s.mu.Unlock()
 	found, ok := s.byToken[token]
 	if !ok || s.over(found) {
-		delete(s.byToken, token)
+		s.drop(token)
 		return nil, false, nil
 	}
 	return found.data, true, nil
@@ -69,7 +74,7 @@ func (s *sessions) Commit(token string, data []byte, _ time.Time) error {
 	kept, ok := s.byToken[token]
 	if !ok {
 		s.makeRoom()
-		kept.made = now
+		kept.made, kept.end = now, make(chan struct{})
 	}
 	kept.data, kept.used = data, now
 	s.byToken[token] = kept
@@ -80,8 +85,36 @@ func (s *sessions) Commit(token string, data []byte, _ time.Time) error {
 func (s *sessions) Delete(token string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.byToken, token)
+	s.drop(token)
 	return nil
+}
+
+func (s *sessions) drop(token string) {
+	if found, ok := s.byToken[token]; ok {
+		close(found.end)
+		delete(s.byToken, token)
+	}
+}
+
+// ended is closed when the session is taken away: by a logout, a new login or for want of room. That its time is over is for the
+// reader to ask, with alive.
+func (s *sessions) ended(token string) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.byToken[token]
+	if !ok {
+		found.end = make(chan struct{})
+		close(found.end)
+	}
+	return found.end
+}
+
+// alive reports whether the session goes on, without being something that the user did.
+func (s *sessions) alive(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.byToken[token]
+	return ok && !s.over(found)
 }
 
 // touch starts the idle time anew.
@@ -107,12 +140,12 @@ func (s *sessions) makeRoom() {
 	for token, x := range s.byToken {
 		switch {
 		case s.over(x):
-			delete(s.byToken, token)
+			s.drop(token)
 		case oldest == "" || x.used.Before(s.byToken[oldest].used):
 			oldest = token
 		}
 	}
 	if len(s.byToken) >= maxSessions {
-		delete(s.byToken, oldest)
+		s.drop(oldest)
 	}
 }

@@ -36,10 +36,15 @@ type Gateway struct {
 	RequestsWere     []mfpgate.RegistrationRequest
 	AuditIs          []control.AuditEntry
 	ReportIs         control.AuditReport
-	Users            map[string]mfpgate.Secret
+	DoneWere         []string                  // what was done to registrations, and by whom
+	Users            map[string]mfpgate.Secret // administrators, unless AccountsAre says otherwise
+	AccountsAre      map[string]control.User
 	CheckFails       error
 
-	mu *sync.Mutex // guards the devices, which pages change
+	keys      map[string]string // of requests, to their registrations
+	listeners []*listener
+
+	mu *sync.Mutex // guards the devices, the accounts and the registrations, which change
 }
 
 // Status implements control.Gateway.
@@ -57,18 +62,6 @@ func (g *Gateway) Refusals(context.Context) []control.Refusal { return g.Refusal
 // History implements control.Gateway.
 func (g *Gateway) History(context.Context) []control.Sample { return g.HistoryIs }
 
-// AddUser implements control.Gateway.
-func (g *Gateway) AddUser(_ context.Context, name string, password mfpgate.Secret) error {
-	g.Users[name] = password
-	return nil
-}
-
-// CheckUser implements portal.Accounts.
-func (g *Gateway) CheckUser(_ context.Context, name string, password mfpgate.Secret) (bool, error) {
-	want, ok := g.Users[name]
-	return ok && want.Equal(password), g.CheckFails
-}
-
 func ago(d time.Duration) time.Time { return Now.Add(-d) }
 
 // Idle is a gateway that has just started.
@@ -79,7 +72,8 @@ func Idle() *Gateway {
 			Relay:  control.Relay{Listen: []string{"[::]:3128"}, Capacity: 50, ConnectionsLimit: 19_000},
 			Config: control.Config{File: "/etc/mfpgate/mfpgate.yaml", LoadedAt: ago(5 * time.Second)}},
 		DetailsAre: map[mfpgate.DeviceID]control.DeviceDetail{}, ReadingsAre: map[mfpgate.DeviceID]mfpgate.Reading{},
-		Users: map[string]mfpgate.Secret{"mori": "correct horse battery"}, mu: &sync.Mutex{}}
+		Users:       map[string]mfpgate.Secret{"mori": "correct horse battery", "sato": "correct horse battery"},
+		AccountsAre: map[string]control.User{"sato": {Email: "sato@example.co.jp", Role: control.RoleUser}}, mu: &sync.Mutex{}}
 }
 
 // Hostile is a name that would be a script if a page did not show it as text.

@@ -1,0 +1,153 @@
+package portal
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+)
+
+// The bounds of the streams of events. One is one open page.
+const (
+	maxStreams     = 128
+	maxUserStreams = 8 // of one account
+
+	heartbeat   = 15 * time.Second
+	eventGap    = 500 * time.Millisecond // between two events: of many changes at once the page hears once
+	writeWithin = 10 * time.Second
+)
+
+// streams counts who listens.
+type streams struct {
+	mu     sync.Mutex
+	all    int
+	byUser map[string]int
+}
+
+func (s *streams) enter(user string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= maxStreams || s.byUser[user] >= maxUserStreams {
+		return false
+	}
+	s.all++
+	s.byUser[user]++
+	return true
+}
+
+func (s *streams) leave(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.byUser[user]--; s.byUser[user] == 0 {
+		delete(s.byUser, user)
+	}
+}
+
+// events tells a page, as server-sent events, that something has changed in what it shows: all registrations that the account may
+// see, or the one of the address. It says nothing of what; the page asks for that, through the same guards as ever. It ends with
+// the session, and when the account changes.
+func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
+	v, id := p.visitor(r), r.PathValue("id")
+	if id != "" {
+		if _, ok := p.ownRegistration(w, r); !ok {
+			return
+		}
+	}
+	if !p.streams.enter(v.Name) {
+		w.Header().Set("Retry-After", "15")
+		http.Error(w, "Too many pages follow the gateway; close some.", http.StatusServiceUnavailable)
+		return
+	}
+	defer p.streams.leave(v.Name)
+	token := p.manager.Token(r.Context())
+	ctx, cancel := context.WithCancel(r.Context())
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	defer cancel()
+	changed := make(chan struct{}, 1)
+	listening.Go(func() { p.listen(ctx, v, id, changed) })
+
+	s := stream{w, http.NewResponseController(w), p.Clock}
+	w.Header().Set("Content-Type", "text/event-stream")
+	// The browser comes back by itself, and then hears of a change at once, so nothing is missed in between.
+	if !s.send("retry: 3000\n\n") {
+		return
+	}
+	beat, pause := p.Clock.NewTimer(heartbeat), p.Clock.NewTimer(0)
+	defer beat.Stop()
+	defer pause.Stop()
+	ended := p.sessions.ended(token)
+	heard := changed
+	for {
+		text := ": still here\n\n"
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			return
+		case <-pause.C():
+			heard = changed
+			continue
+		case <-heard:
+			heard, text = nil, "event: changed\ndata: registrations\n\n"
+			pause.Reset(eventGap)
+		case <-beat.C():
+		}
+		if !p.follows(ctx, v, token) || !s.send(text) {
+			return
+		}
+		beat.Reset(heartbeat)
+	}
+}
+
+// listen passes on that something has changed, once for however many changes nobody has heard of.
+func (p *Portal) listen(ctx context.Context, v visitor, id string, changed chan<- struct{}) {
+	for which := range p.Gateway.RegistrationChanges(ctx) {
+		if which != "" && (id != "" && which != id || id == "" && !p.concerns(ctx, v, which)) {
+			continue
+		}
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// concerns reports whether v may know that something happens to this registration. What cannot be read may concern everybody.
+func (p *Portal) concerns(ctx context.Context, v visitor, id string) bool {
+	if v.administrator() {
+		return true
+	}
+	g, err := p.Gateway.Registration(ctx, id)
+	return err != nil || v.mine(g)
+}
+
+// follows reports whether the session goes on, with the account as it was when the stream began.
+func (p *Portal) follows(ctx context.Context, v visitor, token string) bool {
+	if !p.sessions.alive(token) {
+		return false
+	}
+	u, good, err := p.account(ctx, v.Name, stamp(v.User))
+	return err == nil && good && u == v.User
+}
+
+// stream writes whole events, each in bounded time: a reader that does not keep up is cut, and the server's own limit, which is
+// for answers with an end, does not count.
+type stream struct {
+	w          http.ResponseWriter
+	controller *http.ResponseController
+	clock      mfpgate.Clock
+}
+
+func (s stream) send(text string) bool {
+	if s.controller.SetWriteDeadline(s.clock.Now().Add(writeWithin)) != nil {
+		return false
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return false
+	}
+	return s.controller.Flush() == nil && s.controller.SetWriteDeadline(time.Time{}) == nil
+}
