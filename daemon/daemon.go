@@ -22,6 +22,7 @@ import (
 	"github.com/mfpgate/mfpgate/discovery"
 	"github.com/mfpgate/mfpgate/discovery/report"
 	"github.com/mfpgate/mfpgate/proxy"
+	"github.com/mfpgate/mfpgate/proxy/account"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/badger"
 	"github.com/mfpgate/mfpgate/telemetry"
@@ -63,6 +64,7 @@ type Daemon struct {
 	shared       store.Store
 	registry     *discovery.Registry
 	relay        *proxy.Relay
+	accounts     atomic.Pointer[account.File] // of devices, for those who come to another door than the relay's; nil: none
 	contracts    *contracts
 	clouds       clouds
 	sources      *sources
@@ -99,6 +101,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.accounts.Store(policy.Accounts)
 	if err := d.openStore(ctx, cfg); err != nil {
 		return nil, err
 	}

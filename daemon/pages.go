@@ -63,7 +63,7 @@ func (d *Daemon) pages(s *sockets) []page {
 		pages = append(pages, page{s.metrics, d.health.handler(), d.log})
 	}
 	if s.portal != nil {
-		pages = append(pages, page{tls.NewListener(s.portal, d.cert.TLS()), d.portal, d.log})
+		pages = append(pages, page{tls.NewListener(s.portal, d.cert.TLS()), d.besidePortal(), d.log})
 	}
 	return pages
 }

@@ -60,6 +60,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	d.config.Store(next)
 	d.registry.Configure(devicePolicy(next))
 	d.relay.Apply(policy)
+	d.accounts.Store(policy.Accounts)
 	d.contracts.wake()
 	d.sources.reload()
 	d.inventory.reload()

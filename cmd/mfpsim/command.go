@@ -30,6 +30,7 @@ func command(stdout, stderr io.Writer) (root *cobra.Command, started *bool) {
 func runCommand(started *bool) *cobra.Command {
 	c := &cobra.Command{Use: "run --cloud URL --id ID", Short: "Be one MFP until SIGTERM", Args: cobra.NoArgs}
 	s := surroundingsFlags(c)
+	s.registration = registrationFlags(c)
 	o := mfp.Options{}
 	c.Flags().StringVar(&o.ID, "id", "", "the device's id at its cloud")
 	c.Flags().StringVar(&o.Name, "name", "", "what it calls itself; the id if empty")
@@ -95,7 +96,11 @@ func (s *surroundings) run(ctx context.Context, stdout io.Writer, all []mfp.Opti
 	if err != nil {
 		return err
 	}
+	if err := s.registration.check(); err != nil {
+		return err
+	}
 	var devices []*mfp.Device
+	var registrars []*registrar
 	for _, o := range all {
 		if err := s.complete(&o); err != nil {
 			return err
@@ -112,11 +117,21 @@ func (s *surroundings) run(ctx context.Context, stdout io.Writer, all []mfp.Opti
 			return err
 		}
 		devices = append(devices, d)
+		if s.registration.on() {
+			r, err := s.registration.open(ctx, o, s.printing.location, notify)
+			if err != nil {
+				return err
+			}
+			registrars = append(registrars, r)
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return network.run(ctx) })
 	for _, d := range devices {
 		g.Go(func() error { return d.Run(ctx) })
+	}
+	for _, r := range registrars {
+		g.Go(func() error { return r.run(ctx) })
 	}
 	return g.Wait()
 }

@@ -70,6 +70,14 @@ func TestExitCodes(t *testing.T) {
 		{"too large a fleet", "fleet --count 10001 --cloud https://127.0.0.1:1 --factory-key KEY", 1, "1 to 10000"},
 		{"a printer without an address", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --print", 1, "needs --bind"},
 		{"activity of no printer", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --activity 5", 1, "need --print"},
+		{"a print service that nobody asks for", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --print-service kind=reference,url=https://x", 1, "need --agent or --panel"},
+		{"a panel without a print service", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --panel 127.0.0.1:0", 1, "need --print-service"},
+		{"a print service of no kind", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --panel 127.0.0.1:0 --print-service url=https://x", 1, "needs kind= and url="},
+		{"a print service with an unknown word", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --panel 127.0.0.1:0 --print-service kind=reference,link=x", 1, `"link" is not known`},
+		{"a gateway in the clear", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --agent http://x:8443 --print-service kind=reference,url=https://x", 1, "https://gateway:8443"},
+		{"an account without a password", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --agent https://x --agent-account a --print-service kind=reference,url=https://x", 1, "name:passwordfile"},
+		{"a mail server without a sender", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --panel 127.0.0.1:0 --smtp x:25", 2, "mail-from"},
+		{"a fleet has no panel", "fleet --cloud https://127.0.0.1:1 --factory-key KEY --panel 127.0.0.1:0", 2, "unknown flag"},
 		{"trust in a file without certificates", "run --id a --cloud https://127.0.0.1:1 --factory-key KEY --ca KEY", 1, "no certificate"},
 	} {
 		var out bytes.Buffer

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,10 +24,11 @@ type surroundings struct {
 	poll                                           time.Duration
 	json                                           bool
 	printing                                       *printing
+	registration                                   *registration
 }
 
 func surroundingsFlags(c *cobra.Command) *surroundings {
-	s := &surroundings{}
+	s := &surroundings{registration: &registration{}}
 	f := c.Flags()
 	f.StringVar(&s.cloud, "cloud", "", "the cloud's base URL")
 	f.StringVar(&s.ca, "ca", "", "certificates to trust, PEM; empty: the system's")
@@ -71,14 +71,8 @@ func (s *surroundings) complete(o *mfp.Options) (err error) {
 		}
 		o.Proxy.User = url.UserPassword(s.proxyUser, strings.TrimRight(string(password), "\r\n"))
 	}
-	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		if o.RootCAs = x509.NewCertPool(); !o.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca %s: no certificate in it", s.ca)
-		}
+	if o.RootCAs, err = trust(s.ca); err != nil {
+		return err
 	}
 	if o.Token, err = s.token(o.ID); err != nil {
 		return err

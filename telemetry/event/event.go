@@ -38,6 +38,8 @@ const (
 	PortalChanged    = "portal.changed"   // a user changed a device
 	PortalCertified  = "portal.certified" // an own certificate was made, or could not be
 	ControlRefused   = "control.refused"
+	AgentReported    = "agent.reported" // a device that registers itself said how far it is, or how it ended
+	AgentRefused     = "agent.refused"
 	CloudServed      = "cloud.served"
 	CloudRefused     = "cloud.refused"
 	CloudUnreachable = "cloud.unreached"

@@ -100,9 +100,9 @@ func newPrinter(s *Site, o Options) (*Printer, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256([]byte(o.Make + "\x00" + o.Model + "\x00" + o.Serial))
+	digest := digestOf(o.Make, o.Model, o.Serial)
 	o.Addresses = addresses
-	o.Make, o.Model, o.Firmware = cmp.Or(o.Make, "Simulated"), cmp.Or(o.Model, "SIM-100"), cmp.Or(o.Firmware, "1.0")
+	o.Make, o.Model, o.Firmware = cmp.Or(o.Make, Make), cmp.Or(o.Model, "SIM-100"), cmp.Or(o.Firmware, "1.0")
 	o.Name = cmp.Or(o.Name, fmt.Sprintf("%s %s (%s)", o.Make, o.Model, o.Serial))
 	o.UUID = cmp.Or(o.UUID, uuid([16]byte(digest[:16])))
 	if o.MAC == nil {
@@ -141,6 +141,19 @@ func plain(addresses []netip.Addr) ([]netip.Addr, error) {
 		}
 	}
 	return all, nil
+}
+
+// Make is what a printer says whose Options name none.
+const Make = "Simulated"
+
+// UUID is what a printer of these Options says, if they name none.
+func UUID(maker, model, serial string) string {
+	digest := digestOf(maker, model, serial)
+	return uuid([16]byte(digest[:16]))
+}
+
+func digestOf(maker, model, serial string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(maker + "\x00" + model + "\x00" + serial))
 }
 
 // uuid writes a version 8 UUID (RFC 9562 §5.8), whose bits are ours to define.

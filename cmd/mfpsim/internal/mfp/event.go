@@ -47,6 +47,8 @@ type Event struct {
 	Bytes   int64     `json:"bytes,omitempty"`
 	Offset  int64     `json:"offset,omitempty"`
 	Channel string    `json:"channel,omitempty"` // push or work
+
+	Registration string `json:"registrationId,omitempty"` // of the device's own
 }
 
 // Printer writes events of many devices to one writer: a sentence each, or JSON lines.
