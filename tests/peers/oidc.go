@@ -2,8 +2,11 @@ package peers
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -11,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,15 +33,11 @@ type OIDC struct {
 // the example's five minutes, of which it tells its clients in any case.
 func OIDCServer(t testing.TB, lifetime time.Duration) *OIDC {
 	t.Helper()
-	root, err := treeRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(t.TempDir(), "oidcserver")
-	_, err = run(root, "go", "build", "-modfile=tests/tools/go.mod", "-o", program, "./tests/peers/testdata/oidcserver")
+	program, err := oidcProgram()
 	need.That(t, err == nil, fmt.Sprintf("zitadel's OpenID server cannot be built: %v; run `go mod download -modfile=tests/tools/go.mod` with a network", err))
 	cmd := exec.Command(program, "-lifetime", lifetime.String())
-	if cmd.Stderr, err = os.Create(program + ".log"); err != nil {
+	log := filepath.Join(t.TempDir(), "oidcserver.log")
+	if cmd.Stderr, err = os.Create(log); err != nil {
 		t.Fatal(err)
 	}
 	life, err := cmd.StdinPipe()
@@ -54,7 +54,7 @@ func OIDCServer(t testing.TB, lifetime time.Duration) *OIDC {
 	t.Cleanup(func() {
 		_ = life.Close()
 		if err := cmd.Wait(); err != nil {
-			said, _ := os.ReadFile(program + ".log")
+			said, _ := os.ReadFile(log)
 			t.Errorf("zitadel's OpenID server: %v\n%s", err, said)
 		}
 	})
@@ -64,6 +64,40 @@ func OIDCServer(t testing.TB, lifetime time.Duration) *OIDC {
 	}
 	return &OIDC{Issuer: strings.TrimSpace(issuer), ClientID: "device"}
 }
+
+// oidcProgram builds the server, once for its sources.
+var oidcProgram = sync.OnceValues(func() (string, error) {
+	root, err := treeRoot()
+	if err != nil {
+		return "", err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	sum := crc32.NewIEEE()
+	for _, name := range []string{"testdata/oidcserver/main.go", "../tools/go.mod", "../tools/go.sum"} {
+		text, err := os.ReadFile(filepath.Join(root, "tests/peers", name))
+		if err != nil {
+			return "", err
+		}
+		_, _ = sum.Write(text)
+	}
+	program := filepath.Join(cache, fmt.Sprintf("oidcserver-%08x", sum.Sum32()))
+	if _, err := os.Stat(program); !errors.Is(err, fs.ErrNotExist) {
+		return program, err
+	}
+	work, err := os.MkdirTemp(cache, "building") // test processes run side by side; who is last wins, with the same
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(work)
+	made := filepath.Join(work, "oidcserver")
+	if _, err := run(root, "go", "build", "-modfile=tests/tools/go.mod", "-o", made, "./tests/peers/testdata/oidcserver"); err != nil {
+		return "", err
+	}
+	return program, os.Rename(made, program)
+})
 
 // Decide does what a person does on the server's pages: log in with the code, and allow or deny.
 func (o *OIDC) Decide(t testing.TB, verificationURI, userCode string, allow bool) {
