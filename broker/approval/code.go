@@ -182,7 +182,7 @@ func usable(c mfpgate.Code, hosts []string) (mfpgate.Code, error) {
 	if c.Lifetime <= 0 {
 		c.Lifetime = defaultLifetime
 	}
-	c.Interval, c.Lifetime = min(c.Interval, maxInterval), min(c.Lifetime, maxLifetime)
+	c.Interval, c.Lifetime = min(max(c.Interval, time.Second), maxInterval), min(max(c.Lifetime, time.Second), maxLifetime) // both are told in seconds
 	return c, nil
 }
 

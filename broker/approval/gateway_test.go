@@ -117,7 +117,7 @@ func (g *gateway) begin(s store.Store) {
 }
 
 func (g *gateway) pass(d time.Duration) {
-	time.Sleep(d) // of the bubble
+	_ = mfpgate.Wait(g.t.Context(), mfpgate.SystemClock{}, d) // of the bubble
 	synctest.Wait()
 }
 

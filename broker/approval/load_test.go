@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -49,12 +48,21 @@ func TestPollsAreSpread(t *testing.T) {
 	for _, interval := range []time.Duration{10 * time.Second} {
 		bubble(t, func(t *testing.T, g *gateway) {
 			g.office.Interval, g.office.Lifetime = interval, time.Hour
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
 			crowded(g)
 			g.pass(2 * interval)
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			t.Logf("%d bytes of memory for each open registration, with the service's and the store's", (after.HeapAlloc-before.HeapAlloc)/crowd)
 			check := func(when string) {
 				t.Helper()
 				from := time.Now().Truncate(time.Second).Add(time.Second)
+				cpu := used()
 				g.pass(2*interval + time.Second)
+				cpu = (used() - cpu) / (2*crowd + crowd/10)
+				t.Logf("%s, interval %s: %s of CPU for each poll, with a store that copies all at each commit", when, interval, cpu)
 				most, mean := g.perSecond(from, from.Add(2*interval))
 				t.Logf("%s, interval %s: %.1f polls in a second, %d at most", when, interval, mean, most)
 				if want := crowd / interval.Seconds(); float64(most) > 2*mean || mean < .9*want || mean > 1.1*want {
@@ -73,31 +81,6 @@ func TestPollsAreSpread(t *testing.T) {
 			check("after ten minutes' sleep")
 		})
 	}
-}
-
-// BenchmarkOpen prints what one open registration costs: CPU by the hour, polled each 5 seconds, and bytes of memory.
-func BenchmarkOpen(b *testing.B) {
-	if b.N > 1 {
-		b.Skip("one round is enough: -benchtime 1x")
-	}
-	synctest.Test(&testing.T{}, func(*testing.T) {
-		g := newGateway(b)
-		g.office.Lifetime = time.Hour
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		crowded(g)
-		g.pass(10 * time.Second)
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		polls, cpu := len(g.office.Polls()), used()
-		g.pass(time.Minute)
-		cpu, polls = used()-cpu, len(g.office.Polls())-polls
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/crowd, "bytes/registration")
-		b.ReportMetric(float64(cpu.Microseconds())/float64(polls), "CPU-µs/poll")
-		b.ReportMetric(cpu.Seconds()*60/crowd*1000, "CPU-ms/registration-hour")
-		g.halt()
-	})
 }
 
 func used() time.Duration {
