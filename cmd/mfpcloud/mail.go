@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"os"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/server/print"
@@ -18,7 +18,8 @@ import (
 // mailFlags are how the print service sends its letters.
 type mailFlags struct{ server, from, tls, user, passwordFile string }
 
-func (m *mailFlags) add(flags *pflag.FlagSet) {
+func (m *mailFlags) add(c *cobra.Command) {
+	flags := c.Flags()
 	flags.StringVar(&m.server, "smtp", "", "host:port of the mail server for the print service's letters; without one its pages show what the letters would say")
 	flags.StringVar(&m.from, "mail-from", "", "mail address that the letters come from")
 	flags.StringVar(&m.tls, "mail-tls", "", "starttls, implicit or none; none is for a server on this machine, and the default there, starttls elsewhere")

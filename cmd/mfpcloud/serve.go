@@ -29,7 +29,7 @@ func serveCommand() *cobra.Command {
 	interval := flags.Duration("code-interval", print.DefaultInterval, "between two polls of such a code")
 	public := flags.String("public-url", "", "URL under which clients and people reach the region, such as https://jp.cloud.example; default: where it listens")
 	var letters mailFlags
-	letters.add(flags)
+	letters.add(serve)
 	var l server.Listening
 	flags.StringVar(&l.Address, "listen", "", "host:port; port 0 takes a free one, which is printed")
 	flags.StringArrayVar(&l.Names, "name", nil, "one more name for the certificate; may be given again")

@@ -79,7 +79,10 @@ func (p *Portal) registerPage(r *http.Request, device mfpgate.DeviceID, service 
 	asked := queryOf(r)
 	page.Q, page.Search, page.Address = asked.Q, len(devices) > fewChoices, query{Q: asked.Q, Sort: "name", Page: 1}.address("/register")
 	found := choices(devices, page.Q)
-	page.Found = summary(len(devices), len(found), 0, len(found))
+	page.Found = counted(len(found), "printer", "printers") + "."
+	if len(found) == 0 {
+		page.Found = "No printer matches."
+	}
 	if len(found) > maxChoices {
 		page.Found = "The first " + count(maxChoices) + " of " + counted(len(found), "printer", "printers") + "; add a word to the search."
 	}

@@ -27,6 +27,7 @@ type registrationPage struct {
 	Asked                         string // who was, and how
 	MailError                     string
 	Attempt                       string
+	LastCode                      bool
 	Expires, Deadline             moment // of the code, and of everything
 	Code, Page, PageText          string // for administrators: what is typed, and where
 	Decide                        bool
@@ -76,7 +77,7 @@ func (p *Portal) registrationPage(r *http.Request, g mfpgate.Registration) regis
 		last.Time = when(g.Since)
 	}
 	if g.Attempt > 0 && g.Attempts > 0 {
-		page.Attempt = "Code " + count(g.Attempt) + " of " + count(g.Attempts) + "."
+		page.Attempt, page.LastCode = "Code "+count(g.Attempt)+" of "+count(g.Attempts)+".", g.Attempt >= g.Attempts
 	}
 	if open {
 		page.Deadline = when(g.Deadline)

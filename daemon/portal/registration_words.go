@@ -2,6 +2,7 @@ package portal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,7 +85,10 @@ func nowWords(r mfpgate.Registration, v visitor) string {
 	case mfpgate.RegistrationRegistered:
 		return r.User + " can print on " + printName(r.Device) + " by " + r.Service + " now."
 	case mfpgate.RegistrationFailed:
-		return "Nothing was changed at the print service, as far as the gateway knows."
+		if allow {
+			return "The user was not let in."
+		}
+		return "The printer was not added."
 	case mfpgate.RegistrationCancelled:
 		return "The request was taken back."
 	}
@@ -105,9 +109,9 @@ func askedWords(r mfpgate.Registration, v visitor, when func(time.Time) moment) 
 	case r.Mode == mfpgate.RegistrationAgent && r.Mails == 0:
 		return "The printer mails " + who(r, v) + " itself."
 	case r.Mails == 1:
-		return upperFirst(who(r, v)) + " was mailed at " + when(r.MailedAt).Text + "."
+		return fmt.Sprintf("A letter went to %s at %s.", who(r, v), when(r.MailedAt).Text)
 	case r.Mails > 1:
-		return fmt.Sprintf("%s was mailed %d times, the last time at %s.", upperFirst(who(r, v)), r.Mails, when(r.MailedAt).Text)
+		return fmt.Sprintf("%s letters went to %s, the last at %s.", count(r.Mails), who(r, v), when(r.MailedAt).Text)
 	case r.State.Ended() || r.State == mfpgate.RegistrationCertifying || r.State == mfpgate.RegistrationRedeeming:
 		return ""
 	case r.Admin == "" && v.administrator():
@@ -142,6 +146,12 @@ func newStep(word, state string) step {
 	return s
 }
 
+// asksNobody reports whether the print service gives no code, as far as that shows.
+func asksNobody(r mfpgate.Registration) bool {
+	approved := r.State == mfpgate.RegistrationCertifying || r.State == mfpgate.RegistrationRegistered
+	return r.Mode != mfpgate.RegistrationAgent && (r.Local || r.Attempt == 0 && approved)
+}
+
 // stepsOf is the way of r, and how far it is. Of one that has ended badly only what has certainly happened is shown.
 func stepsOf(r mfpgate.Registration) []step {
 	words, states := []string{"Asked for", "The print service gives a code", "The administrator approves", "The print service enters the printer", "Ready to print"},
@@ -153,13 +163,14 @@ func stepsOf(r mfpgate.Registration) []step {
 		words, states = []string{"Asked for", "The printer takes the request", "The administrator approves", "Ready to print"},
 			[]mfpgate.RegistrationState{mfpgate.RegistrationRequested, mfpgate.RegistrationAwaitingDevice, mfpgate.RegistrationAwaitingAdmin, mfpgate.RegistrationRegistered}
 	}
-	if r.Local {
-		words[2] = "An administrator of this gateway approves"
+	if asksNobody(r) {
+		words, states = slices.Delete(words, 1, 2), slices.Delete(states, 1, 2)
+		words[1] = "An administrator of this gateway approves"
 	}
 	if r.State == mfpgate.RegistrationFailed || r.State == mfpgate.RegistrationCancelled {
 		steps := []step{newStep(words[0], "done")}
 		if r.Attempt > 0 {
-			steps = append(steps, newStep(words[1], "done"))
+			steps = append(steps, newStep("The print service gave a code", "done"))
 		}
 		return append(steps, newStep(registrationLook(r, visitor{}).Word, "bad"))
 	}
@@ -171,14 +182,14 @@ func stepsOf(r mfpgate.Registration) []step {
 	}
 	var steps []step
 	for i, word := range words {
+		state := "next"
 		switch {
-		case i < at || r.State == mfpgate.RegistrationRegistered || i == 0:
-			steps = append(steps, newStep(word, "done"))
-		case i == at || i == 1 && at == 0:
-			steps = append(steps, newStep(word, map[bool]string{true: "now", false: "next"}[i == at]))
-		default:
-			steps = append(steps, newStep(word, "next"))
+		case i < at || i == 0 || r.State == mfpgate.RegistrationRegistered:
+			state = "done"
+		case i == at:
+			state = "now"
 		}
+		steps = append(steps, newStep(word, state))
 	}
 	return steps
 }

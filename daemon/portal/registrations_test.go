@@ -205,7 +205,7 @@ func TestWhatTheGatewayRefusesIsSaid(t *testing.T) {
 	d.gateway.ChangeFails = fmt.Errorf("%w: sato@example.co.jp asked 5 times in the last hour; try again at 15:10", control.ErrRegistration)
 	resp := d.request("dev_2", url.Values{"email": {"abe@example.co.jp"}, "approver": {"b@example.co.jp"}})
 	page := text(t, resp)
-	for _, want := range []string{"Sato@example.co.jp asked 5 times in the last hour; try again at 15:10.", `value="abe@example.co.jp"`, `value="b@example.co.jp"`} {
+	for _, want := range []string{"sato@example.co.jp asked 5 times in the last hour; try again at 15:10.", `value="abe@example.co.jp"`, `value="b@example.co.jp"`} {
 		if resp.StatusCode != 422 || !strings.Contains(page, want) {
 			t.Errorf("%s: no %q in\n%s", resp.Status, want, page)
 		}

@@ -66,7 +66,7 @@ func counted(n int, one, many string) string {
 	return count(n) + " " + many
 }
 
-// sentence makes an error's text a sentence: upper case at its start, and a full stop.
+// sentence makes an error's text a sentence: upper case at its start, unless that is a mail address, and a full stop.
 func sentence(text string) string {
 	text = strings.TrimSpace(text)
 	first, n := utf8.DecodeRuneInString(text)
@@ -75,6 +75,9 @@ func sentence(text string) string {
 	}
 	if !strings.ContainsRune(".!?", rune(text[len(text)-1])) {
 		text += "."
+	}
+	if word, _, _ := strings.Cut(text, " "); strings.Contains(word, "@") {
+		return text
 	}
 	return string(unicode.ToUpper(first)) + text[n:]
 }

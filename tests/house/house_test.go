@@ -83,7 +83,7 @@ var arrows = []struct {
 	{"cloud/server", []string{"", "cloud/api", "calendar", "telemetry", "store", "scheduler", "mail"}},
 	{"daemon", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "broker", "mail", "cloud/api", "cloud/client"}},
 	{"cmd/mfpgate", []string{"", "calendar", "config", "daemon", "cloud/api", "scheduler/plan"}},
-	{"cmd/mfpcloud", []string{"", "cloud", "telemetry", "store"}},
+	{"cmd/mfpcloud", []string{"", "cloud", "telemetry", "store", "mail"}},
 	{"cmd/mfpsim", []string{"", "cloud/api", "cloud/client", "cloud/server/provision", "store", "telemetry", "broker/approval", "mail"}},
 	{"tests", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "broker", "mail", "cloud", "daemon", "cmd", "systemd"}},
 	{"systemd", []string{}},

@@ -11,7 +11,8 @@
 // Every call is one exchange with the bounds of package exchange (discovery, where it is due, comes before it), ends with its
 // context or its timeout, and neither waits nor tries again. A token goes only to the host that is configured or that its answer
 // named on the same origin. Errors that will come again wrap mfpgate.ErrRefused; one that names when to come back has a method
-// Delay; a token that is no longer good wraps mfpgate.ErrInvalidGrant.
+// Delay; a token that is no longer good wraps mfpgate.ErrInvalidGrant, and a printer or an operation that the service does not have
+// (any more) mfpgate.ErrNoPrinter.
 //
 // # What is not public of Universal Print
 //

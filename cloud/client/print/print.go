@@ -116,6 +116,15 @@ func (r rest) call(ctx context.Context, method string, at *url.URL, g mfpgate.Gr
 	return a, nil
 }
 
+// gone has an error say, where a service no longer has what a call was about, that it does not. A page of something on the way says
+// nothing.
+func gone(a exchange.Answer, err error) error {
+	if err != nil && a.Body != nil && (a.Status == http.StatusNotFound || a.Status == http.StatusGone) {
+		return fmt.Errorf("%w: %w", mfpgate.ErrNoPrinter, err)
+	}
+	return err
+}
+
 // sameOrigin resolves what a service names as its own, to which a token will be sent.
 func (r rest) sameOrigin(text string) (*url.URL, error) {
 	u, err := r.base.Parse(text)

@@ -61,7 +61,11 @@ func (r *reference) RequestCode(ctx context.Context, q mfpgate.CodeRequest) (mfp
 			extra.Set(name, value)
 		}
 	}
-	return r.oauth.RequestCode(ctx, m, orDefault(r.scope, scope), extra, q.Verifier)
+	c, err := r.oauth.RequestCode(ctx, m, orDefault(r.scope, scope), extra, q.Verifier)
+	if said, ok := errors.AsType[*exchange.Refusal](err); ok && said.Code == "invalid_target" { // RFC 8707 §2: of printer_id
+		err = fmt.Errorf("%w: %w", mfpgate.ErrNoPrinter, err)
+	}
+	return c, err
 }
 
 func (r *reference) Redeem(ctx context.Context, c mfpgate.Code, verifier mfpgate.Secret) (mfpgate.Grant, error) {
@@ -101,6 +105,7 @@ func (r *reference) Entered(ctx context.Context, g mfpgate.Grant, operation stri
 		return mfpgate.Entering{}, fmt.Errorf("ask for operation: %w: %w", mfpgate.ErrRefused, err)
 	}
 	a, err := r.call(ctx, http.MethodGet, at, g, "", nil)
+	err = gone(a, err)
 	var out mfpgate.Entering
 	if err == nil {
 		out, err = r.operation(a, operation)
@@ -176,12 +181,8 @@ func (r *reference) AllowUser(ctx context.Context, g mfpgate.Grant, printer, use
 		return fmt.Errorf("allow user: %w: %q is no printer's id", mfpgate.ErrNoPrinter, printer)
 	}
 	a, err := r.call(ctx, http.MethodPost, r.base.JoinPath("print/v1/printers", url.PathEscape(printer), "users"), g, "", body)
-	if err == nil {
-		return nil
+	if err = gone(a, err); err != nil {
+		return fmt.Errorf("allow user: %w", err)
 	}
-	var said *exchange.Refusal
-	if a.Body != nil && (a.Status == http.StatusNotFound || a.Status == http.StatusGone) && errors.As(err, &said) {
-		err = fmt.Errorf("%w: %w", mfpgate.ErrNoPrinter, err)
-	}
-	return fmt.Errorf("allow user: %w", err)
+	return nil
 }

@@ -174,6 +174,7 @@ func TestRefusalsOfOperations(t *testing.T) {
 		{"failed", 200, `{"operationId":"o","status":"failed","error":"the key is too small"}`, true, false},
 		{"a problem", 403, `{"title":"Forbidden","detail":"scope print.register is needed"}`, true, false},
 		{"a token that is over", 401, `{"title":"Unauthorized"}`, false, true},
+		{"an operation that is forgotten", 404, `{"title":"Not Found"}`, true, false},
 		{"another request with this key", 422, `{"title":"Unprocessable"}`, true, false},
 		{"a broken service", 500, `{"title":"Internal"}`, false, false},
 		{"a status that nobody knows", 200, `{"operationId":"o","status":"paused"}`, false, false},
@@ -186,7 +187,8 @@ func TestRefusalsOfOperations(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			p, base := reference(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, tt.status, tt.body) })
 			got, err := p.Entered(t.Context(), mfpgate.Grant{Token: "t"}, base+"/print/v1/operations/o")
-			if err == nil || errors.Is(err, mfpgate.ErrRefused) != tt.refused || errors.Is(err, mfpgate.ErrInvalidGrant) != tt.grant {
+			if err == nil || errors.Is(err, mfpgate.ErrRefused) != tt.refused || errors.Is(err, mfpgate.ErrInvalidGrant) != tt.grant ||
+				errors.Is(err, mfpgate.ErrNoPrinter) != (tt.status == 404) {
 				t.Errorf("got %+v, %v, want refused: %v, the token's fault: %v", got, err, tt.refused, tt.grant)
 			}
 		})

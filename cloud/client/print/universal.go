@@ -119,6 +119,7 @@ func (u *universal) Entered(ctx context.Context, g mfpgate.Grant, operation stri
 	at := u.base.JoinPath("api/v1.0/register")
 	at.RawQuery = url.Values{"registration_id": {operation}}.Encode()
 	a, err := u.call(ctx, http.MethodGet, at, g, "", nil)
+	err = gone(a, err)
 	var out mfpgate.Entering
 	if err == nil {
 		out, err = u.progress(a, operation)

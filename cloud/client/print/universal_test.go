@@ -190,8 +190,8 @@ func TestUniversalPrintRefuses(t *testing.T) {
 		}
 	})
 	t.Run("an unknown registration", func(t *testing.T) {
-		if _, err := p.Entered(t.Context(), g, "x&y=1"); !errors.Is(err, mfpgate.ErrRefused) || !strings.Contains(err.Error(), "NotFound") {
-			t.Errorf("got %v, want ErrRefused", err)
+		if _, err := p.Entered(t.Context(), g, "x&y=1"); !errors.Is(err, mfpgate.ErrNoPrinter) || !strings.Contains(err.Error(), "NotFound") {
+			t.Errorf("got %v, want ErrNoPrinter", err)
 		}
 	})
 	t.Run("a token that is over", func(t *testing.T) {

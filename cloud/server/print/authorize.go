@@ -243,7 +243,7 @@ func (s *Service) write(tx store.Tx, c codeRecord) error {
 // room refuses a code too many. The caller holds opening.
 func (s *Service) room(ctx context.Context, source string, now time.Time) error {
 	open, known := 0, s.known
-	after := fromKey(codeRecord{Source: source, Expires: now})
+	after := fromKey(codeRecord{Source: source, Expires: now.Add(time.Millisecond)}) // what expires now waits no more
 	err := s.Store.View(ctx, func(at store.Snapshot) error {
 		found, err := at.Scan(fromPrefix(source), after, maxOpenPerSource)
 		if err != nil || known >= 0 {

@@ -123,7 +123,9 @@ func TestAForeignClientGoesTheWholeWay(t *testing.T) {
 	if status, page := r.Form(t, "", "", link, nil); letter.To != "hana@example.jp" || status != 200 || !strings.Contains(page, "is confirmed") {
 		t.Errorf("confirmation %s: %d %s", link, status, page)
 	}
-	var p struct{ Users []struct{ User, State string } }
+	var p struct {
+		Users []struct{ User, State string }
+	}
 	got, err := hc.Get(r.URL + "/print/v1/printers/" + op.PrinterID)
 	servertest.Must(t, err)
 	defer got.Body.Close()

@@ -78,6 +78,23 @@ type entry struct {
 	By      string
 }
 
+// entry is what was approved. What a device says of itself now only fills in what it did not say then: the administrator saw the rest.
+func (t tokenRecord) entry(now asked) entry {
+	e := entry{asked: t.Asked, Allowed: t.Allowed, By: t.By}
+	if e.kind() == "" {
+		e.Make, e.Model = now.Make, now.Model
+	}
+	for _, fact := range []struct {
+		to  *string
+		now string
+	}{{&e.Name, now.Name}, {&e.Serial, now.Serial}, {&e.Location, now.Location}} {
+		if *fact.to == "" {
+			*fact.to = fact.now
+		}
+	}
+	return e
+}
+
 // errElse says that the device has got, or lost, its printer since a name for it was chosen. The next try finds it so.
 var errElse = errors.New("the device's printer is another one since")
 

@@ -132,9 +132,7 @@ func (in registration) check(t tokenRecord) (e entry, err error) {
 	if uuid := strings.ToLower(in.DeviceUUID); uuid != t.Asked.UUID {
 		return e, refuse(http.StatusForbidden, ReasonOtherDevice, "The administrator approved another device than this deviceUuid.")
 	}
-	e = entry{asked: t.Asked, Allowed: t.Allowed, By: t.By}
-	e.Name, e.Make, e.Model, e.Serial, e.Location = in.Name, in.Make, in.Model, in.Serial, in.Location
-	return e, nil
+	return t.entry(asked{Name: in.Name, Make: in.Make, Model: in.Model, Serial: in.Serial, Location: in.Location}), nil
 }
 
 // register carries an operation out: it is made sure that a device has one printer, and one certificate that holds.
@@ -182,4 +180,16 @@ func (s *Service) register(ctx context.Context, in journal.Intent) (func(store.T
 		}
 		return errors.Join(err, store.SetJSON(tx, operationKey(id), op))
 	}, nil
+}
+
+// ended tells who listens that an operation has come to its end.
+func (s *Service) ended(id string) {
+	var op operationRecord
+	err := s.Store.View(context.Background(), func(at store.Snapshot) (err error) {
+		op, _, err = get[operationRecord](at, operationKey(id))
+		return err
+	})
+	if err == nil { // else the client asks by itself
+		s.streams.changed(op.Code)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/server/print/ippsystem"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
 	"github.com/mfpgate/mfpgate/store/seal"
@@ -82,6 +83,7 @@ type Options struct {
 // Service is one region's print service. It is safe for concurrent use.
 type Service struct {
 	Options
+	begun     time.Time
 	url       atomic.Pointer[string]
 	journal   *journal.Journal
 	templates *template.Template
@@ -104,7 +106,7 @@ func New(o Options) (*Service, error) {
 			*at = value
 		}
 	}
-	s := &Service{Options: o, known: -1,
+	s := &Service{Options: o, begun: o.Clock.Now(), known: -1,
 		wrong: newWrongCodes(o.Clock), passwords: newBuckets(o.Clock, 5, 30*time.Second), letters: newBuckets(o.Clock, lettersAtOnce, lettersEvery),
 		polls: newPaces(o.Interval), streams: streams{of: map[string]map[chan struct{}]bool{}}}
 	s.At(o.URL)
@@ -129,6 +131,10 @@ func New(o Options) (*Service, error) {
 
 func (s *Service) observe(e journal.Event) {
 	switch e.What {
+	case journal.Done:
+		if e.Kind == kindRegister {
+			s.ended(e.ID)
+		}
 	case journal.Died, journal.Unreadable, journal.Unhandled, journal.Unstored:
 		s.Troubled(fmt.Errorf("print service: %s %s: %s: %w", e.Kind, e.ID, e.What, e.Err))
 	}
@@ -157,5 +163,6 @@ func (s *Service) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("DELETE /print/v1/printers/{id}", s.deletePrinter)
 	mux.HandleFunc("POST /print/v1/printers/{id}/users", s.postUser)
 	mux.HandleFunc("GET /print/v1/operations/{id}", s.getOperation)
+	mux.Handle("POST "+ippsystem.Path, ippsystem.Handler(system{s}))
 	s.mountPages(mux)
 }

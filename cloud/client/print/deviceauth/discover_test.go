@@ -50,7 +50,7 @@ func TestDiscover(t *testing.T) {
 			openIDPath: func(i string) http.HandlerFunc { return answer(200, document(i)) },
 		}},
 		{"a site that sends the unknown to its door", "", map[string]func(string) http.HandlerFunc{
-			oauthPath:  func(string) http.HandlerFunc { return http.RedirectHandler("/login", 302).ServeHTTP },
+			oauthPath:  func(string) http.HandlerFunc { return http.RedirectHandler("/login", http.StatusFound).ServeHTTP },
 			openIDPath: func(i string) http.HandlerFunc { return answer(200, document(i)) },
 		}},
 		{"a document without the device grant", "", map[string]func(string) http.HandlerFunc{

@@ -44,7 +44,7 @@ func TestAwaitEvent(t *testing.T) {
 		{"no such page", http.NotFound, false, mfpgate.ErrNoEvents},
 		{"no more", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, false, mfpgate.ErrNoEvents},
 		{"a page", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "event: changed\n\n") }, false, mfpgate.ErrNoEvents},
-		{"a redirect", http.RedirectHandler("/elsewhere", 307).ServeHTTP, false, nil},
+		{"a redirect", http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, false, nil},
 		{"a broken server", answer(500, "{}"), false, nil},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {

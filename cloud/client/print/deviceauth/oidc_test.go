@@ -112,9 +112,12 @@ func TestCodesOfOthersExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for ctx, again := t.Context(), time.Tick(50*time.Millisecond); ; <-again {
-		if _, err = c.Redeem(ctx, m, code, ""); !errors.Is(err, mfpgate.ErrPending) {
+	for {
+		if _, err = c.Redeem(t.Context(), m, code, ""); !errors.Is(err, mfpgate.ErrPending) {
 			break
+		}
+		if err := mfpgate.Wait(t.Context(), mfpgate.SystemClock{}, 50*time.Millisecond); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if !errors.Is(err, mfpgate.ErrCodeExpired) {
