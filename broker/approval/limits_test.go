@@ -221,14 +221,14 @@ func TestAgent(t *testing.T) {
 			t.Error(err)
 		}
 		g.want(a.ID, mfpgate.RegistrationAwaitingDevice, "mailed", 0)
-		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1"}
+		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1", Reason: approval.UserUnconfirmed}
 		for range 2 {
 			if err := g.Report(t.Context(), "d1", a.ID, done); err != nil {
 				t.Error(err)
 			}
 		}
 		g.pass(time.Second)
-		g.want(a.ID, mfpgate.RegistrationRegistered, "", 0)
+		g.want(a.ID, mfpgate.RegistrationRegistered, approval.UserUnconfirmed, 0)
 		list, err = g.ForDevice(t.Context(), "d1")
 		if err != nil || len(list) != 1 || list[0].ID != b.ID || list[0].Purpose != mfpgate.PurposeAllowUser || list[0].PrinterID != "p1" {
 			t.Fatalf("%+v, %v", list, err)

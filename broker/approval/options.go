@@ -94,7 +94,7 @@ func (p Policy) deadline() time.Duration {
 // Result is what a device of mode agent reports.
 type Result struct {
 	State              mfpgate.RegistrationState // registered or failed; awaiting_admin is progress
-	Reason             mfpgate.Reason            // of a failure
+	Reason             mfpgate.Reason            // of a failure; UserUnconfirmed or UserNotAllowed of what is registered
 	Detail             string
 	PrinterID          string // if registered
 	PrinterURI         string
@@ -128,6 +128,10 @@ const (
 	TooMany        mfpgate.Reason = "too-many"
 	NotNow         mfpgate.Reason = "not-now" // the registration is in another state
 	ByDevice       mfpgate.Reason = "refused-by-device"
+
+	// Why the user of a registration that has ended well cannot print yet; the second fails one that was only for the user.
+	UserUnconfirmed mfpgate.Reason = "user-unconfirmed" // the service waits for the user's answer to its letter
+	UserNotAllowed  mfpgate.Reason = "user-not-allowed" // the administrator approved, but did not choose the user
 )
 
 // Refusal is a mfpgate.Refused: what was asked for is not done.
