@@ -112,8 +112,12 @@ func TestLimits(t *testing.T) {
 		for n := range approval.MaxRequests {
 			g.ask(mfpgate.DeviceID(fmt.Sprint("x", n)), user)
 		}
+		g.pass(time.Second)
 		_, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "x9", Service: "office", User: user}, "a", "")
 		refusal(t, "the sixth request of an hour", err, approval.TooMany)
+		if d := delay(err); d != time.Hour-time.Second {
+			t.Errorf("the first of five was a second ago: wait %s, want an hour less that", d)
+		}
 		for n := 10; n < 20; n++ {
 			g.ask(mfpgate.DeviceID(fmt.Sprint("x", n)), fmt.Sprintf("u%d@example.com", n))
 		}
@@ -144,12 +148,42 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestAnAccountAsksForMany is an administrator who brings in a fleet.
+func TestAnAccountAsksForMany(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		for n := range 4 * approval.MaxRequests {
+			id := mfpgate.DeviceID(fmt.Sprint("x", n))
+			g.device(id)
+			q := mfpgate.RegistrationRequest{Device: id, Service: "office", User: fmt.Sprintf("u%d@example.com", n), Account: "mori"}
+			if _, _, err := g.Request(t.Context(), q, "mori", ""); err != nil {
+				t.Fatalf("request %d: %v", n, err)
+			}
+		}
+	})
+}
+
+func delay(err error) time.Duration {
+	later, _ := errors.AsType[interface {
+		error
+		Delay() time.Duration
+	}](err)
+	if later == nil {
+		return 0
+	}
+	return later.Delay()
+}
+
 func TestResend(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.office.Lifetime = time.Hour
 		g.start()
 		r := g.ask("d1", user)
-		refusal(t, "at once", g.Resend(t.Context(), r.ID, "a"), approval.TooMany)
+		err := g.Resend(t.Context(), r.ID, "a")
+		refusal(t, "at once", err, approval.TooMany)
+		if d := delay(err); d <= 0 || d > approval.ResendPause {
+			t.Errorf("at once: wait %s", d)
+		}
 		for range approval.MaxResends {
 			g.pass(approval.ResendPause)
 			if err := g.Resend(t.Context(), r.ID, "a"); err != nil {

@@ -20,7 +20,7 @@ const (
 	MinDeadline     = time.Second
 	MaxDeadline     = 30 * 24 * time.Hour
 
-	MaxRequests  = 5               // of one user, or of one account, in an hour
+	MaxRequests  = 5               // for one user in an hour, whoever asks
 	MaxLetters   = 10              // to one administrator in an hour, before a digest
 	MaxResends   = 3               // of one registration
 	ResendPause  = 2 * time.Minute // between a letter and its resending
@@ -137,7 +137,8 @@ const (
 // Refusal is a mfpgate.Refused: what was asked for is not done.
 type Refusal struct {
 	Reason mfpgate.Reason
-	Text   string // a sentence for people, with what to do
+	Text   string        // a sentence for people, with what to do
+	After  time.Duration // of TooMany: when it may be asked for again; 0 is not known
 }
 
 // Error returns the sentence.
@@ -146,4 +147,9 @@ func (r *Refusal) Error() string { return r.Text }
 // Why returns the reason.
 func (r *Refusal) Why() mfpgate.Reason { return r.Reason }
 
-func refuse(why mfpgate.Reason, text string) error { return &Refusal{why, text} }
+// Delay returns After, as errors that name the time of another try do.
+func (r *Refusal) Delay() time.Duration { return r.After }
+
+func refuse(why mfpgate.Reason, text string) error { return &Refusal{Reason: why, Text: text} }
+
+func tooMany(text string, after time.Duration) error { return &Refusal{TooMany, text, after} }
