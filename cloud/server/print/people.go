@@ -40,8 +40,9 @@ type person struct {
 func personKey(mail string) string { return "person/" + mail }
 func personIDKey(id string) string { return "person-id/" + id } // the mail address
 
-// validMail is RFC 5321's dot-string at a host name, in ASCII: what cannot be more than one address, nor a header.
-var validMail = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$")
+// validMail is RFC 5321's dot-string at a host name, in ASCII: what cannot be more than one address, nor a header. Without % and !, by
+// which mail servers would deliver to another domain than the one that an administrator reads.
+var validMail = regexp.MustCompile("^[a-z0-9#$&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9#$&'*+/=?^_`{|}~-]+)*@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$")
 
 // mailOf returns a mail address as it is compared: in lower case.
 func mailOf(text string) (string, bool) {
