@@ -64,7 +64,7 @@ func (b *Broker) handleDigest(ctx context.Context, in journal.Intent) (func(stor
 			if err != nil {
 				return err
 			}
-			if b.asks(r, r.Codes) && r.Admin == c.Admin {
+			if b.asks(r, r.Codes) && r.Admin == c.Admin && b.policy.Load().writesTo(r.Admin) {
 				list = append(list, r)
 			}
 		}
