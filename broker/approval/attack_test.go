@@ -1,8 +1,10 @@
 package approval_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/approval"
 	"github.com/mfpgate/mfpgate/broker/approval/approvaltest"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // TestServicesThatHangStopNoOther has two tarpits take all the calls that they may, and a third service that must not feel it.
@@ -90,6 +93,188 @@ func TestWhereAnAdministratorIsNotSent(t *testing.T) {
 			r := g.ask("d1", user)
 			g.pass(time.Second)
 			g.want(r.ID, mfpgate.RegistrationAwaitingAdmin, "", 1)
+		})
+	}
+}
+
+// TestADomainThatIsTakenAwayIsNotWrittenTo has letters that wait while the domains are changed: one by one, and in a digest.
+func TestADomainThatIsTakenAwayIsNotWrittenTo(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.policy.AdminDomains = []string{"example.com", "partner.example"}
+		g.start()
+		q := mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Admin: "it@partner.example"}
+		r, _, err := g.Request(t.Context(), q, "a", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.pass(time.Second)
+		g.policy.AdminDomains = []string{"example.com"}
+		g.Reconfigure(g.policy)
+		g.pass(time.Hour)
+		if n := len(g.mailer.Letters("it@partner.example")); n != 1 {
+			t.Errorf("%d letters, want the one before the change", n)
+		}
+		if now := g.get(r.ID); !now.State.Ended() && now.MailError == "" {
+			t.Errorf("nobody is told: %+v", now)
+		}
+	})
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.policy.AdminDomains = []string{"example.com", "partner.example"}
+		g.office.Lifetime = 10 * time.Hour
+		for n := range 20 {
+			g.device(mfpgate.DeviceID(fmt.Sprint("x", n)))
+		}
+		g.start()
+		for n := range 15 {
+			q := mfpgate.RegistrationRequest{Device: mfpgate.DeviceID(fmt.Sprint("x", n)), Service: "office", User: fmt.Sprintf("u%d@example.com", n), Admin: "it@partner.example"}
+			if _, _, err := g.Request(t.Context(), q, "a", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.pass(time.Minute)
+		g.policy.AdminDomains = []string{"example.com"}
+		g.Reconfigure(g.policy)
+		g.pass(2 * time.Hour)
+		if n := len(g.mailer.Letters("it@partner.example")); n != approval.MaxLetters {
+			t.Errorf("%d letters, want the %d before the change and no digest", n, approval.MaxLetters)
+		}
+	})
+}
+
+// TestLettersAreCountedInAnyCase has one mailbox written in many ways.
+func TestLettersAreCountedInAnyCase(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		for n := range 20 {
+			g.device(mfpgate.DeviceID(fmt.Sprint("x", n)))
+		}
+		g.start()
+		for n := range 2 * approval.MaxLetters {
+			spelled := []byte("administrator-of-it@example.com")
+			for i := range 5 {
+				if n>>i&1 == 1 {
+					spelled[i] -= 'a' - 'A'
+				}
+			}
+			q := mfpgate.RegistrationRequest{Device: mfpgate.DeviceID(fmt.Sprint("x", n)), Service: "office", User: fmt.Sprintf("u%d@example.com", n), Admin: string(spelled)}
+			if _, _, err := g.Request(t.Context(), q, "a", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.pass(time.Minute)
+		if n := len(g.mailer.Letters("")); n != approval.MaxLetters {
+			t.Errorf("%d letters, want %d", n, approval.MaxLetters)
+		}
+	})
+}
+
+// TestWhoAsksAgainIsNamed has a user ask again for what an administrator had asked for.
+func TestWhoAsksAgainIsNamed(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		q := mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Account: "boss", From: "10.0.0.1"}
+		r, _, err := g.Request(t.Context(), q, "boss", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct{ actor, account, from string }{{"boss", "boss", "10.0.0.1"}, {"tanaka", "tanaka", ""}, {"cli:0", "", ""}} {
+			if err := g.Cancel(t.Context(), r.ID, "boss"); err != nil {
+				t.Fatal(err)
+			}
+			again, err := g.Retry(t.Context(), r.ID, c.actor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again.Account != c.account || again.From != c.from {
+				t.Errorf("%s asks again: account %q, from %q; want %q, %q", c.actor, again.Account, again.From, c.account, c.from)
+			}
+			if c.actor != "boss" {
+				r = again
+				continue
+			}
+			if err := g.Cancel(t.Context(), again.ID, "boss"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestADeviceThatReportsWithoutEnd must not fill the audit and the store.
+func TestADeviceThatReportsWithoutEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.change(func(c *mfpgate.PrintCandidate) { c.Mode = mfpgate.RegistrationAgent })
+		g.start()
+		r := g.ask("d1", user)
+		refused := 0
+		for n := range 3 * approval.MaxReports {
+			err := g.Report(t.Context(), "d1", r.ID, approval.Result{State: mfpgate.RegistrationAwaitingAdmin, Detail: fmt.Sprint("still at it ", n)})
+			if err != nil {
+				refusal(t, "a report too many", err, approval.TooMany)
+				refused++
+			}
+		}
+		if refused != 2*approval.MaxReports {
+			t.Errorf("%d reports were refused, want %d", refused, 2*approval.MaxReports)
+		}
+		if err := g.Cancel(t.Context(), r.ID, "a"); err != nil {
+			t.Fatal(err)
+		}
+		before := g.audits()
+		for n := range 50 {
+			if err := g.Report(t.Context(), "d1", r.ID, approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: fmt.Sprint("p", n)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := g.audits() - before; n != 1 {
+			t.Errorf("%d lines of audit of late reports, want 1", n)
+		}
+	})
+}
+
+// audits counts the lines of the audit.
+func (g *gateway) audits() (n int) {
+	g.t.Helper()
+	err := g.store.View(g.t.Context(), func(s store.Snapshot) error {
+		n = 0
+		for _, err := range store.All(s, "audit/") {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return n
+}
+
+// TestCertificatesOfNoUse are for the right key, and refused all the same.
+func TestCertificatesOfNoUse(t *testing.T) {
+	for _, c := range []struct {
+		rule  string
+		alter func(*x509.Certificate)
+		state mfpgate.RegistrationState
+	}{
+		{"as it should be", func(*x509.Certificate) {}, mfpgate.RegistrationRegistered},
+		{"from a clock that is an hour ahead", func(c *x509.Certificate) { c.NotBefore = c.NotBefore.Add(2 * time.Hour) }, mfpgate.RegistrationRegistered},
+		{"an authority's", func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }, mfpgate.RegistrationFailed},
+		{"good in a month", func(c *x509.Certificate) { c.NotBefore = c.NotBefore.AddDate(0, 1, 0) }, mfpgate.RegistrationFailed},
+		{"expired", func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) }, mfpgate.RegistrationFailed},
+		{"another device's", func(c *x509.Certificate) {
+			c.URIs = []*url.URL{{Scheme: "urn", Opaque: "uuid:00000000-0000-4000-8000-00000000ffff"}}
+		}, mfpgate.RegistrationFailed},
+	} {
+		bubble(t, func(t *testing.T, g *gateway) {
+			g.office.AlterLeaf = c.alter
+			g.start()
+			r := g.ask("d1", user)
+			g.pass(time.Second)
+			g.office.Decide(user, true)
+			g.pass(20 * time.Second)
+			if end := g.get(r.ID); end.State != c.state || c.state == mfpgate.RegistrationFailed && end.Reason != approval.BadCertificate {
+				t.Errorf("%s: %s, reason %s (%s)", c.rule, end.State, end.Reason, end.Detail)
+			}
 		})
 	}
 }
