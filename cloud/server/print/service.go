@@ -43,7 +43,10 @@ const (
 	maxStreams       = 2000
 	maxStreamsOfCode = 2
 	tokenLifetime    = time.Hour
-	remembered       = 24 * time.Hour // an ended code or operation
+	remembered       = 24 * time.Hour // a code that was decided, an ended operation
+	// lingering is how long a code is remembered that nobody decided. Anybody may ask for codes, so one address must not fill the
+	// table with what is over.
+	lingering = 15 * time.Minute
 )
 
 // Mailer sends a letter, as package mail does: what it refuses for good wraps mfpgate.ErrRefused.
