@@ -1,6 +1,9 @@
 package print_test
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -58,5 +61,45 @@ func TestASubjectIsOneLine(t *testing.T) {
 		if strings.Contains(l.Text, "\nBcc") || strings.ContainsAny(l.Text, "\r\u2028\u202e") {
 			t.Errorf("%q: text %q", name, l.Text)
 		}
+	}
+}
+
+// timed is a connection of which the deadlines are seen.
+type timed struct {
+	*httptest.ResponseRecorder
+	read, write time.Time
+	wrote       func()
+}
+
+func (w *timed) Write(p []byte) (int, error) {
+	if w.wrote != nil {
+		w.wrote()
+	}
+	return w.ResponseRecorder.Write(p)
+}
+
+func (w *timed) SetReadDeadline(t time.Time) error  { w.read = t; return nil }
+func (w *timed) SetWriteDeadline(t time.Time) error { w.write = t; return nil }
+
+// TestNobodyHoldsAConnection has bodies that do not come, and a stream that nobody reads.
+func TestNobodyHoldsAConnection(t *testing.T) {
+	d := newDesk(t)
+	for _, path := range []string{"/oauth/device_authorization", "/oauth/token", "/print/v1/printers", "/print/v1/printers/prn_1/users", "/ipp/system", "/device",
+		"/device/decision", "/print/printers/prn_1/unregister", "/print/confirm/x"} {
+		w := &timed{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)
+		r.RemoteAddr = d.from
+		d.mux.ServeHTTP(w, r)
+		if w.read.Sub(noon) <= 0 || w.read.Sub(noon) > time.Minute || w.Code == http.StatusNotFound && strings.Contains(w.Body.String(), "page not found") {
+			t.Errorf("%s: %d, to be read until %v", path, w.Code, w.read)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &timed{ResponseRecorder: httptest.NewRecorder(), wrote: cancel}
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/oauth/device_events", nil)
+	r.Header.Set("Authorization", "Bearer "+d.code().DeviceCode)
+	d.mux.ServeHTTP(w, r)
+	if w.write.Sub(noon) <= 0 || w.write.Sub(noon) > time.Minute {
+		t.Errorf("an event may be written until %v (%d %s)", w.write, w.Code, w.Body)
 	}
 }
