@@ -14,7 +14,11 @@ import (
 
 const maxAddress = 254 // RFC 5321 §4.5.3.1.3, without the brackets
 
-// address reads one mail address: without a name, a comment, a second address, a quoted local part or a domain that is not
+// routing are what mail servers read as another address inside a local part: user%other.example and other.example!user. Postfix
+// takes them apart as it is delivered (allow_percent_hack, swap_bangpath), and would send a letter on to a domain that nobody allowed.
+const routing = "%!"
+
+// address reads one mail address: without a name, a comment, a second address, a quoted local part, a route or a domain that is not
 // plain ASCII. Its domain is in lower case.
 func address(text string) (string, error) {
 	a, err := mail.ParseAddress(text)
@@ -23,7 +27,7 @@ func address(text string) (string, error) {
 	}
 	at := strings.LastIndexByte(text, '@')
 	for _, c := range text {
-		if c <= ' ' || c == 0x7f || !unicode.IsPrint(c) || strings.ContainsRune(`"<>(),;:\`, c) {
+		if c <= ' ' || c == 0x7f || !unicode.IsPrint(c) || strings.ContainsRune(`"<>(),;:\`+routing, c) {
 			return "", errors.New("not a plain mail address")
 		}
 	}
@@ -39,6 +43,9 @@ func (p Policy) mailable(address string) bool {
 	domain := address[strings.LastIndexByte(address, '@')+1:]
 	return slices.ContainsFunc(p.AdminDomains, func(d string) bool { return strings.EqualFold(d, domain) })
 }
+
+// writesTo reports whether a letter may go to an administrator now: the domains may be others than when he was chosen.
+func (p Policy) writesTo(admin string) bool { return len(p.AdminDomains) == 0 || p.mailable(admin) }
 
 // admin is whom a registration asks: whom the request names, or else the configuration.
 func (p Policy) admin(c mfpgate.PrintCandidate, asked string) (string, error) {

@@ -37,12 +37,13 @@ var (
 
 // reached is what a call needs of its service: nil leave says that there is no room now.
 func (b *Broker) reach(name string) (s Service, leave func(), err error) {
-	s, known := b.policy.Load().service(name)
+	p := b.policy.Load()
+	s, known := p.service(name)
 	if !known {
 		return s, nil, journal.RetryAfter(fmt.Errorf("print service %.40q is not configured any more", name), time.Minute)
 	}
-	if leave = b.gates.enter("service "+name, perService); leave == nil {
-		return s, nil, journal.RetryAfter(fmt.Errorf("%d calls of print service %.40q run already", perService, name), busy+b.jitter(busy))
+	if leave = b.gates.enter("service "+name, p.share()); leave == nil {
+		return s, nil, journal.RetryAfter(fmt.Errorf("%d calls of print service %.40q run already", p.share(), name), busy+b.jitter(busy))
 	}
 	return s, leave, nil
 }
@@ -197,7 +198,7 @@ func pinned(text string, hosts []string) error {
 	}
 	host := strings.ToLower(u.Hostname())
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(host)) {
-		return fmt.Errorf("the verification URI %.80q is not https: %w", text, errHost)
+		return fmt.Errorf("%.20q at %.100s is not https: %w", u.Scheme, host, errHost)
 	}
 	for _, h := range hosts {
 		name, port, err := net.SplitHostPort(h)

@@ -103,6 +103,7 @@ func (s *Service) listen(w http.ResponseWriter, r *http.Request, woken <-chan st
 	defer beat.Stop()
 	out := http.NewResponseController(w)
 	for {
+		_ = out.SetWriteDeadline(s.Clock.Now().Add(writeWithin)) // who does not read is cut, and polls
 		if _, err := w.Write([]byte(text)); err != nil {
 			return // the client has gone
 		}
