@@ -38,9 +38,8 @@ func registrationProblem(err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, ErrTooOften):
 		said := huma.Error429TooManyRequests(err.Error())
-		var later interface{ Delay() time.Duration }
-		if errors.As(err, &later) && later.Delay() > 0 {
-			seconds := int64((later.Delay() + time.Second - 1) / time.Second)
+		if later := mfpgate.RetryDelay(err); later > 0 {
+			seconds := int64((later + time.Second - 1) / time.Second)
 			return huma.ErrorWithHeaders(said, http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}})
 		}
 		return said

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -40,14 +39,11 @@ type person struct {
 func personKey(mail string) string { return "person/" + mail }
 func personIDKey(id string) string { return "person-id/" + id } // the mail address
 
-// validMail is RFC 5321's dot-string at a host name, in ASCII: what cannot be more than one address, nor a header.
-var validMail = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$")
-
 // mailOf returns a mail address as it is compared: in lower case.
 func mailOf(text string) (string, bool) {
 	text = strings.ToLower(strings.TrimSpace(text))
-	at := strings.LastIndexByte(text, '@')
-	return text, at <= 64 && len(text) <= 254 && validMail.MatchString(text)
+	_, err := mfpgate.MailAddress(text)
+	return text, err == nil
 }
 
 // meet puts a person whom an administrator chose into the directory, with a letter if the address has not been confirmed.

@@ -85,7 +85,7 @@ func target(text string, plain bool) (at *url.URL, uri string, err error) {
 	if over == "" {
 		return nil, "", fmt.Errorf("url %q must start with ipps:// or https://", u.Redacted())
 	}
-	if over == "http" && !plain && !exchange.Loopback(u.Hostname()) {
+	if over == "http" && !plain && !mfpgate.Loopback(u.Hostname()) {
 		return nil, "", fmt.Errorf("url %q must start with ipps:// or https://; without TLS is for loopback addresses only", u.Redacted())
 	}
 	if u.Path == "" {
@@ -106,7 +106,7 @@ func target(text string, plain bool) (at *url.URL, uri string, err error) {
 
 // secret reports whether a token may go to the system.
 func (s *Service) secret() bool {
-	return s.http.Scheme == "https" || exchange.Loopback(s.http.Hostname())
+	return s.http.Scheme == "https" || mfpgate.Loopback(s.http.Hostname())
 }
 
 // Traits are none: a system certifies no key and has no users.
