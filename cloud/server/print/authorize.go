@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // The scopes.
@@ -141,7 +141,7 @@ func (s *Service) deviceAuthorization(w http.ResponseWriter, r *http.Request) {
 		s.oauth(w, r, "invalid_request", wrong)
 		return
 	}
-	c := codeRecord{Client: in.Get("client_id"), Scope: scope, Challenge: challenge, Asked: about, From: hostOf(r.RemoteAddr), Source: sourceOf(r.RemoteAddr)}
+	c := codeRecord{Client: in.Get("client_id"), Scope: scope, Challenge: challenge, Asked: about, From: hostOf(r.RemoteAddr), Source: throttle.Source(r.RemoteAddr)}
 	deviceCode, userCode, err := s.open(r.Context(), &c)
 	var f *refusal
 	switch {
@@ -278,20 +278,4 @@ func hostOf(remote string) string {
 		return remote
 	}
 	return host
-}
-
-// sourceOf is who is counted: an IPv4 address, or the /64 of an IPv6 address, since its host may take any address in it.
-func sourceOf(remote string) string {
-	addr, err := netip.ParseAddr(hostOf(remote))
-	if err != nil {
-		return "other"
-	}
-	if addr = addr.Unmap().WithZone(""); addr.Is4() {
-		return addr.String()
-	}
-	prefix, err := addr.Prefix(64)
-	if err != nil {
-		return "other"
-	}
-	return prefix.Addr().String()
 }

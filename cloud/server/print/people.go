@@ -41,9 +41,8 @@ func personIDKey(id string) string { return "person-id/" + id } // the mail addr
 
 // mailOf returns a mail address as it is compared: in lower case.
 func mailOf(text string) (string, bool) {
-	text = strings.ToLower(strings.TrimSpace(text))
-	_, err := mfpgate.MailAddress(text)
-	return text, err == nil
+	mail, err := mfpgate.MailAddress(strings.TrimSpace(text))
+	return strings.ToLower(mail), err == nil
 }
 
 // meet puts a person whom an administrator chose into the directory, with a letter if the address has not been confirmed.
@@ -114,7 +113,7 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 	if err != nil || p.ConfirmedAt != nil || p.Invitation != work.Invitation || s.Mailer == nil {
 		return nil, err // there is nothing to confirm any more, or a later letter
 	}
-	if wait := s.letters.take(""); wait > 0 {
+	if wait := s.letters.Take(""); wait > 0 {
 		return nil, journal.RetryAfter(errors.New("too many letters this hour"), wait)
 	}
 	now := s.Clock.Now().UTC()
