@@ -319,3 +319,40 @@ func TestFilesAreShort(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsNotRacedIsPure: the packages that the Makefile leaves out of the race detector have nothing that it could find.
+func TestWhatIsNotRacedIsPure(t *testing.T) {
+	text, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "\nUNRACED = ")
+	list, _, _ = strings.Cut(list, "\n")
+	ours := 0
+	for _, p := range packages(t) {
+		if !slices.Contains(strings.Fields(list), p.ImportPath) {
+			continue
+		}
+		ours++
+		for _, imported := range p.Imports {
+			if imported == "sync" || strings.HasPrefix(imported, "sync/") {
+				t.Errorf("%s imports %s; take it out of UNRACED in the Makefile", p.folder(), imported)
+			}
+		}
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if _, starts := n.(*ast.GoStmt); starts {
+					t.Errorf("%s/%s starts a goroutine; take the package out of UNRACED in the Makefile", p.folder(), name)
+				}
+				return true
+			})
+		}
+	}
+	if ours != 3 {
+		t.Errorf("%d packages of UNRACED are ours, want 3; one was renamed", ours)
+	}
+}

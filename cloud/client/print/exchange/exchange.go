@@ -35,6 +35,7 @@ type Options struct {
 	RootCAs *x509.CertPool                        // nil: the system's
 	Proxy   func(*http.Request) (*url.URL, error) // nil: none
 	Timeout time.Duration                         // of one exchange with its answer; 0: 30 s
+	Source  netip.Addr                            // address that connections come from; the zero Addr: the system's choice
 }
 
 // NewHTTP returns a client of which every part has a bound. Its idle connections end by themselves.
@@ -42,11 +43,15 @@ func NewHTTP(o Options) *http.Client {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	if o.Source.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.Source, 0))
+	}
 	return &http.Client{
 		Timeout: o.Timeout, CheckRedirect: stay,
 		Transport: &http.Transport{
 			Proxy: o.Proxy, TLSClientConfig: &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: o.Timeout, IdleConnTimeout: 30 * time.Second,
 			MaxIdleConns: 8, MaxResponseHeaderBytes: 32 << 10,
 		},

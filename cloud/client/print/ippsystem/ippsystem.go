@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type Options struct {
 	Proxy        func(*http.Request) (*url.URL, error) // nil: none
 	Clock        mfpgate.Clock                         // nil: the machine's
 	Timeout      time.Duration                         // of one exchange; 0: 30 s
+	Source       netip.Addr                            // address that connections come from; the zero Addr: the system's choice
 }
 
 // Service is a system as broker/approval wants it. It is safe for concurrent use.
@@ -68,7 +70,7 @@ func Open(o Options) (*Service, error) {
 			return nil, fmt.Errorf("print service: authority: %w", err)
 		}
 	}
-	h := exchange.NewHTTP(exchange.Options{RootCAs: o.RootCAs, Proxy: o.Proxy, Timeout: o.Timeout})
+	h := exchange.NewHTTP(exchange.Options{RootCAs: o.RootCAs, Proxy: o.Proxy, Timeout: o.Timeout, Source: o.Source})
 	return &Service{o: o, uri: uri, http: at, doer: h, oauth: deviceauth.Client{HTTP: h, ClientID: o.ClientID, Clock: o.Clock}}, nil
 }
 
