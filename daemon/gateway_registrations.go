@@ -39,6 +39,10 @@ func (g gateway) Register(ctx context.Context, q mfpgate.RegistrationRequest, ac
 	if !g.registration.has() {
 		return mfpgate.Registration{}, false, errNoServices
 	}
+	// A device that was met within this second is not stored yet: after a crash it would be met anew with another id, and be another printer.
+	if err := g.registry.Flush(ctx); err != nil {
+		return mfpgate.Registration{}, false, err
+	}
 	r, created, err := g.registration.Request(ctx, q, actor, key)
 	return r, created, registrationError(err)
 }

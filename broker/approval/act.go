@@ -57,7 +57,7 @@ func (b *Broker) Resend(ctx context.Context, id, actor string) error {
 		case r.Resends >= MaxResends:
 			return refuse(TooMany, fmt.Sprintf("The letter was sent again %d times already. Tell the administrator of the portal's page.", MaxResends))
 		case since >= 0 && since < ResendPause:
-			return refuse(TooMany, fmt.Sprintf("A letter was sent a moment ago. Wait %d seconds.", int((ResendPause-since).Seconds())+1))
+			return tooMany(fmt.Sprintf("A letter was sent a moment ago. Wait %d seconds.", int((ResendPause-since).Seconds())+1), ResendPause-since)
 		}
 		r.Resends++
 		r.ResentAt = now

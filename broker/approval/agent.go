@@ -67,7 +67,8 @@ func (b *Broker) Report(ctx context.Context, device mfpgate.DeviceID, id string,
 			return nil
 		case mfpgate.RegistrationRegistered:
 			r.PrinterID, r.PrinterURI, r.Certificate, r.CertificateExpires = q.PrinterID, q.PrinterURI, q.Certificate, q.CertificateExpires
-			return b.end(tx, r, mfpgate.RegistrationRegistered, "", "", actor)
+			became := map[mfpgate.Reason]mfpgate.PrintUser{UserUnconfirmed: mfpgate.PrintUserUnconfirmed, UserNotAllowed: mfpgate.PrintUserNotAllowed}
+			return b.registered(tx, r, became[q.Reason], actor)
 		}
 		why := q.Reason
 		if why == "" {

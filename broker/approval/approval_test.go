@@ -204,3 +204,46 @@ func TestServiceThatAsksNobody(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatBecameOfTheUser(t *testing.T) {
+	for _, c := range []struct {
+		became  mfpgate.PrintUser
+		why     mfpgate.Reason
+		says    string
+		allowed mfpgate.RegistrationState // of one who asks for himself alone
+	}{
+		{mfpgate.PrintUserAllowed, "", "you can print", mfpgate.RegistrationRegistered},
+		{mfpgate.PrintUserUnknown, "", "you can print", mfpgate.RegistrationRegistered},
+		{mfpgate.PrintUserUnconfirmed, approval.UserUnconfirmed, "Open the link in that letter", mfpgate.RegistrationRegistered},
+		{mfpgate.PrintUserNotAllowed, approval.UserNotAllowed, "Ask the administrator", mfpgate.RegistrationFailed},
+	} {
+		bubble(t, func(t *testing.T, g *gateway) {
+			g.office.Becomes = c.became
+			g.start()
+			done := func(who string) mfpgate.Registration {
+				r := g.ask("d1", who)
+				g.pass(time.Second)
+				g.office.Decide(who, true)
+				g.pass(20 * time.Second)
+				return g.get(r.ID)
+			}
+			first, second := done(user), done("sato@example.com")
+			for _, r := range []mfpgate.Registration{first, second} {
+				want := mfpgate.RegistrationRegistered
+				if r.Purpose == mfpgate.PurposeAllowUser {
+					want = c.allowed
+				}
+				letters := g.mailer.Letters(r.User)
+				if r.State != want || r.Reason != c.why || (r.Detail == "") != (c.why == "") || len(letters) != 1 || !strings.Contains(letters[0].Text, c.says) {
+					t.Errorf("%q, %s: %s, %q (%s), letters %+v", c.became, r.Purpose, r.State, r.Reason, r.Detail, letters)
+				}
+				if can := strings.HasPrefix(letters[0].Subject, "You can print"); can != (c.why == "") {
+					t.Errorf("%q, %s: the letter is %q", c.became, r.Purpose, letters[0].Subject)
+				}
+			}
+			if first.PrinterID == "" || second.Purpose != mfpgate.PurposeAllowUser {
+				t.Errorf("%q: the device is not registered: %+v", c.became, first)
+			}
+		})
+	}
+}

@@ -112,8 +112,12 @@ func TestLimits(t *testing.T) {
 		for n := range approval.MaxRequests {
 			g.ask(mfpgate.DeviceID(fmt.Sprint("x", n)), user)
 		}
+		g.pass(time.Second)
 		_, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "x9", Service: "office", User: user}, "a", "")
 		refusal(t, "the sixth request of an hour", err, approval.TooMany)
+		if d := delay(err); d != time.Hour-time.Second {
+			t.Errorf("the first of five was a second ago: wait %s, want an hour less that", d)
+		}
 		for n := 10; n < 20; n++ {
 			g.ask(mfpgate.DeviceID(fmt.Sprint("x", n)), fmt.Sprintf("u%d@example.com", n))
 		}
@@ -144,12 +148,42 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestAnAccountAsksForMany is an administrator who brings in a fleet.
+func TestAnAccountAsksForMany(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		for n := range 4 * approval.MaxRequests {
+			id := mfpgate.DeviceID(fmt.Sprint("x", n))
+			g.device(id)
+			q := mfpgate.RegistrationRequest{Device: id, Service: "office", User: fmt.Sprintf("u%d@example.com", n), Account: "mori"}
+			if _, _, err := g.Request(t.Context(), q, "mori", ""); err != nil {
+				t.Fatalf("request %d: %v", n, err)
+			}
+		}
+	})
+}
+
+func delay(err error) time.Duration {
+	later, _ := errors.AsType[interface {
+		error
+		Delay() time.Duration
+	}](err)
+	if later == nil {
+		return 0
+	}
+	return later.Delay()
+}
+
 func TestResend(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.office.Lifetime = time.Hour
 		g.start()
 		r := g.ask("d1", user)
-		refusal(t, "at once", g.Resend(t.Context(), r.ID, "a"), approval.TooMany)
+		err := g.Resend(t.Context(), r.ID, "a")
+		refusal(t, "at once", err, approval.TooMany)
+		if d := delay(err); d <= 0 || d > approval.ResendPause {
+			t.Errorf("at once: wait %s", d)
+		}
 		for range approval.MaxResends {
 			g.pass(approval.ResendPause)
 			if err := g.Resend(t.Context(), r.ID, "a"); err != nil {
@@ -221,14 +255,14 @@ func TestAgent(t *testing.T) {
 			t.Error(err)
 		}
 		g.want(a.ID, mfpgate.RegistrationAwaitingDevice, "mailed", 0)
-		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1"}
+		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1", Reason: approval.UserUnconfirmed}
 		for range 2 {
 			if err := g.Report(t.Context(), "d1", a.ID, done); err != nil {
 				t.Error(err)
 			}
 		}
 		g.pass(time.Second)
-		g.want(a.ID, mfpgate.RegistrationRegistered, "", 0)
+		g.want(a.ID, mfpgate.RegistrationRegistered, approval.UserUnconfirmed, 0)
 		list, err = g.ForDevice(t.Context(), "d1")
 		if err != nil || len(list) != 1 || list[0].ID != b.ID || list[0].Purpose != mfpgate.PurposeAllowUser || list[0].PrinterID != "p1" {
 			t.Fatalf("%+v, %v", list, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -132,15 +133,12 @@ func (b *Broker) create(tx store.Tx, r record, actor string) (string, error) {
 	} else if there && !b.allowsUser(r.Service) {
 		return "", refuse(NoUserList, sentence(NoUserList))
 	}
-	for _, who := range []struct{ kind, name string }{{"user", r.User}, {"account", r.Account}} {
-		if who.name == "" {
-			continue
-		}
-		if ok, _, err := b.take(tx, who.kind, who.name, r.ID, MaxRequests); err != nil {
-			return "", err
-		} else if !ok {
-			return "", refuse(TooMany, fmt.Sprintf("There were %d requests in the last hour already. Ask again later.", MaxRequests))
-		}
+	// It is the user who is bounded and not the account: on the portal a user asks for nobody else, and an administrator who
+	// brings in many devices asks for many.
+	if ok, free, err := b.take(tx, "user", r.User, r.ID, MaxRequests); err != nil {
+		return "", err
+	} else if !ok {
+		return "", tooMany(fmt.Sprintf("There were %d requests for this user in the last hour already. Ask again in %d minutes.", MaxRequests, int((free+time.Minute-1)/time.Minute)), free)
 	}
 	if err := errors.Join(tx.Set(r.openKey(), []byte(r.ID)), b.audit(tx, &r, actor, "requested", fmt.Sprintf("device %s, service %s, user %s, administrator %s, from %s",
 		r.Device.ID, r.Service, r.User, r.Admin, r.From)), b.intend(tx, r.ID, kindDeadline, work{Registration: r.ID}, r.Allowed), b.begin(tx, &r)); err != nil {

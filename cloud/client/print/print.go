@@ -49,7 +49,7 @@ type Service interface {
 	AwaitEvent(ctx context.Context, c mfpgate.Code) error
 	Enter(ctx context.Context, g mfpgate.Grant, r mfpgate.PrinterRequest) (mfpgate.Entering, error)
 	Entered(ctx context.Context, g mfpgate.Grant, operation string) (mfpgate.Entering, error)
-	AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) error
+	AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) (mfpgate.PrintUser, error)
 }
 
 // Open checks the options. It makes no connection. The service holds nothing that must be closed: idle connections end by

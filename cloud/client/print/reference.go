@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -169,20 +170,38 @@ func (r *reference) printer(o exchange.Object) (mfpgate.Printer, error) {
 	if err != nil {
 		return mfpgate.Printer{}, err
 	}
-	return mfpgate.Printer{ID: id, URI: uri, Certificate: certificate}, nil
+	became, err := userState(o, "userState")
+	return mfpgate.Printer{ID: id, URI: uri, Certificate: certificate, User: became}, err
 }
 
-func (r *reference) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) error {
+// userState reads what became of a user. A word that is not known says nothing: it may be a later version's.
+func userState(o exchange.Object, name string) (mfpgate.PrintUser, error) {
+	text, err := o.Text(name, maxID)
+	switch became := mfpgate.PrintUser(text); became {
+	case mfpgate.PrintUserAllowed, mfpgate.PrintUserUnconfirmed, mfpgate.PrintUserNotAllowed:
+		return became, err
+	}
+	return mfpgate.PrintUserUnknown, err
+}
+
+func (r *reference) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) (mfpgate.PrintUser, error) {
 	body, err := json.Marshal(map[string]string{"user": user})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if printer == "" || printer == "." || printer == ".." {
-		return fmt.Errorf("allow user: %w: %q is no printer's id", mfpgate.ErrNoPrinter, printer)
+		return "", fmt.Errorf("allow user: %w: %q is no printer's id", mfpgate.ErrNoPrinter, printer)
 	}
 	a, err := r.call(ctx, http.MethodPost, r.base.JoinPath("print/v1/printers", url.PathEscape(printer), "users"), g, "", body)
-	if err = gone(a, err); err != nil {
-		return fmt.Errorf("allow user: %w", err)
+	if kind, _ := a.Body.Text("type", maxID); err != nil && a.Status == http.StatusForbidden && strings.HasSuffix(kind, "/user-not-allowed") { // RFC 9457 §3.1.1
+		return mfpgate.PrintUserNotAllowed, nil
 	}
-	return nil
+	var became mfpgate.PrintUser
+	if err = gone(a, err); err == nil {
+		became, err = userState(a.Body, "state")
+	}
+	if err != nil {
+		return "", fmt.Errorf("allow user: %w", err)
+	}
+	return became, nil
 }

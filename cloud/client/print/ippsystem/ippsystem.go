@@ -199,7 +199,9 @@ func (*Service) Entered(context.Context, mfpgate.Grant, string) (mfpgate.Enterin
 }
 
 // AllowUser is refused: a system decides itself who prints.
-func (*Service) AllowUser(context.Context, mfpgate.Grant, string, string) error { return noUsers() }
+func (*Service) AllowUser(context.Context, mfpgate.Grant, string, string) (mfpgate.PrintUser, error) {
+	return mfpgate.PrintUserUnknown, noUsers()
+}
 
 func noUsers() error {
 	return fmt.Errorf("%w: an IPP system has no list of users; its administrator decides who prints", mfpgate.ErrRefused)

@@ -335,7 +335,7 @@ func resultOf(g mfpgate.Registration) *api.RegistrationResult {
 	case mfpgate.RegistrationAwaitingAdmin:
 		return &api.RegistrationResult{State: g.State}
 	case mfpgate.RegistrationRegistered:
-		return &api.RegistrationResult{State: g.State, PrinterID: g.PrinterID, PrinterURI: g.PrinterURI, Certificate: g.Certificate,
+		return &api.RegistrationResult{State: g.State, Reason: g.Reason, PrinterID: g.PrinterID, PrinterURI: g.PrinterURI, Certificate: g.Certificate,
 			CertificateExpires: g.CertificateExpires}
 	case mfpgate.RegistrationFailed:
 		reason := g.Reason
