@@ -18,6 +18,8 @@ func TestMailAddress(t *testing.T) {
 		{"a letter that is another's lower case", "x@\u212Ayoto.example", ""},
 		{"a local part of another script", "係@example.jp", ""},
 		{"a quoted local part", `"a b"@example.jp`, ""},
+		{"a route of percent signs", "user%other.example@example.jp", ""},
+		{"a route of bangs", "other.example!user@example.jp", ""},
 		{"a name beside it", "IT <it@example.jp>", ""},
 		{"brackets", "<it@example.jp>", ""},
 		{"a comment", "it@example.jp (comment)", ""},

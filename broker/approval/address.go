@@ -16,6 +16,9 @@ func (p Policy) mailable(address string) bool {
 	return slices.ContainsFunc(p.AdminDomains, func(d string) bool { return strings.EqualFold(d, domain) })
 }
 
+// writesTo reports whether a letter may go to an administrator now: the domains may be others than when he was chosen.
+func (p Policy) writesTo(admin string) bool { return len(p.AdminDomains) == 0 || p.mailable(admin) }
+
 // admin is whom a registration asks: whom the request names, or else the configuration.
 func (p Policy) admin(c mfpgate.PrintCandidate, asked string) (string, error) {
 	text := asked

@@ -36,12 +36,13 @@ var (
 
 // reach is what a call needs of its service. The caller leaves; an error is worth another try, after the delay that it names.
 func (b *Broker) reach(name string) (s Service, leave func(), err error) {
-	s, known := b.policy.Load().service(name)
+	p := b.policy.Load()
+	s, known := p.service(name)
 	if !known {
 		return s, nil, journal.RetryAfter(fmt.Errorf("print service %.40q is not configured any more", name), time.Minute)
 	}
-	if leave = b.gates.enter("service "+name, perService); leave == nil {
-		return s, nil, journal.RetryAfter(fmt.Errorf("%d calls of print service %.40q run already", perService, name), busy+b.jitter(busy))
+	if leave = b.gates.enter("service "+name, p.share()); leave == nil {
+		return s, nil, journal.RetryAfter(fmt.Errorf("%d calls of print service %.40q run already", p.share(), name), busy+b.jitter(busy))
 	}
 	return s, leave, nil
 }

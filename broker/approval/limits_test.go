@@ -38,6 +38,18 @@ func TestRefused(t *testing.T) {
 		{"an administrator of a domain below", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@a.example.com" }, approval.AdminDomain},
 		{"two administrators", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@example.com, y@evil.example" }, approval.BadRequest},
 		{"a quoted administrator", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = `"x@evil.example"@example.com` }, approval.BadRequest},
+		{"an administrator behind a percent sign", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "y%evil.example@example.com" }, approval.BadRequest},
+		{"an administrator behind a bang", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "evil.example!y@example.com" }, approval.BadRequest},
+		{"a user behind a percent sign, who would get the end letter", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.User = "y%evil.example@example.com" }, approval.BadRequest},
+		{"an administrator at an address", func(q *mfpgate.RegistrationRequest, g *gateway) {
+			g.policy.AdminDomains, q.Admin = []string{"[10.0.0.1]"}, "it@[10.0.0.1]"
+		}, approval.BadRequest},
+		{"a domain with a dot at its end", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com." }, approval.BadRequest},
+		{"a domain before another", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com@evil.example" }, approval.BadRequest},
+		{"an administrator that is turned around", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it\u202emoc.@example.com" }, approval.BadRequest},
+		{"an administrator and a zero byte", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com\x00.evil.example" }, approval.BadRequest},
+		{"an administrator and a line separator", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it\u2028x@example.com" }, approval.BadRequest},
+		{"an administrator of 300 bytes", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = strings.Repeat("a", 300) + "@example.com" }, approval.BadRequest},
 		{"an administrator and a header", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@example.com\r\nBcc: y@evil.example" }, approval.BadRequest},
 		{"a domain that folds to the right one", func(q *mfpgate.RegistrationRequest, g *gateway) {
 			g.policy.AdminDomains = []string{"kyoto.example"}

@@ -52,7 +52,8 @@ type record struct {
 	Key          []byte    `json:"key,omitempty"` // PKCS #8
 	CSR          []byte    `json:"csr,omitempty"`
 	Operation    string    `json:"operation,omitempty"`
-	Result       string    `json:"result,omitempty"` // digest of what a device reported, to know it when it comes again
+	Result       string    `json:"result,omitempty"`  // digest of what a device reported, to know it when it comes again
+	Reports      int       `json:"reports,omitempty"` // of a device, that said something new
 }
 
 // printer is a device that is registered in a service.

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,6 +100,50 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		beat.Reset(heartbeat)
+	}
+}
+
+// api serves the control API. What of it has no end, its own streams of events, ends as ours do: with the session, and when the account
+// changes; and is counted with them.
+func (p *Portal) api(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasSuffix(r.URL.Path, "/events") {
+		p.API.ServeHTTP(w, r)
+		return
+	}
+	v, token := p.visitor(r), p.manager.Token(r.Context())
+	if !p.streams.enter(v.Name) {
+		w.Header().Set("Retry-After", "15")
+		apiProblem(w, http.StatusServiceUnavailable, `{"title":"Service Unavailable","status":503,"detail":"too many streams are open; close some, or ask for the registration itself"}`)
+		return
+	}
+	defer p.streams.leave(v.Name)
+	ctx, cancel := context.WithCancel(r.Context())
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { // ends with ctx
+		p.outlast(ctx, v, token)
+		cancel()
+		if r.Context().Err() == nil {
+			_ = http.NewResponseController(w).SetWriteDeadline(p.Clock.Now()) // frees a write that nobody reads
+		}
+	})
+	p.API.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// outlast returns when the session is over, the account is another one, or ctx ends.
+func (p *Portal) outlast(ctx context.Context, v visitor, token string) {
+	ended, beat := p.sessions.ended(token), p.Clock.NewTimer(heartbeat)
+	defer beat.Stop()
+	for p.follows(ctx, v, token) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			return
+		case <-beat.C():
+			beat.Reset(heartbeat)
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ func (p *Portal) routes() []route {
 		{"POST /registrations/{id}/resend", users, aPage, p.act("resend", p.resendRegistration)},
 		{"POST /registrations/{id}/retry", users, aPage, p.act("retry", p.retryRegistration)},
 		{"POST /registrations/{id}/decide", administrators, aPage, p.act("decide", p.decideRegistration)},
-		{"/api/v1/", administrators, anAPI, p.API.ServeHTTP},
+		{"/api/v1/", administrators, anAPI, p.api},
 		{"GET /login", everybody, aPage, p.loginForm},
 		{"POST /login", everybody, aPage, p.login},
 		{"POST /logout", everybody, aPage, p.logout},

@@ -236,7 +236,7 @@ func (s *Service) write(tx store.Tx, c codeRecord) error {
 		store.SetJSON(tx, codeKey(c.Hash), c),
 		store.SetJSON(tx, userCodeKey(c.User), c.Hash),
 		store.SetJSON(tx, fromKey(c), c.Hash),
-		s.journal.Intend(tx, journal.Intent{ID: "forget/" + c.ID, Kind: kindForget, NotBefore: c.Expires.Add(remembered), Payload: forgetting(codeKey(c.Hash))}),
+		s.journal.Intend(tx, journal.Intent{ID: "forget/" + c.ID, Kind: kindForget, NotBefore: c.Expires.Add(lingering), Payload: forgetting(codeKey(c.Hash))}),
 	)
 }
 

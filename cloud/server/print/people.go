@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -118,7 +119,7 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 	}
 	now := s.Clock.Now().UTC()
 	err = s.Mailer.Send(ctx, mfpgate.Letter{
-		ID: strings.ReplaceAll(in.ID, "/", "."), To: p.Mail, Subject: "Please confirm: you may print on " + p.Printer, Text: s.letterText(p), Date: p.InvitedAt,
+		ID: strings.ReplaceAll(in.ID, "/", "."), To: p.Mail, Subject: "Please confirm: you may print on " + oneLine(p.Printer), Text: s.letterText(p), Date: p.InvitedAt,
 	})
 	if errors.Is(err, mfpgate.ErrRefused) {
 		text := err.Error()
@@ -129,6 +130,16 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 			p.SentAt = &now
 		}
 	}), err
+}
+
+// oneLine is a text as a subject may have it, with plain spaces for all others: names in Japanese have wide ones.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)), " ")
 }
 
 // told notes what became of a letter, unless there was another since.

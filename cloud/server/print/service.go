@@ -41,7 +41,11 @@ const (
 	maxStreams       = 2000
 	maxStreamsOfCode = 2
 	tokenLifetime    = time.Hour
-	remembered       = 24 * time.Hour // an ended code or operation
+	bodyWithin       = 30 * time.Second // a request's body must have come
+	remembered       = 24 * time.Hour   // a code that was decided, an ended operation
+	// lingering is how long a code is remembered that nobody decided. Anybody may ask for codes, so one address must not fill the
+	// table with what is over.
+	lingering = 15 * time.Minute
 )
 
 // Mailer sends a letter, as package mail does: what it refuses for good wraps mfpgate.ErrRefused.
@@ -151,14 +155,22 @@ func (s *Service) Run(ctx context.Context) error { return s.journal.Run(ctx) }
 func (s *Service) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
-	mux.HandleFunc("POST /oauth/device_authorization", s.deviceAuthorization)
-	mux.HandleFunc("POST /oauth/token", s.token)
+	mux.Handle("POST /oauth/device_authorization", s.prompt(http.HandlerFunc(s.deviceAuthorization)))
+	mux.Handle("POST /oauth/token", s.prompt(http.HandlerFunc(s.token)))
 	mux.HandleFunc("GET /oauth/device_events", s.deviceEvents)
-	mux.HandleFunc("POST /print/v1/printers", s.postPrinter)
-	mux.HandleFunc("GET /print/v1/printers/{id}", s.getPrinter)
-	mux.HandleFunc("DELETE /print/v1/printers/{id}", s.deletePrinter)
-	mux.HandleFunc("POST /print/v1/printers/{id}/users", s.postUser)
-	mux.HandleFunc("GET /print/v1/operations/{id}", s.getOperation)
-	mux.Handle("POST "+ippsystem.Path, ippsystem.Handler(system{s}))
+	mux.Handle("POST /print/v1/printers", s.prompt(http.HandlerFunc(s.postPrinter)))
+	mux.Handle("GET /print/v1/printers/{id}", s.prompt(http.HandlerFunc(s.getPrinter)))
+	mux.Handle("DELETE /print/v1/printers/{id}", s.prompt(http.HandlerFunc(s.deletePrinter)))
+	mux.Handle("POST /print/v1/printers/{id}/users", s.prompt(http.HandlerFunc(s.postUser)))
+	mux.Handle("GET /print/v1/operations/{id}", s.prompt(http.HandlerFunc(s.getOperation)))
+	mux.Handle("POST "+ippsystem.Path, s.prompt(ippsystem.Handler(system{s})))
 	s.mountPages(mux)
+}
+
+// prompt ends a request whose body does not come: who sends a byte now and then holds a connection no longer than that.
+func (s *Service) prompt(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(s.Clock.Now().Add(bodyWithin)) // where it cannot be set, the server's own holds
+		next.ServeHTTP(w, r)
+	})
 }

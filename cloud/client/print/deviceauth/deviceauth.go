@@ -42,7 +42,8 @@ func (c Client) clock() mfpgate.Clock {
 }
 
 // RequestCode asks for a code (RFC 8628 §3.1). extra are parameters that the server may show to who approves; scope and verifier
-// may be "". The lifetime of the code is cut at 24 h and the interval at 10 min.
+// may be "". The lifetime of the code is cut at 24 h and the interval at 10 min. The verification URI is as the server wrote it: who
+// sends a person there looks at it first, and knows which hosts are right. Events that are not on the endpoint's own origin are none.
 func (c Client) RequestCode(ctx context.Context, m Metadata, scope string, extra url.Values, verifier mfpgate.Secret) (mfpgate.Code, error) {
 	form := maps.Clone(extra)
 	if form == nil {
@@ -63,6 +64,9 @@ func (c Client) RequestCode(ctx context.Context, m Metadata, scope string, extra
 	var out mfpgate.Code
 	if err == nil {
 		out, err = code(a.Body)
+	}
+	if !sameOrigin(out.Events, m.DeviceAuthorization) {
+		out.Events = "" // the device code goes with the question, so it goes where it came from
 	}
 	if err != nil {
 		return mfpgate.Code{}, fmt.Errorf("request code: %w", err)
@@ -158,14 +162,14 @@ func code(o exchange.Object) (mfpgate.Code, error) {
 		return mfpgate.Code{}, fmt.Errorf("%w: without a device_code and a user_code that can be typed", exchange.ErrAnswer)
 	}
 	out := mfpgate.Code{DeviceCode: mfpgate.Secret(device), UserCode: mfpgate.Secret(user)}
-	if out.VerificationURI, err = o.Visible("verification_uri", maxURI); err == nil && out.VerificationURI == "" {
-		out.VerificationURI, err = o.Visible("verification_url", maxURI) // of drafts, and of Google
+	if out.VerificationURI, err = o.Text("verification_uri", exchange.MaxAnswer); err == nil && out.VerificationURI == "" {
+		out.VerificationURI, err = o.Text("verification_url", exchange.MaxAnswer) // of drafts, and of Google
 	}
 	if err != nil {
 		return mfpgate.Code{}, err
 	}
-	if _, err := exchange.Secure(out.VerificationURI); err != nil {
-		return mfpgate.Code{}, fmt.Errorf("%w: verification_uri: %w", exchange.ErrAnswer, err)
+	if out.VerificationURI == "" {
+		return mfpgate.Code{}, fmt.Errorf("%w: without a verification_uri", exchange.ErrAnswer)
 	}
 	if out.Lifetime, err = o.Seconds("expires_in", maxLifetime); err != nil {
 		return mfpgate.Code{}, err
@@ -186,6 +190,13 @@ func code(o exchange.Object) (mfpgate.Code, error) {
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// sameOrigin compares scheme, host and port (RFC 6454 §4), as they are written.
+func sameOrigin(a, b string) bool {
+	x, err1 := url.Parse(a)
+	y, err2 := url.Parse(b)
+	return err1 == nil && err2 == nil && x.Host != "" && strings.EqualFold(x.Scheme, y.Scheme) && strings.EqualFold(x.Host, y.Host)
+}
 
 // grant reads RFC 6749 §5.1.
 func grant(o exchange.Object, before time.Time) (mfpgate.Grant, error) {

@@ -264,8 +264,12 @@ func (s *Service) pin(issuer string) error {
 	if issuer == "" {
 		return nil
 	}
-	if _, err := exchange.Secure(issuer); err != nil {
+	u, err := exchange.Secure(issuer)
+	if err != nil {
 		return fmt.Errorf("%w: authorization server: %w", mfpgate.ErrRefused, err)
+	}
+	if s.o.Authority == "" && mfpgate.Loopback(u.Hostname()) && !mfpgate.Loopback(s.http.Hostname()) {
+		return fmt.Errorf("%w: its authorization server is %q, which is this machine; configure that as the authority if it is meant", mfpgate.ErrRefused, issuer)
 	}
 	if !s.secret() {
 		return fmt.Errorf("%w: it has an authorization server, and a token does not go to %s without TLS; configure ipps://", mfpgate.ErrRefused, s.http.Host)
