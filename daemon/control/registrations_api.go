@@ -133,7 +133,7 @@ func registrations(api huma.API, g Registrations) {
 			return &registrationOut{http.StatusAccepted, all + "/" + r.ID, r}, nil
 		})
 	huma.Register(api, huma.Operation{OperationID: "decide-registration", Method: http.MethodPost, Path: one + "/decide", DefaultStatus: http.StatusNoContent,
-		Summary: "Approve or refuse, where the print service asks nobody and the registration says local"},
+		Summary: "Approve or deny, where the print service asks nobody and the registration says local"},
 		func(ctx context.Context, in *decideIn) (*struct{}, error) {
 			return nil, registrationProblem(g.DecideRegistration(ctx, in.ID, CallerOf(ctx).Actor, in.Body.Approve))
 		})

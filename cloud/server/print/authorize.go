@@ -74,7 +74,6 @@ func clip(text string) string {
 var (
 	validClient    = regexp.MustCompile(`^[\x21-\x7e]{1,128}$`)
 	validChallenge = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
-	validUUID      = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
 // maxText bounds each text that a client tells, in bytes.
@@ -180,7 +179,7 @@ func askedOf(in url.Values, scope string) (a asked, wrong string) {
 	}
 	a.UUID = strings.ToLower(a.UUID)
 	switch {
-	case a.UUID != "" && !validUUID.MatchString(a.UUID), a.UUID == "" && hasScope(scope, ScopeRegister):
+	case a.UUID != "" && mfpgate.CleanUUID(a.UUID) != a.UUID, a.UUID == "" && hasScope(scope, ScopeRegister):
 		return a, "device_uuid must be the UUID of the device, of 36 characters"
 	case a.PrinterID == "" && scope == ScopeAllow:
 		return a, "printer_id must name the printer that a user is to be allowed on"

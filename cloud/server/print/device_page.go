@@ -129,7 +129,7 @@ func (s *Service) takeDecision(w http.ResponseWriter, r *http.Request, who strin
 		Device   string
 		Allowed  []string
 		Mailed   bool
-	}{s.frame(map[bool]string{true: "Allowed", false: "Refused"}[do == "approve"], who, "device"), do == "approve", f.title(), chosen, s.Mailer != nil})
+	}{s.frame(map[bool]string{true: "Allowed", false: "Denied"}[do == "approve"], who, "device"), do == "approve", f.title(), chosen, s.Mailer != nil})
 }
 
 func (f facts) title() string {

@@ -137,23 +137,7 @@ func (s *Service) RequestCode(ctx context.Context, r mfpgate.CodeRequest) (mfpga
 	if scope == "" {
 		scope = system.scope
 	}
-	return s.oauth.RequestCode(ctx, m, scope, shown(r), r.Verifier)
-}
-
-// shown is what the authorization server may show to who approves; one that does not know the parameters ignores them (RFC 6749
-// §3.1).
-func shown(r mfpgate.CodeRequest) url.Values {
-	out := url.Values{}
-	for name, value := range map[string]string{
-		"device_uuid": r.Device.UUID, "device_name": r.Device.Name, "device_make": r.Device.Make, "device_model": r.Device.Model,
-		"device_serial": r.Device.Serial, "device_location": r.Device.Location, "device_address": r.Device.Address,
-		"requester": r.User, "site": r.Site,
-	} {
-		if value != "" {
-			out.Set(name, value)
-		}
-	}
-	return out
+	return s.oauth.RequestCode(ctx, m, scope, deviceauth.Shown(r), r.Verifier)
 }
 
 // Redeem asks once whether a code was approved.
