@@ -21,7 +21,7 @@ const (
 	everybody             // strangers, too
 )
 
-// kind of what an address serves, which decides what happens to the idle time and to who may not have it.
+// served is the kind of what an address serves, which decides what happens to the idle time and to who may not have it.
 type served int
 
 const (
