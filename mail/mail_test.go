@@ -140,38 +140,6 @@ func TestWithoutTLS(t *testing.T) {
 	}
 }
 
-func TestAddress(t *testing.T) {
-	for text, want := range map[string]string{
-		"it@example.jp":                          "it@example.jp",
-		"Taro.Yamada+mfp@Example.JP":             "Taro.Yamada+mfp@example.jp",
-		"\"a b\"@example.jp":                     "",
-		"it@example.jp>":                         "",
-		"<it@example.jp>":                        "",
-		"it@example.jp (comment)":                "",
-		"it@[192.0.2.1]":                         "it@[192.0.2.1]",
-		"it":                                     "",
-		"it@example.jp\x00":                      "",
-		strings.Repeat("x", 250) + "@example.jp": "",
-	} {
-		got, err := mail.Address(text)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("Address(%.40q) = %q, %v; want %q", text, got, err, want)
-		}
-	}
-}
-
-func FuzzAddress(f *testing.F) {
-	for _, text := range []string{"it@example.jp", "a@b, c@d", "\"x\"@y", "a@b\r\nBcc: c@d", "=?utf-8?q?a?= <a@b>"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := mail.Address(text)
-		if err == nil && (strings.ContainsAny(got, "\r\n\x00<>") || strings.Count(got, "@") == 0 || !strings.EqualFold(got, text)) {
-			t.Errorf("Address(%q) = %q", text, got)
-		}
-	})
-}
-
 // TestASubjectIsNotDecoded has subjects that are written as though they were encoded (RFC 2047).
 func TestASubjectIsNotDecoded(t *testing.T) {
 	box := mailbox.Start(t)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ var (
 	errAnswer = errors.New("answer cannot be used")
 )
 
-// reached is what a call needs of its service: nil leave says that there is no room now.
+// reach is what a call needs of its service. The caller leaves; an error is worth another try, after the delay that it names.
 func (b *Broker) reach(name string) (s Service, leave func(), err error) {
 	p := b.policy.Load()
 	s, known := p.service(name)
@@ -142,11 +141,8 @@ func (b *Broker) refusedBy(r *record, err error) func(store.Tx) error {
 
 // hindered keeps why a call has to be made again.
 func (b *Broker) hindered(r *record, err error) (func(store.Tx) error, error) {
-	if named, ok := errors.AsType[interface {
-		error
-		Delay() time.Duration
-	}](err); ok && named.Delay() > 0 {
-		err = journal.RetryAfter(err, min(named.Delay(), time.Hour))
+	if named := mfpgate.RetryDelay(err); named > 0 {
+		err = journal.RetryAfter(err, min(named, time.Hour))
 	}
 	if r.Reason == Unreached {
 		return nil, err
@@ -197,7 +193,7 @@ func pinned(text string, hosts []string) error {
 		return fmt.Errorf("a verification URI that is none: %w", errAnswer)
 	}
 	host := strings.ToLower(u.Hostname())
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(host)) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !mfpgate.Loopback(host)) {
 		return fmt.Errorf("%.20q at %.100s is not https: %w", u.Scheme, host, errHost)
 	}
 	for _, h := range hosts {
@@ -210,12 +206,4 @@ func pinned(text string, hosts []string) error {
 		}
 	}
 	return fmt.Errorf("%.100s: %w", host, errHost)
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }

@@ -77,7 +77,7 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 	if c.Market != "" && !strings.EqualFold(c.Market, p.Region) {
 		return nil, otherRegion(c, p.Region)
 	}
-	user, err := address(q.User)
+	user, err := mfpgate.MailAddress(q.User)
 	if err != nil {
 		return nil, refuse(BadRequest, "The user must be one mail address, such as a.tanaka@example.co.jp.")
 	}

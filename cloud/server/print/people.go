@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -41,15 +40,10 @@ type person struct {
 func personKey(mail string) string { return "person/" + mail }
 func personIDKey(id string) string { return "person-id/" + id } // the mail address
 
-// validMail is RFC 5321's dot-string at a host name, in ASCII: what cannot be more than one address, nor a header. Without % and !, by
-// which mail servers would deliver to another domain than the one that an administrator reads.
-var validMail = regexp.MustCompile("^[a-z0-9#$&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9#$&'*+/=?^_`{|}~-]+)*@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$")
-
 // mailOf returns a mail address as it is compared: in lower case.
 func mailOf(text string) (string, bool) {
-	text = strings.ToLower(strings.TrimSpace(text))
-	at := strings.LastIndexByte(text, '@')
-	return text, at <= 64 && len(text) <= 254 && validMail.MatchString(text)
+	mail, err := mfpgate.MailAddress(strings.TrimSpace(text))
+	return strings.ToLower(mail), err == nil
 }
 
 // meet puts a person whom an administrator chose into the directory, with a letter if the address has not been confirmed.
@@ -120,7 +114,7 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 	if err != nil || p.ConfirmedAt != nil || p.Invitation != work.Invitation || s.Mailer == nil {
 		return nil, err // there is nothing to confirm any more, or a later letter
 	}
-	if wait := s.letters.take(""); wait > 0 {
+	if wait := s.letters.Take(""); wait > 0 {
 		return nil, journal.RetryAfter(errors.New("too many letters this hour"), wait)
 	}
 	now := s.Clock.Now().UTC()

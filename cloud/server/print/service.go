@@ -12,14 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	crand "crypto/rand"
-	"encoding/binary"
-
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/server/print/ippsystem"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
 	"github.com/mfpgate/mfpgate/store/seal"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // What a service without other options does.
@@ -44,7 +42,6 @@ const (
 	maxStreamsOfCode = 2
 	tokenLifetime    = time.Hour
 	bodyWithin       = 30 * time.Second // a request's body must have come
-	writeWithin      = 10 * time.Second // one event must be taken
 	remembered       = 24 * time.Hour   // a code that was decided, an ended operation
 	// lingering is how long a code is remembered that nobody decided. Anybody may ask for codes, so one address must not fill the
 	// table with what is over.
@@ -93,8 +90,8 @@ type Service struct {
 	journal   *journal.Journal
 	templates *template.Template
 	wrong     wrongCodes
-	passwords *buckets
-	letters   *buckets
+	passwords *throttle.Throttle
+	letters   *throttle.Throttle
 	polls     paces
 	streams   streams
 	opening   sync.Mutex // one code comes to be at a time, so that the bounds hold
@@ -112,14 +109,12 @@ func New(o Options) (*Service, error) {
 		}
 	}
 	s := &Service{Options: o, begun: o.Clock.Now(), known: -1,
-		wrong: newWrongCodes(o.Clock), passwords: newBuckets(o.Clock, 5, 30*time.Second), letters: newBuckets(o.Clock, lettersAtOnce, lettersEvery),
+		wrong: newWrongCodes(o.Clock), passwords: throttle.New(o.Clock, 5, 30*time.Second), letters: throttle.New(o.Clock, lettersAtOnce, lettersEvery),
 		polls: newPaces(o.Interval), streams: streams{of: map[string]map[chan struct{}]bool{}}}
 	s.At(o.URL)
-	var seed [16]byte
-	_, _ = crand.Read(seed[:]) // never fails (crypto/rand)
 	var err error
 	s.journal, err = journal.New(o.Store, journal.Options{
-		Clock: o.Clock, Rand: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
+		Clock: o.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Gateway: o.Region, Room: "print", Observe: s.observe,
 	})
 	if err != nil {

@@ -74,6 +74,22 @@ func (c Client) RequestCode(ctx context.Context, m Metadata, scope string, extra
 	return out, nil
 }
 
+// Shown are parameters that an authorization server may show to who approves, in the words of the reference print service. One that
+// does not know them ignores them (RFC 6749 §3.1).
+func Shown(r mfpgate.CodeRequest) url.Values {
+	out := url.Values{}
+	for name, value := range map[string]string{
+		"device_uuid": r.Device.UUID, "device_name": r.Device.Name, "device_make": r.Device.Make, "device_model": r.Device.Model,
+		"device_serial": r.Device.Serial, "device_location": r.Device.Location, "device_address": r.Device.Address,
+		"requester": r.User, "site": r.Site, "printer_id": r.Printer,
+	} {
+		if value != "" {
+			out.Set(name, value)
+		}
+	}
+	return out
+}
+
 // Redeem asks once whether a code was approved (RFC 8628 §3.4): mfpgate.ErrPending, ErrSlowDown, ErrCodeExpired, ErrDenied or
 // ErrInvalidGrant if it is not. verifier is that of the request, or "".
 func (c Client) Redeem(ctx context.Context, m Metadata, code mfpgate.Code, verifier mfpgate.Secret) (mfpgate.Grant, error) {

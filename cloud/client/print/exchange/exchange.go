@@ -74,16 +74,10 @@ func Secure(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("url %q names no host", u.Redacted())
 	case u.User != nil || u.Fragment != "" || strings.Contains(text, "#"):
 		return nil, fmt.Errorf("url %q must have no user and no fragment", u.Redacted())
-	case u.Scheme != "https" && !(u.Scheme == "http" && Loopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && mfpgate.Loopback(u.Hostname())):
 		return nil, fmt.Errorf("url %q must start with https://; plain http is for loopback addresses only", u.Redacted())
 	}
 	return u, nil
-}
-
-// Loopback reports whether a host is this machine by its name or address.
-func Loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Answer is what a service answered, of whatever status but a redirect.

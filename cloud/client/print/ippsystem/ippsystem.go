@@ -87,7 +87,7 @@ func target(text string, plain bool) (at *url.URL, uri string, err error) {
 	if over == "" {
 		return nil, "", fmt.Errorf("url %q must start with ipps:// or https://", u.Redacted())
 	}
-	if over == "http" && !plain && !exchange.Loopback(u.Hostname()) {
+	if over == "http" && !plain && !mfpgate.Loopback(u.Hostname()) {
 		return nil, "", fmt.Errorf("url %q must start with ipps:// or https://; without TLS is for loopback addresses only", u.Redacted())
 	}
 	if u.Path == "" {
@@ -108,7 +108,7 @@ func target(text string, plain bool) (at *url.URL, uri string, err error) {
 
 // secret reports whether a token may go to the system.
 func (s *Service) secret() bool {
-	return s.http.Scheme == "https" || exchange.Loopback(s.http.Hostname())
+	return s.http.Scheme == "https" || mfpgate.Loopback(s.http.Hostname())
 }
 
 // Traits are none: a system certifies no key and has no users.
@@ -137,23 +137,7 @@ func (s *Service) RequestCode(ctx context.Context, r mfpgate.CodeRequest) (mfpga
 	if scope == "" {
 		scope = system.scope
 	}
-	return s.oauth.RequestCode(ctx, m, scope, shown(r), r.Verifier)
-}
-
-// shown is what the authorization server may show to who approves; one that does not know the parameters ignores them (RFC 6749
-// §3.1).
-func shown(r mfpgate.CodeRequest) url.Values {
-	out := url.Values{}
-	for name, value := range map[string]string{
-		"device_uuid": r.Device.UUID, "device_name": r.Device.Name, "device_make": r.Device.Make, "device_model": r.Device.Model,
-		"device_serial": r.Device.Serial, "device_location": r.Device.Location, "device_address": r.Device.Address,
-		"requester": r.User, "site": r.Site,
-	} {
-		if value != "" {
-			out.Set(name, value)
-		}
-	}
-	return out
+	return s.oauth.RequestCode(ctx, m, scope, deviceauth.Shown(r), r.Verifier)
 }
 
 // Redeem asks once whether a code was approved.
@@ -268,7 +252,7 @@ func (s *Service) pin(issuer string) error {
 	if err != nil {
 		return fmt.Errorf("%w: authorization server: %w", mfpgate.ErrRefused, err)
 	}
-	if s.o.Authority == "" && exchange.Loopback(u.Hostname()) && !exchange.Loopback(s.http.Hostname()) {
+	if s.o.Authority == "" && mfpgate.Loopback(u.Hostname()) && !mfpgate.Loopback(s.http.Hostname()) {
 		return fmt.Errorf("%w: its authorization server is %q, which is this machine; configure that as the authority if it is meant", mfpgate.ErrRefused, issuer)
 	}
 	if !s.secret() {
