@@ -29,8 +29,7 @@ type record struct {
 	mfpgate.Registration
 	AskedAdmin string        `json:"askedAdmin"` // whom the request named
 	AskedTries int           `json:"askedTries"` // retries that the request named
-	Quiet      bool          `json:"quiet,omitempty"`
-	Allowed    time.Duration `json:"allowed"` // from the request to the deadline
+	Allowed    time.Duration `json:"allowed"`    // from the request to the deadline
 	ResentAt   time.Time     `json:"resentAt,omitzero"`
 
 	// The present code.
