@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/broker/approval"
 )
 
 const crowd = 500
@@ -47,7 +48,7 @@ func (g *gateway) perSecond(from, to time.Time) (most int, mean float64) {
 func TestPollsAreSpread(t *testing.T) {
 	for _, interval := range []time.Duration{10 * time.Second} {
 		bubble(t, func(t *testing.T, g *gateway) {
-			g.office.Interval, g.office.Lifetime = interval, time.Hour
+			g.office.Interval, g.office.Lifetime, g.office.Pushes = interval, time.Hour, true
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
@@ -68,6 +69,9 @@ func TestPollsAreSpread(t *testing.T) {
 				if want := crowd / interval.Seconds(); float64(most) > 2*mean || mean < .9*want || mean > 1.1*want {
 					t.Errorf("%s, interval %s: %d polls in one second, mean %.1f, want %.1f", when, interval, most, mean, want)
 				}
+			}
+			if n := g.office.Listening(); n != approval.MaxListeners {
+				t.Errorf("%d connections wait for events, want %d", n, approval.MaxListeners)
 			}
 			check("after the start")
 			g.halt()

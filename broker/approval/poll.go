@@ -47,9 +47,12 @@ func (b *Broker) handlePoll(ctx context.Context, in journal.Intent) (func(store.
 	w.Spread = false
 	c, verifier, err := b.present(r)
 	if err != nil { // sealed with another key: as good as lost
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.void(tx, r, codeLost) }), nil
+		return b.voided(r, codeLost), nil
 	}
 	s, leave, err := b.reach(r.Service)
+	if err != nil && !now.Before(r.Deadline) { // the next poll would be due at once, for as long as the deadline is overrun
+		return b.settle(r, b.timeout), nil
+	}
 	if err != nil {
 		return b.missed(r, w, err), nil
 	}
@@ -74,7 +77,7 @@ func (b *Broker) answered(r *record, w work, g mfpgate.Grant, err error) func(st
 		if !now.Before(r.Deadline) {
 			return b.settle(r, b.timeout)
 		}
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.void(tx, r, became) })
+		return b.voided(r, became)
 	}
 	switch {
 	case err == nil:
