@@ -238,12 +238,23 @@ const (
 	codeLost    = "lost"
 )
 
-// void ends the present code, and asks for another as far as that is allowed.
+// voided ends the present code, and asks for another as far as that is allowed.
+func (b *Broker) voided(seen *record, became string) func(store.Tx) error {
+	counted := false // what is settled may run again, when its commit meets another or its outcome is not known
+	return b.settle(seen, func(tx store.Tx, r *record) error {
+		became := became
+		if became == codeExpired && !r.Sent {
+			became = codeUnsent
+		}
+		if !counted {
+			counted = true
+			b.Metrics.RegistrationAttempts.WithLabelValues(became).Inc()
+		}
+		return b.void(tx, r, became)
+	})
+}
+
 func (b *Broker) void(tx store.Tx, r *record, became string) error {
-	if became == codeExpired && !r.Sent {
-		became = codeUnsent
-	}
-	b.Metrics.RegistrationAttempts.WithLabelValues(became).Inc()
 	action := "expired"
 	if became == codeLost {
 		action = "lost-grant"
