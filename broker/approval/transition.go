@@ -209,8 +209,13 @@ func (b *Broker) part(interval time.Duration) time.Duration {
 	return time.Duration(b.spread.next() * float64(interval))
 }
 
-// poll has the service asked after a delay, or earlier if the code's time or the deadline is then.
+// poll has the service asked after a delay.
 func (b *Broker) poll(tx store.Tx, r *record, w work, delay time.Duration) error {
+	return b.intend(tx, r.ID, kindPoll, w, b.pollDelay(r, delay))
+}
+
+// pollDelay is delay, or less if the code's time or the deadline is earlier.
+func (b *Broker) pollDelay(r *record, delay time.Duration) time.Duration {
 	now := b.now()
 	for _, end := range []time.Time{r.ExpiresAt.Add(grace), r.Deadline} {
 		if left := end.Sub(now); r.State == mfpgate.RegistrationAwaitingAdmin && left < delay {
@@ -220,7 +225,7 @@ func (b *Broker) poll(tx store.Tx, r *record, w work, delay time.Duration) error
 	if left := r.Deadline.Sub(now); left < delay {
 		delay = left
 	}
-	return b.intend(tx, r.ID, kindPoll, w, max(delay, time.Millisecond))
+	return max(delay, time.Millisecond)
 }
 
 // letter has the administrator mailed.
