@@ -28,12 +28,12 @@ deps: ## install what the tests need, or say how
 test: deps lint ## everything that CI runs
 	CGO_ENABLED=1 $(GO) test $(RACE) -timeout 9m ./...
 
-test-long: ## what takes longer: many more kills of the gateway and of its store
-	CGO_ENABLED=1 $(GO) test $(RACE) -tags long -timeout 20m ./tests/crash ./tests/schedule
+test-long: ## what takes longer: many more kills of the gateway, of its store, and around each call about schedules and registrations
+	CGO_ENABLED=1 $(GO) test $(RACE) -tags long -timeout 20m ./tests/crash ./tests/schedule ./tests/registration
 
 check: ## the inner loop: no race detector, no root, under two minutes
 	$(GO) vet ./...
-	$(GO) test -short $$($(GO) list ./... | grep -vE '/(systemd|tests/(browser|vm|load|crash|devices|lan|reports|schedule))$$')
+	$(GO) test -short $$($(GO) list ./... | grep -vE '/(systemd|tests/(browser|vm|load|crash|devices|lan|reports|registration|schedule))$$')
 
 lint: ## format, vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }

@@ -190,7 +190,7 @@ func (b *Broker) notDone(r *record, err error) (func(store.Tx) error, error) {
 }
 
 func (b *Broker) lost(r *record) func(store.Tx) error {
-	return b.settle(r, func(tx store.Tx, r *record) error { return b.void(tx, r, codeLost) })
+	return b.voided(r, codeLost)
 }
 
 // entered ends a registration with a printer that is what was asked for.

@@ -119,7 +119,7 @@ func TestEveryCrash(t *testing.T) {
 					g.leftovers(at)
 				})
 				if alive || t.Failed() {
-					if last < 60 {
+					if last < 40 {
 						t.Errorf("only %d steps", last)
 					}
 					t.Logf("%d steps; at %d of them a third code was needed", last, lost)

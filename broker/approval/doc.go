@@ -15,8 +15,9 @@
 // returns an error only if the store cannot be followed.
 //
 // The poller is its own, because those of the libraries live in memory: they die with the process and with the first 502. A poll
-// is one row, written again with each answer and due a delay after it, so that a clock set back does not stop it; first polls are
-// spread over their interval. Where a service pushes, its event only hastens the poll.
+// is one row, due a delay after it was written, so that a clock set back does not stop it. It is written again when an answer changes what the next
+// poll must know, and not with each that nobody has decided: after a restart all are due, and are spread over their interval, as first
+// polls are. Where a service pushes, its event only hastens the poll.
 //
 // Keys, beside the journal's:
 //

@@ -98,6 +98,13 @@ func (g *gateway) start() { g.begin(g.store) }
 
 func (g *gateway) begin(s store.Store) {
 	g.t.Helper()
+	g.run(s)
+	synctest.Wait()
+}
+
+// run is begin outside of a bubble.
+func (g *gateway) run(s store.Store) {
+	g.t.Helper()
 	b, err := approval.New(g.t.Context(), g.options(s), g.policy)
 	if err != nil {
 		g.t.Fatal(err)
@@ -113,7 +120,6 @@ func (g *gateway) begin(s store.Store) {
 		}
 		g.halt = func() {}
 	}
-	synctest.Wait()
 }
 
 func (g *gateway) pass(d time.Duration) {

@@ -9,24 +9,27 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/broker/approval"
 )
 
 const crowd = 500
 
 // crowded is a gateway with so many registrations, all asked for in one second.
-func crowded(g *gateway) {
+func crowded(g *gateway) (writes *counted) {
 	g.mailer.Fail(errors.New("not now")) // letters are not what is looked at
 	g.noMail = true
 	for n := range crowd {
 		g.device(mfpgate.DeviceID(fmt.Sprint("crowd", n)))
 	}
-	g.start()
+	writes = &counted{Store: g.store}
+	g.begin(writes)
 	for n := range crowd {
 		q := mfpgate.RegistrationRequest{Device: mfpgate.DeviceID(fmt.Sprint("crowd", n)), Service: "office", User: fmt.Sprintf("user%d@example.com", n)}
 		if _, _, err := g.Request(g.t.Context(), q, "a", ""); err != nil {
 			g.t.Fatal(err)
 		}
 	}
+	return writes
 }
 
 // perSecond counts the polls of each second from one time to another, and returns the most and the mean.
@@ -47,11 +50,11 @@ func (g *gateway) perSecond(from, to time.Time) (most int, mean float64) {
 func TestPollsAreSpread(t *testing.T) {
 	for _, interval := range []time.Duration{10 * time.Second} {
 		bubble(t, func(t *testing.T, g *gateway) {
-			g.office.Interval, g.office.Lifetime = interval, time.Hour
+			g.office.Interval, g.office.Lifetime, g.office.Pushes = interval, time.Hour, true
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			crowded(g)
+			writes := crowded(g)
 			g.pass(2 * interval)
 			runtime.GC()
 			runtime.ReadMemStats(&after)
@@ -69,7 +72,14 @@ func TestPollsAreSpread(t *testing.T) {
 					t.Errorf("%s, interval %s: %d polls in one second, mean %.1f, want %.1f", when, interval, most, mean, want)
 				}
 			}
+			if n := g.office.Listening(); n != approval.MaxListeners {
+				t.Errorf("%d connections wait for events, want %d", n, approval.MaxListeners)
+			}
+			wrote := writes.n.Load()
 			check("after the start")
+			if n := writes.n.Load() - wrote; n > crowd/10 {
+				t.Errorf("%d writes while nothing is decided: polls that bring nothing leave their rows as they are", n)
+			}
 			g.halt()
 			g.pass(10 * time.Minute)
 			g.start()

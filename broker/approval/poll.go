@@ -1,7 +1,9 @@
 package approval
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -47,9 +49,12 @@ func (b *Broker) handlePoll(ctx context.Context, in journal.Intent) (func(store.
 	w.Spread = false
 	c, verifier, err := b.present(r)
 	if err != nil { // sealed with another key: as good as lost
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.void(tx, r, codeLost) }), nil
+		return b.voided(r, codeLost), nil
 	}
 	s, leave, err := b.reach(r.Service)
+	if err != nil && !now.Before(r.Deadline) { // the next poll would be due at once, for as long as the deadline is overrun
+		return b.settle(r, b.timeout), nil
+	}
 	if err != nil {
 		return b.missed(r, w, err), nil
 	}
@@ -63,65 +68,78 @@ func (b *Broker) handlePoll(ctx context.Context, in journal.Intent) (func(store.
 	if err != nil && ctx.Err() != nil {
 		return nil, err // it was stopped
 	}
-	return b.answered(r, w, g, err), nil
+	return b.answered(in, r, w, g, err)
 }
 
 // answered decides what an answer to a poll means.
-func (b *Broker) answered(r *record, w work, g mfpgate.Grant, err error) func(store.Tx) error {
+func (b *Broker) answered(in journal.Intent, r *record, w work, g mfpgate.Grant, err error) (func(store.Tx) error, error) {
 	last, now := r.State == mfpgate.RegistrationRedeeming, b.now()
 	count := func(code string) { b.Metrics.RegistrationPolls.WithLabelValues(code).Inc() }
 	void := func(became string) func(store.Tx) error {
 		if !now.Before(r.Deadline) {
 			return b.settle(r, b.timeout)
 		}
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.void(tx, r, became) })
+		return b.voided(r, became)
 	}
 	switch {
 	case err == nil:
 		count("granted")
 		b.Metrics.RegistrationAttempts.WithLabelValues("approved").Inc()
 		b.Metrics.RegistrationApproveTime.Observe(max(0, now.Sub(r.RequestedAt)).Seconds())
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.certify(tx, r, g, gateway) })
+		return b.settle(r, func(tx store.Tx, r *record) error { return b.certify(tx, r, g, gateway) }), nil
 	case errors.Is(err, mfpgate.ErrPending):
 		count("pending")
 		if last {
-			return void(codeExpired)
+			return void(codeExpired), nil
 		}
 		w.Failures = 0
-		return b.again(r, w, w.Interval)
+		return b.later(in, r, w, w.Interval)
 	case errors.Is(err, mfpgate.ErrSlowDown):
 		count("slow_down")
 		w.Failures = 0
 		w.Interval = max(w.Interval, min(w.Interval+slowerBy, slowest))
 		if last {
 			if w.Slow++; w.Slow > maxSlow || !now.Before(r.Deadline) {
-				return void(codeExpired)
+				return void(codeExpired), nil
 			}
 		}
-		return b.again(r, w, w.Interval)
+		return b.later(in, r, w, w.Interval)
 	case errors.Is(err, mfpgate.ErrCodeExpired):
 		count("expired")
-		return void(codeExpired)
+		return void(codeExpired), nil
 	case errors.Is(err, mfpgate.ErrDenied):
 		count("denied")
 		b.Metrics.RegistrationAttempts.WithLabelValues("denied").Inc()
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.fail(tx, r, Denied, "", gateway) })
+		return b.settle(r, func(tx store.Tx, r *record) error { return b.fail(tx, r, Denied, "", gateway) }), nil
 	case errors.Is(err, mfpgate.ErrInvalidGrant):
 		count("invalid_grant")
 		if !now.Before(r.ExpiresAt) { // some services know expired codes no more
-			return void(codeExpired)
+			return void(codeExpired), nil
 		}
-		return void(codeLost)
+		return void(codeLost), nil
 	case errors.Is(err, mfpgate.ErrRefused):
 		count("refused")
-		return b.refusedBy(r, err)
+		return b.refusedBy(r, err), nil
 	}
 	count("unreached")
 	if !now.Before(r.Deadline) {
-		return b.settle(r, b.timeout)
+		return b.settle(r, b.timeout), nil
 	}
 	w.Failures++
-	return b.missed(r, w, err)
+	return b.missed(r, w, err), nil
+}
+
+// later is again, but leaves the row as it is where that says all that a restart needs: a write to the disk for each of some hundred
+// polls a second would cost more than the polls.
+func (b *Broker) later(in journal.Intent, r *record, w work, delay time.Duration) (func(store.Tx) error, error) {
+	payload, err := json.Marshal(w)
+	if err != nil {
+		return nil, err
+	}
+	if r.Reason != Unreached && bytes.Equal(payload, in.Payload) {
+		return nil, journal.Again(b.pollDelay(r, delay))
+	}
+	return b.again(r, w, delay), nil
 }
 
 // again has the service asked again. What was said of the service before is over.

@@ -209,8 +209,13 @@ func (b *Broker) part(interval time.Duration) time.Duration {
 	return time.Duration(b.spread.next() * float64(interval))
 }
 
-// poll has the service asked after a delay, or earlier if the code's time or the deadline is then.
+// poll has the service asked after a delay.
 func (b *Broker) poll(tx store.Tx, r *record, w work, delay time.Duration) error {
+	return b.intend(tx, r.ID, kindPoll, w, b.pollDelay(r, delay))
+}
+
+// pollDelay is delay, or less if the code's time or the deadline is earlier.
+func (b *Broker) pollDelay(r *record, delay time.Duration) time.Duration {
 	now := b.now()
 	for _, end := range []time.Time{r.ExpiresAt.Add(grace), r.Deadline} {
 		if left := end.Sub(now); r.State == mfpgate.RegistrationAwaitingAdmin && left < delay {
@@ -220,7 +225,7 @@ func (b *Broker) poll(tx store.Tx, r *record, w work, delay time.Duration) error
 	if left := r.Deadline.Sub(now); left < delay {
 		delay = left
 	}
-	return b.intend(tx, r.ID, kindPoll, w, max(delay, time.Millisecond))
+	return max(delay, time.Millisecond)
 }
 
 // letter has the administrator mailed.
@@ -238,12 +243,23 @@ const (
 	codeLost    = "lost"
 )
 
-// void ends the present code, and asks for another as far as that is allowed.
+// voided ends the present code, and asks for another as far as that is allowed.
+func (b *Broker) voided(seen *record, became string) func(store.Tx) error {
+	counted := false // what is settled may run again, when its commit meets another or its outcome is not known
+	return b.settle(seen, func(tx store.Tx, r *record) error {
+		became := became
+		if became == codeExpired && !r.Sent {
+			became = codeUnsent
+		}
+		if !counted {
+			counted = true
+			b.Metrics.RegistrationAttempts.WithLabelValues(became).Inc()
+		}
+		return b.void(tx, r, became)
+	})
+}
+
 func (b *Broker) void(tx store.Tx, r *record, became string) error {
-	if became == codeExpired && !r.Sent {
-		became = codeUnsent
-	}
-	b.Metrics.RegistrationAttempts.WithLabelValues(became).Inc()
 	action := "expired"
 	if became == codeLost {
 		action = "lost-grant"

@@ -18,7 +18,7 @@
 // memory that a Watch keeps, and a queue finds its places by number.
 //
 // It fails softly: an error of a handler costs an attempt and a delay that grows from Options.MinDelay to MaxDelay, with
-// jitter; RetryAfter names another delay, Permanent gives up and leaves a dead row, which List shows and Reopen revives. While
+// jitter; RetryAfter names another delay, Again one that is not stored, Permanent gives up and leaves a dead row, which List shows and Reopen revives. While
 // the store takes no writes (store.ErrFull), attempts are counted in memory only. Run and Deliver return an error only if the
 // store is closed or cannot be followed.
 //

@@ -27,6 +27,7 @@ type entry struct {
 
 	place    int                // in its lane
 	taken    version            // when its call began
+	was      time.Time          // when that call was due
 	hastened bool               // it is wanted before its time
 	early    bool               // its call began before its time
 	cancel   context.CancelFunc // of the call that runs
@@ -159,7 +160,7 @@ func (x *index) take(now time.Time) (e *entry, wait time.Duration) {
 	if wait := e.due.Sub(now); wait > 0 {
 		return nil, min(wait, maxSleep)
 	}
-	l.running, e.taken = true, e.version
+	l.running, e.taken, e.was = true, e.version, e.due
 	e.early, e.hastened = e.hastened, false
 	x.order(l)
 	return e, 0
@@ -202,6 +203,15 @@ func (x *index) hold(e *entry, from version, until time.Time) {
 	defer x.mu.Unlock()
 	if x.entries[e.id] == e && e.version == from {
 		e.due = until // its lane runs, so that it is in no order by due
+	}
+}
+
+// postpone is hold for one that nobody has hastened meanwhile.
+func (x *index) postpone(e *entry, from version, until time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.entries[e.id] == e && e.version == from && !e.hastened {
+		e.due = until
 	}
 }
 

@@ -42,7 +42,7 @@ type Intent struct {
 
 	// What the journal adds; Intend ignores it.
 	Created  time.Time `json:"created"`
-	Due      time.Time `json:"due"`               // of the next call
+	Due      time.Time `json:"due"`               // of the next call; for a handler, of this one
 	Attempts int       `json:"attempts"`          // calls that failed
 	LastErr  string    `json:"lastErr,omitempty"` // of the last of them; 1 KiB at most
 	Dead     bool      `json:"dead,omitempty"`    // given up

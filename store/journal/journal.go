@@ -60,6 +60,7 @@ type What string
 const (
 	Done        What = "done"        // called, and the result is stored
 	Retried     What = "retried"     // failed; Next says when again
+	Postponed   What = "postponed"   // called to no purpose; Next says when again, which is not stored
 	Died        What = "died"        // given up: a dead row
 	Superseded  What = "superseded"  // cancelled or moved while it was called; the result was not stored
 	Unhandled   What = "unhandled"   // nobody handles its kind; it stays
@@ -145,6 +146,16 @@ func RetryAfter(err error, delay time.Duration) error {
 	}
 	return later{err, max(0, delay)}
 }
+
+// again has an intent called once more, and nothing stored.
+type again struct{ delay time.Duration }
+
+func (a again) Error() string { return fmt.Sprintf("again in %s", a.delay) }
+
+// Again, as a handler's error without settle, has the intent called once more after delay (0 or more), and stores nothing of
+// it: that is for a question that brought nothing, asked often. It counts as no attempt. After a restart the call is when the
+// record says, as a rule at once.
+func Again(delay time.Duration) error { return again{max(0, delay)} }
 
 // delay is the time to wait after so many failures, the last of them err: half of it is sure, half is jitter.
 func (j *Journal) delay(failures int, err error) time.Duration {

@@ -172,10 +172,20 @@ func (j *Journal) execute(ctx context.Context, x *index, e *entry) {
 	defer cancel()
 	x.cancelWith(e, cancel)
 	began := j.Clock.Now()
-	settle, err := guarded(call, handle, r.Intent)
+	in := r.Intent
+	if e.was.After(in.Due) {
+		in.Due = e.was
+	}
+	settle, err := guarded(call, handle, in)
 	took := j.Clock.Now().Sub(began)
 	if err != nil && ctx.Err() != nil {
 		return // it was stopped; that is no attempt
+	}
+	if a, ok := errors.AsType[again](err); ok && settle == nil {
+		next := j.Clock.Now().Round(0).Add(a.delay)
+		x.postpone(e, r.version(), next)
+		j.Observe(Event{What: Postponed, ID: r.ID, Kind: r.Kind, Object: r.Object, Attempts: r.Attempts, Next: next, Took: took})
+		return
 	}
 	j.settle(ctx, x, e, r, settle, Event{ID: r.ID, Kind: r.Kind, Object: r.Object, Took: took, Err: err})
 }

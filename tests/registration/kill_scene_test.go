@@ -116,7 +116,7 @@ func (s *killScene) killedAt(at string, device int) {
 	password := s.region.Administrator(t, admin)
 	s.arm(s.gateway.PID(), at)
 	if at == "any" {
-		defer time.AfterFunc(time.Duration(s.random.IntN(2500))*time.Millisecond, func() { s.strike("any", "") }).Stop()
+		defer time.AfterFunc(time.Duration(s.random.IntN(1300))*time.Millisecond, func() { s.strike("any", "") }).Stop()
 		s.arm(s.gateway.PID(), "any/")
 	}
 	began, restarted := time.Now(), false
@@ -139,7 +139,8 @@ func (s *killScene) killedAt(at string, device int) {
 			return false
 		}
 		for _, l := range s.lettersTo(admin) {
-			if code := killCode.FindStringSubmatch(l.Text); code != nil && !typed[code[1]] {
+			early := strings.HasPrefix(at, "poll/") && !s.hit() // nobody has decided at that moment
+			if code := killCode.FindStringSubmatch(l.Text); code != nil && !typed[code[1]] && !early {
 				typed[code[1]] = true
 				s.decide(t, admin, password, code[1], user)
 			}

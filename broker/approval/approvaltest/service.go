@@ -39,6 +39,7 @@ type Service struct {
 	Replay   bool              // a granted code is granted again
 	Slow     int               // looks at an operation before it is done
 	Pushes   bool              // it tells of changes
+	Storm    func() error      // what each wait for a change returns at once; nil: it waits
 	Becomes  mfpgate.PrintUser // of each user whom a call names
 	Page     string            // verification URI; "" is https://print.example/device
 
@@ -50,13 +51,14 @@ type Service struct {
 	AlterPrinter func(p *mfpgate.Printer)
 	AlterLeaf    func(c *x509.Certificate)
 
-	mu       sync.Mutex
-	codes    []*Code
-	printers map[string]*Printer // by device UUID
-	calls    map[Call]int
-	polls    []time.Time
-	ca       *ecdsa.PrivateKey
-	changed  chan struct{} // closed at a change
+	mu        sync.Mutex
+	codes     []*Code
+	printers  map[string]*Printer // by device UUID
+	calls     map[Call]int
+	polls     []time.Time
+	ca        *ecdsa.PrivateKey
+	changed   chan struct{} // closed at a change
+	listening int           // who wait for one
 }
 
 // Code is a code that the service has issued.
@@ -193,10 +195,19 @@ func (s *Service) Redeem(_ context.Context, c mfpgate.Code, verifier mfpgate.Sec
 // AwaitEvent implements approval.PrintService.
 func (s *Service) AwaitEvent(ctx context.Context, _ mfpgate.Code) error {
 	s.mu.Lock()
-	changed, pushes := s.changed, s.Pushes
+	changed, pushes, storm := s.changed, s.Pushes, s.Storm
+	s.listening++
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.listening--
+	}()
 	if !pushes {
 		return mfpgate.ErrNoEvents
+	}
+	if storm != nil {
+		return storm()
 	}
 	select {
 	case <-ctx.Done():
@@ -344,6 +355,13 @@ func (s *Service) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.printers)
+}
+
+// Listening counts who wait for a change now.
+func (s *Service) Listening() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listening
 }
 
 // Calls counts the calls of a kind.
