@@ -82,7 +82,7 @@ func keys(c *Config) object {
 		may("mail", "the server through which letters to administrators and users go", mail(&c.Mail)),
 		may("portal", "the pages of administrators and users", object{
 			may("listen", "address of the portal; empty is off", one(&c.Portal.Listen, orEmpty(hostPort())).or("")).restart(),
-			may("url", "where browsers reach it, for the links in letters", one(&c.Portal.URL, portalURL())),
+			may("url", "where browsers reach it, for the links in letters and on sheets", one(&c.Portal.URL, portalURL())),
 			may("tls", "certificate of the portal; empty makes an own one", object{
 				may("cert", "PEM file, leaf first", one(&c.Portal.TLS.Cert, orEmpty(path())).or("")),
 				may("key", "PEM file", one(&c.Portal.TLS.Key, orEmpty(path())).or("")),

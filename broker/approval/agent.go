@@ -15,7 +15,7 @@ import (
 func (b *Broker) ForDevice(ctx context.Context, device mfpgate.DeviceID) (list []mfpgate.Registration, err error) {
 	err = b.Store.View(ctx, func(s store.Snapshot) error {
 		list = nil
-		d, _, err := optional[toDo](s, devicePrefix+digest(string(device)))
+		d, _, err := store.FindJSON[toDo](s, devicePrefix+digest(string(device)))
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (b *Broker) keepPrinter(tx store.Tx, r *record, q Result) error {
 	if r.Purpose == mfpgate.PurposeAllowUser {
 		return nil
 	}
-	_, there, err := optional[printer](tx, r.printerKey())
+	_, there, err := store.FindJSON[printer](tx, r.printerKey())
 	if err != nil || there {
 		return err
 	}

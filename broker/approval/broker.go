@@ -158,13 +158,8 @@ func (b *Broker) read(ctx context.Context, id string) (r *record, err error) {
 }
 
 // update runs fn, which must find out by what it reads whether it has been committed before, again while that is not known.
-func (b *Broker) update(ctx context.Context, fn func(store.Tx) error) (err error) {
-	for range 4 {
-		if err = b.Store.Update(ctx, fn); !errors.Is(err, store.ErrUnknown) {
-			return err
-		}
-	}
-	return err
+func (b *Broker) update(ctx context.Context, fn func(store.Tx) error) error {
+	return store.UpdateUntilKnown(ctx, b.Store, fn)
 }
 
 // Changes yields the id of each registration that changes, until ctx ends: "" at first, and whenever all is to be looked at. A

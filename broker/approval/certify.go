@@ -105,7 +105,7 @@ func (b *Broker) handleAllow(ctx context.Context, in journal.Intent) (func(store
 		return b.settle(r, func(tx store.Tx, r *record) error { return b.fail(tx, r, UserNotAllowed, "", gateway) }), nil
 	case err == nil:
 		return b.settle(r, func(tx store.Tx, r *record) error {
-			p, _, err := optional[printer](tx, r.printerKey())
+			p, _, err := store.FindJSON[printer](tx, r.printerKey())
 			if err != nil {
 				return err
 			}

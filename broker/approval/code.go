@@ -104,7 +104,7 @@ func (b *Broker) lostPrinter(tx store.Tx, r *record) error {
 	if r.Bad++; r.Bad > MaxLost {
 		return b.fail(tx, r, BadAnswer, "", gateway)
 	}
-	p, there, err := optional[printer](tx, r.printerKey())
+	p, there, err := store.FindJSON[printer](tx, r.printerKey())
 	if err != nil {
 		return err
 	}

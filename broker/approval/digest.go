@@ -29,7 +29,7 @@ type collected struct {
 // addToDigest puts a registration into its administrator's digest, which goes when there is room again.
 func (b *Broker) addToDigest(tx store.Tx, r *record, free time.Duration) error {
 	key := digestPrefix + digest(r.Admin)
-	c, there, err := optional[collected](tx, key)
+	c, there, err := store.FindJSON[collected](tx, key)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (b *Broker) handleDigest(ctx context.Context, in journal.Intent) (func(stor
 	err := b.Store.View(ctx, func(s store.Snapshot) error {
 		list = nil
 		var err error
-		if c, _, err = optional[collected](s, key); err != nil {
+		if c, _, err = store.FindJSON[collected](s, key); err != nil {
 			return err
 		}
 		for _, id := range c.IDs[:min(len(c.IDs), perDigest)] {
@@ -97,7 +97,7 @@ func (b *Broker) handleDigest(ctx context.Context, in journal.Intent) (func(stor
 		b.Metrics.RegistrationMails.WithLabelValues(result).Inc()
 	}
 	return func(tx store.Tx) error {
-		c, there, err := optional[collected](tx, key)
+		c, there, err := store.FindJSON[collected](tx, key)
 		if err != nil || !there {
 			return err
 		}

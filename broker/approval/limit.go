@@ -36,7 +36,7 @@ func limitKey(kind, name string) string {
 // take counts id, unless there are limit others in this hour; then it says when there will be room.
 func (b *Broker) take(tx store.Tx, kind, name, id string, limit int) (ok bool, free time.Duration, err error) {
 	key := limitKey(kind, name)
-	t, _, err := optional[taken](tx, key)
+	t, _, err := store.FindJSON[taken](tx, key)
 	if err != nil {
 		return false, 0, err
 	}

@@ -141,15 +141,6 @@ func decodeRecord(id string, data []byte) (*record, error) {
 
 func setRecord(tx store.Tx, r *record) error { return store.SetJSON(tx, registrationPrefix+r.ID, r) }
 
-// optional reads a record that may not be there.
-func optional[T any](g store.Getter, key string) (v T, there bool, err error) {
-	err = store.GetJSON(g, key, &v)
-	if errors.Is(err, store.ErrNotFound) {
-		return v, false, nil
-	}
-	return v, err == nil, err
-}
-
 // seal and unseal keep a secret of the record.
 func (b *Broker) seal(r *record, field string, s mfpgate.Secret) []byte {
 	return b.Sealer.Seal(registrationPrefix+r.ID+"#"+field, s)

@@ -128,7 +128,7 @@ func (b *Broker) create(tx store.Tx, r record, actor string) (string, error) {
 	if b.view.open() >= MaxOpen {
 		return "", refuse(TooMany, fmt.Sprintf("%d registrations are open, which is as many as the gateway keeps. Ask again when some have ended.", MaxOpen))
 	}
-	if _, there, err := optional[printer](tx, r.printerKey()); err != nil {
+	if _, there, err := store.FindJSON[printer](tx, r.printerKey()); err != nil {
 		return "", err
 	} else if there && !b.allowsUser(r.Service) {
 		return "", refuse(NoUserList, sentence(NoUserList))

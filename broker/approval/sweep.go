@@ -73,7 +73,7 @@ func (b *Broker) sweepLimits(ctx context.Context) error {
 	var stale []string
 	now := b.now()
 	idle := func(g store.Getter, key string) (bool, error) {
-		t, there, err := optional[taken](g, key)
+		t, there, err := store.FindJSON[taken](g, key)
 		t.prune(now)
 		return there && len(t.Entries) == 0, err
 	}

@@ -101,7 +101,7 @@ func (b *Broker) move(r *record, to mfpgate.RegistrationState, why mfpgate.Reaso
 // begin gives a registration its turn: it asks for one more user of a printer that is there, enters the device, or waits for
 // another that does.
 func (b *Broker) begin(tx store.Tx, r *record) error {
-	p, there, err := optional[printer](tx, r.printerKey())
+	p, there, err := store.FindJSON[printer](tx, r.printerKey())
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (b *Broker) begin(tx store.Tx, r *record) error {
 		return b.launch(tx, r)
 	}
 	r.Purpose, r.PrinterID, r.PrinterURI = mfpgate.PurposeRegister, "", ""
-	t, _, err := optional[turn](tx, r.turnKey())
+	t, _, err := store.FindJSON[turn](tx, r.turnKey())
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (b *Broker) allowsUser(service string) bool {
 
 // leaveTurn takes a registration out of the turns of its device; those that wait look again.
 func (b *Broker) leaveTurn(tx store.Tx, r *record) error {
-	t, there, err := optional[turn](tx, r.turnKey())
+	t, there, err := store.FindJSON[turn](tx, r.turnKey())
 	if err != nil || !there {
 		return err
 	}
@@ -162,7 +162,7 @@ func (b *Broker) launch(tx store.Tx, r *record) error {
 		return b.askCode(tx, r, "", 0)
 	}
 	b.move(r, mfpgate.RegistrationAwaitingDevice, "", "")
-	d, _, err := optional[toDo](tx, r.deviceKey())
+	d, _, err := store.FindJSON[toDo](tx, r.deviceKey())
 	if err != nil {
 		return err
 	}
@@ -344,7 +344,7 @@ func (b *Broker) end(tx store.Tx, r *record, state mfpgate.RegistrationState, wh
 }
 
 func (b *Broker) leaveDevice(tx store.Tx, r *record) error {
-	d, there, err := optional[toDo](tx, r.deviceKey())
+	d, there, err := store.FindJSON[toDo](tx, r.deviceKey())
 	if err != nil || !there {
 		return err
 	}

@@ -78,7 +78,7 @@ func keepAlerts(tx store.Tx, gateway string, r *streamRecord, items []api.AlertI
 		}
 		o, ok := open[a.DeviceID]
 		if !ok {
-			kept, _, err := get[openRecord](tx, openKey(gateway, a.DeviceID))
+			kept, _, err := store.FindJSON[openRecord](tx, openKey(gateway, a.DeviceID))
 			if err != nil {
 				return err
 			}
@@ -156,7 +156,7 @@ func (s *Server) openAlerts(ctx context.Context, gateway, after string, limit in
 		from := ""
 		if device != "" {
 			from = openKey(gateway, device)
-			o, _, err := get[openRecord](at, from)
+			o, _, err := store.FindJSON[openRecord](at, from)
 			if err != nil {
 				return err
 			}

@@ -164,7 +164,7 @@ func (s *Server) putBackground(ctx context.Context, in *struct {
 	}
 	status, next := http.StatusOK, backgroundRecord{Schedule: in.Body}
 	err = s.change(ctx, chain, func(tx store.Tx) error {
-		current, there, err := get[backgroundRecord](tx, backgroundKey(in.Gateway, in.Service))
+		current, there, err := store.FindJSON[backgroundRecord](tx, backgroundKey(in.Gateway, in.Service))
 		if err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func (s *Server) deleteBackground(ctx context.Context, in *struct {
 		return nil, err
 	}
 	return nil, s.change(ctx, chain, func(tx store.Tx) error {
-		current, there, err := get[backgroundRecord](tx, backgroundKey(in.Gateway, in.Service))
+		current, there, err := store.FindJSON[backgroundRecord](tx, backgroundKey(in.Gateway, in.Service))
 		if err != nil {
 			return err
 		}

@@ -165,7 +165,7 @@ func (s *Server) follow(at store.Snapshot, gateway string, b *board, vias map[st
 		}
 		for _, e := range found {
 			for _, id := range e.Deliveries {
-				r, there, err := get[deliveryRecord](at, deliveryKey(e.Owner, id))
+				r, there, err := store.FindJSON[deliveryRecord](at, deliveryKey(e.Owner, id))
 				if err != nil {
 					return err
 				}

@@ -44,7 +44,7 @@ func claimKeys(d api.Device) []string {
 func claim(tx store.Tx, gateway string, before, after api.Device, now time.Time) error {
 	want := claimKeys(after)
 	for _, key := range want {
-		held, there, err := get[claimRecord](tx, key)
+		held, there, err := store.FindJSON[claimRecord](tx, key)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func unclaim(tx store.Tx, gateway string, d api.Device, keep ...string) error {
 		if slices.Contains(keep, key) {
 			continue
 		}
-		held, there, err := get[claimRecord](tx, key)
+		held, there, err := store.FindJSON[claimRecord](tx, key)
 		if err != nil {
 			return err
 		}

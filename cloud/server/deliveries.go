@@ -211,7 +211,7 @@ func (s *Server) relayed(at store.Getter) func(gateway, device string) (bool, er
 		key := deviceKey(gateway, device)
 		yes, ok := known[key]
 		if !ok {
-			r, there, err := get[deviceRecord](at, key)
+			r, there, err := store.FindJSON[deviceRecord](at, key)
 			if err != nil {
 				return false, err
 			}
@@ -239,7 +239,7 @@ func (s *Server) changedDeliveries(at store.Snapshot, gateway string, p place, l
 			return nil
 		}
 		told[id] = true
-		r, there, err := get[deliveryRecord](at, deliveryKey(owner, id))
+		r, there, err := store.FindJSON[deliveryRecord](at, deliveryKey(owner, id))
 		if err != nil {
 			return err
 		}

@@ -160,7 +160,7 @@ func (s *Server) draftAll(ctx context.Context, gateway, by, key string, list []a
 		}
 		w := w.on(at, gateway)
 		for i, d := range list {
-			was, there, err := get[deliveryRecord](at, deliveryKey(gateway, d.DeliveryID))
+			was, there, err := store.FindJSON[deliveryRecord](at, deliveryKey(gateway, d.DeliveryID))
 			if err != nil {
 				return err
 			}
@@ -168,7 +168,7 @@ func (s *Server) draftAll(ctx context.Context, gateway, by, key string, list []a
 				records = append(records, was)
 				continue
 			}
-			o, taken, err := get[owned](at, deliveryOwnerKey(d.DeliveryID))
+			o, taken, err := store.FindJSON[owned](at, deliveryOwnerKey(d.DeliveryID))
 			if err != nil {
 				return err
 			}
@@ -211,7 +211,7 @@ func (s *Server) createGroup(ctx context.Context, chain []string, key string, gr
 	return s.change(ctx, chain, func(tx store.Tx) error {
 		e := logEntry{Type: api.EventDeliveryChanged, At: s.Clock.Now().UTC(), Owner: chain[0]}
 		for _, r := range group {
-			was, there, err := get[deliveryRecord](tx, deliveryKey(chain[0], r.Delivery.DeliveryID))
+			was, there, err := store.FindJSON[deliveryRecord](tx, deliveryKey(chain[0], r.Delivery.DeliveryID))
 			if err != nil {
 				return err
 			}
@@ -237,7 +237,7 @@ func (s *Server) created(ctx context.Context, gateway string, list []api.Deliver
 	out = []api.Delivery{}
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		for _, d := range list {
-			r, there, err := get[deliveryRecord](at, deliveryKey(gateway, d.DeliveryID))
+			r, there, err := store.FindJSON[deliveryRecord](at, deliveryKey(gateway, d.DeliveryID))
 			if err != nil {
 				return err
 			}
@@ -292,7 +292,7 @@ func (s *Server) saveDelivery(ctx context.Context, gateway string, d api.Deliver
 	var next deliveryRecord
 	var fresh bool
 	decide := func(g store.Getter) error {
-		current, there, err := get[deliveryRecord](g, deliveryKey(gateway, d.DeliveryID))
+		current, there, err := store.FindJSON[deliveryRecord](g, deliveryKey(gateway, d.DeliveryID))
 		if err != nil {
 			return err
 		}
@@ -353,7 +353,7 @@ func (s *Server) deleteDelivery(ctx context.Context, in *struct {
 	}
 	defer s.together(chain)()
 	return nil, s.change(ctx, chain, func(tx store.Tx) error {
-		current, there, err := get[deliveryRecord](tx, deliveryKey(in.Gateway, in.Delivery))
+		current, there, err := store.FindJSON[deliveryRecord](tx, deliveryKey(in.Gateway, in.Delivery))
 		if err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ func (s *Server) delivery(ctx context.Context, gateway, id string, relayedOnly b
 	}
 	there := false
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
-		o, known, err := get[owned](at, deliveryOwnerKey(id))
+		o, known, err := store.FindJSON[owned](at, deliveryOwnerKey(id))
 		if err != nil || !known {
 			return err
 		}
@@ -101,7 +101,7 @@ func (s *Server) delivery(ctx context.Context, gateway, id string, relayedOnly b
 			return nil
 		}
 		var r deliveryRecord
-		if r, there, err = get[deliveryRecord](at, deliveryKey(o.Gateway, id)); err != nil || !there {
+		if r, there, err = store.FindJSON[deliveryRecord](at, deliveryKey(o.Gateway, id)); err != nil || !there {
 			return err
 		}
 		d = r.wire(via)
@@ -149,7 +149,7 @@ func (s *Server) draft(gateway, by string) (draft, error) {
 // on reads devices in a transaction, or a snapshot.
 func (w draft) on(g store.Getter, gateway string) draft {
 	w.device = func(id string) (string, bool, error) {
-		r, there, err := get[deviceRecord](g, deviceKey(gateway, id))
+		r, there, err := store.FindJSON[deviceRecord](g, deviceKey(gateway, id))
 		return r.Device.Model, there, err
 	}
 	return w
@@ -290,7 +290,7 @@ func bodyPointer(pointer string) string {
 func keepDelivery(tx store.Tx, gateway string, r deliveryRecord, fresh bool) error {
 	id := r.Delivery.DeliveryID
 	if fresh {
-		held, taken, err := get[owned](tx, deliveryOwnerKey(id))
+		held, taken, err := store.FindJSON[owned](tx, deliveryOwnerKey(id))
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func (s *Server) devices(ctx context.Context, gateway, after string, limit int) 
 // seen moves lastSeen forward to the device's last reading. The entity tag is that of what the gateway told: were it to change
 // with each reading, the gateway could not change a device that it sends readings of.
 func seen(at store.Getter, gateway string, d *api.Device) (moved bool, err error) {
-	r, _, err := get[readingRecord](at, readingKey(gateway, d.DeviceID))
+	r, _, err := store.FindJSON[readingRecord](at, readingKey(gateway, d.DeviceID))
 	if last := r.Reading.LastSeen; err == nil && last != nil && (d.LastSeen == nil || last.After(*d.LastSeen)) {
 		d.LastSeen = last
 		return true, nil
@@ -125,7 +125,7 @@ func (s *Server) device(ctx context.Context, gateway, id string) (d api.DeviceEn
 	var there bool
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		var r deviceRecord
-		if r, there, err = get[deviceRecord](at, deviceKey(gateway, id)); err != nil || !there {
+		if r, there, err = store.FindJSON[deviceRecord](at, deviceKey(gateway, id)); err != nil || !there {
 			return err
 		}
 		d = api.DeviceEntry{Device: r.Device, ETag: versionTag(r.Version)}
@@ -158,7 +158,7 @@ func (s *Server) putDevice(ctx context.Context, in *struct {
 	var status int
 	record := deviceRecord{Device: in.Body}
 	err = s.change(ctx, chain, func(tx store.Tx) error {
-		current, there, err := get[deviceRecord](tx, deviceKey(in.Gateway, in.Device))
+		current, there, err := store.FindJSON[deviceRecord](tx, deviceKey(in.Gateway, in.Device))
 		if err != nil {
 			return err
 		}
@@ -206,7 +206,7 @@ func (s *Server) DeleteDevice(ctx context.Context, gateway, device, ifMatch stri
 	}
 	defer release()
 	err = s.change(ctx, chain, func(tx store.Tx) error {
-		current, there, err := get[deviceRecord](tx, deviceKey(gateway, device))
+		current, there, err := store.FindJSON[deviceRecord](tx, deviceKey(gateway, device))
 		if err != nil {
 			return err
 		}

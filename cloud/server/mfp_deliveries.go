@@ -47,7 +47,7 @@ func mfpLinkKey(model, serial string) string {
 func relink(tx store.Tx, gateway string, before, after api.Device) error {
 	was, is := mfpLinkKey(before.Model, before.Serial), mfpLinkKey(after.Model, after.Serial)
 	if was != "" && was != is {
-		held, there, err := get[named](tx, was)
+		held, there, err := store.FindJSON[named](tx, was)
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (s *Server) workOf(ctx context.Context, model, serial string) (w work, err 
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		w = work{known: map[string]bool{}}
 		first, start = deliveryRecord{}, time.Time{}
-		link, there, err := get[named](at, key)
+		link, there, err := store.FindJSON[named](at, key)
 		if err != nil || !there {
 			return err
 		}
@@ -97,7 +97,7 @@ func (s *Server) workOf(ctx context.Context, model, serial string) (w work, err 
 			return err
 		}
 		for _, id := range ids {
-			r, there, err := get[deliveryRecord](at, deliveryKey(link.Gateway, id))
+			r, there, err := store.FindJSON[deliveryRecord](at, deliveryKey(link.Gateway, id))
 			if err != nil {
 				return err
 			}
@@ -199,7 +199,7 @@ func (s *Server) outcome(tx store.Tx, a about, report api.InstallReport) error {
 	if a.chain == nil {
 		return nil
 	}
-	r, there, err := get[deliveryRecord](tx, deliveryKey(a.chain[0], a.id))
+	r, there, err := store.FindJSON[deliveryRecord](tx, deliveryKey(a.chain[0], a.id))
 	if err != nil || !there {
 		return err
 	}

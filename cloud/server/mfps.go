@@ -101,7 +101,7 @@ func (s *Server) checkIn(ctx context.Context, in *struct {
 	err = s.Store.Update(ctx, func(tx store.Tx) error {
 		var err error
 		answer, replayed, err = once(tx, callOf(ctx).who, "check-in", in.Idempotent, in.Body, func() (api.CheckInAnswer, error) {
-			r, _, err := get[mfpRecord](tx, mfpKey(in.MFP))
+			r, _, err := store.FindJSON[mfpRecord](tx, mfpKey(in.MFP))
 			if err != nil {
 				return api.CheckInAnswer{}, err
 			}
@@ -192,7 +192,7 @@ func (s *Server) report(ctx context.Context, in *struct {
 
 // keepReport writes the report and what it says of the device in one transaction.
 func (s *Server) keepReport(tx store.Tx, stored api.StoredReport) error {
-	r, there, err := get[mfpRecord](tx, mfpKey(stored.DeviceID))
+	r, there, err := store.FindJSON[mfpRecord](tx, mfpKey(stored.DeviceID))
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func (f facts) summary(ctx context.Context, id string) (console.Gateway, error) 
 			g.Open += len(o.Alerts)
 		}
 		for _, k := range []kind{kindTelemetry, kindAlerts} {
-			r, _, err := get[streamRecord](at, streamKey(id, k))
+			r, _, err := store.FindJSON[streamRecord](at, streamKey(id, k))
 			if err != nil {
 				return err
 			}
@@ -160,11 +160,11 @@ func (f facts) Devices(ctx context.Context, gateway, from string, limit int) ([]
 
 // whole adds to a device what was heard of it, without the history of its counters.
 func whole(at store.Getter, gateway string, d api.DeviceEntry) (console.Device, error) {
-	r, _, err := get[readingRecord](at, readingKey(gateway, d.DeviceID))
+	r, _, err := store.FindJSON[readingRecord](at, readingKey(gateway, d.DeviceID))
 	if err != nil {
 		return console.Device{}, err
 	}
-	o, _, err := get[openRecord](at, openKey(gateway, d.DeviceID))
+	o, _, err := store.FindJSON[openRecord](at, openKey(gateway, d.DeviceID))
 	return console.Device{DeviceEntry: d, Reading: r.Reading, Open: o.Alerts}, err
 }
 
@@ -178,13 +178,13 @@ func (f facts) Device(ctx context.Context, gateway, id string) (console.Device, 
 		if out, err = whole(at, gateway, d); err != nil {
 			return err
 		}
-		h, _, err := get[historyRecord](at, historyKey(gateway, id))
+		h, _, err := store.FindJSON[historyRecord](at, historyKey(gateway, id))
 		if err != nil {
 			return err
 		}
 		out.Reading.CounterHistory = h.Entries
 		for _, key := range claimKeys(d.Device) {
-			held, there, err := get[claimRecord](at, key)
+			held, there, err := store.FindJSON[claimRecord](at, key)
 			if err != nil {
 				return err
 			}

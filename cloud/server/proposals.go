@@ -49,7 +49,7 @@ type proposalRecord struct {
 func (r proposalRecord) unresolved(at store.Getter, gateway, id string) ([]api.Unresolved, error) {
 	all := make([]api.Unresolved, 0, r.Unresolved)
 	for n := range groups(r.Unresolved, unresolvedGroup) {
-		part, _, err := get[unresolvedRecord](at, unresolvedKey(gateway, id, n))
+		part, _, err := store.FindJSON[unresolvedRecord](at, unresolvedKey(gateway, id, n))
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func (s *Server) proposal(ctx context.Context, gateway, id string) (p api.Change
 	}
 	now := s.Clock.Now()
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
-		r, there, err := get[proposalRecord](at, proposalKey(gateway, id))
+		r, there, err := store.FindJSON[proposalRecord](at, proposalKey(gateway, id))
 		if err != nil {
 			return err
 		}
@@ -178,7 +178,7 @@ func (s *Server) proposal(ctx context.Context, gateway, id string) (p api.Change
 		p = api.ChangeProposal{ProposalID: id, BasedOn: r.BasedOn, Apply: r.Apply, Quality: r.Quality,
 			Changes: make([]api.Change, 0, r.Changes)}
 		for n := range groups(r.Changes, changeGroup) {
-			part, _, err := get[changesRecord](at, changesKey(gateway, id, n))
+			part, _, err := store.FindJSON[changesRecord](at, changesKey(gateway, id, n))
 			if err != nil {
 				return err
 			}
@@ -301,7 +301,7 @@ func (s *Server) proposals(ctx context.Context, gateway, after string, limit int
 	now := s.Clock.Now()
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		for _, n := range found {
-			r, there, err := get[proposalRecord](at, proposalKey(gateway, n.ID))
+			r, there, err := store.FindJSON[proposalRecord](at, proposalKey(gateway, n.ID))
 			if err != nil {
 				return err
 			}
@@ -332,7 +332,7 @@ func (s *Server) withdrawProposal(ctx context.Context, in *struct {
 	defer s.together(chain)()
 	now := s.Clock.Now().UTC()
 	return nil, s.change(ctx, nil, func(tx store.Tx) error {
-		r, there, err := get[proposalRecord](tx, proposalKey(in.Gateway, in.Proposal))
+		r, there, err := store.FindJSON[proposalRecord](tx, proposalKey(in.Gateway, in.Proposal))
 		if err != nil {
 			return err
 		}

@@ -117,7 +117,7 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 	var moved []movedDelivery
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		var there bool
-		if r, there, err = get[proposalRecord](at, proposalKey(gateway, id)); err != nil {
+		if r, there, err = store.FindJSON[proposalRecord](at, proposalKey(gateway, id)); err != nil {
 			return err
 		}
 		if !there {
@@ -135,7 +135,7 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 		}
 		var all []keptChange
 		for n := range groups(r.Changes, changeGroup) {
-			part, _, err := get[changesRecord](at, changesKey(gateway, id, n))
+			part, _, err := store.FindJSON[changesRecord](at, changesKey(gateway, id, n))
 			if err != nil {
 				return err
 			}
@@ -197,7 +197,7 @@ func (s *Server) commitDecision(ctx context.Context, chain []string, id, ifMatch
 
 // moveNow carries an accepted change out on the record as it is, or says in its status why not.
 func (s *Server) moveNow(g store.Getter, relayed func(gateway, device string) (bool, error), w draft, c *keptChange) (deliveryRecord, bool, error) {
-	was, there, err := get[deliveryRecord](g, deliveryKey(c.Owner, c.Change.DeliveryID))
+	was, there, err := store.FindJSON[deliveryRecord](g, deliveryKey(c.Owner, c.Change.DeliveryID))
 	if err != nil {
 		return was, false, err
 	}
@@ -242,7 +242,7 @@ func (s *Server) finish(ctx context.Context, gateway, id string) error {
 		}
 	}
 	return s.change(ctx, []string{gateway}, func(tx store.Tx) error {
-		r, _, err := get[proposalRecord](tx, proposalKey(gateway, id))
+		r, _, err := store.FindJSON[proposalRecord](tx, proposalKey(gateway, id))
 		if err != nil || !r.Working {
 			return err
 		}
@@ -271,11 +271,11 @@ func (s *Server) finishPart(ctx context.Context, w draft, gateway, id string, n 
 		}
 	}
 	return s.change(ctx, chain, func(tx store.Tx) error {
-		part, _, err := get[changesRecord](tx, changesKey(gateway, id, n))
+		part, _, err := store.FindJSON[changesRecord](tx, changesKey(gateway, id, n))
 		if err != nil {
 			return err
 		}
-		r, _, err := get[proposalRecord](tx, proposalKey(gateway, id))
+		r, _, err := store.FindJSON[proposalRecord](tx, proposalKey(gateway, id))
 		if err != nil {
 			return err
 		}

@@ -183,14 +183,14 @@ func (s *Server) propose(ctx context.Context, chain []string, p api.ChangePropos
 		relayed := s.relayed(at)
 		for _, c := range p.Changes {
 			k := keptChange{Change: clipped(c), Status: api.ChangeStatus{ChangeID: c.ChangeID, DeliveryID: c.DeliveryID, State: api.ChangePending}}
-			o, there, err := get[owned](at, deliveryOwnerKey(c.DeliveryID))
+			o, there, err := store.FindJSON[owned](at, deliveryOwnerKey(c.DeliveryID))
 			if err != nil {
 				return err
 			}
 			k.Owner = o.Gateway
 			var was deliveryRecord
 			if _, below := vias[o.Gateway]; there && below {
-				if was, there, err = get[deliveryRecord](at, deliveryKey(o.Gateway, c.DeliveryID)); err != nil {
+				if was, there, err = store.FindJSON[deliveryRecord](at, deliveryKey(o.Gateway, c.DeliveryID)); err != nil {
 					return err
 				}
 				if there {

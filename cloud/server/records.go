@@ -3,20 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/mfpgate/mfpgate/store"
 )
-
-// get reads one record in a transaction; there is false if nobody has written it.
-func get[T any](g store.Getter, key string) (v T, there bool, err error) {
-	err = store.GetJSON(g, key, &v)
-	if errors.Is(err, store.ErrNotFound) {
-		return v, false, nil
-	}
-	return v, err == nil, err
-}
 
 func put[T any](tx store.Tx, key string, v T) error { return store.SetJSON(tx, key, v) }
 
@@ -24,7 +14,7 @@ func put[T any](tx store.Tx, key string, v T) error { return store.SetJSON(tx, k
 func one[T any](ctx context.Context, s store.Store, key string) (v T, there bool, err error) {
 	err = s.View(ctx, func(at store.Snapshot) error {
 		var err error
-		v, there, err = get[T](at, key)
+		v, there, err = store.FindJSON[T](at, key)
 		return err
 	})
 	return v, there, err

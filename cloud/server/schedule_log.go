@@ -46,7 +46,7 @@ func logKey(gateway string, seq uint64) string {
 
 // head reads a gateway's head, a new one if there is none.
 func (s *Server) head(g store.Getter, gateway string) (scheduleHead, error) {
-	h, there, err := get[scheduleHead](g, headKey(gateway))
+	h, there, err := store.FindJSON[scheduleHead](g, headKey(gateway))
 	if !there {
 		h.Epoch = s.epoch
 	}

@@ -18,8 +18,6 @@ const (
 	endedStreams = 64
 	// chunkKeys is how many keys a chunk may touch besides its stream's.
 	chunkKeys = store.MaxUpdateKeys - 4
-	// unknownTries is how often a chunk is tried whose commit's outcome is not known. It is safe: a chunk skips what is stored.
-	unknownTries = 3
 )
 
 // kind is what a gateway's stream brings.
@@ -88,7 +86,7 @@ func take[I any](ctx context.Context, s *Server, b batch[I]) (api.Accepted, erro
 	accepted, rest, limit := uint64(0), b.items, len(b.items)
 	for {
 		chunk := rest[:b.chunk(rest, limit)]
-		err := s.chunk(ctx, func(tx store.Tx) (err error) {
+		err := store.UpdateUntilKnown(ctx, s.Store, func(tx store.Tx) (err error) {
 			accepted, err = b.store(tx, s.Clock.Now().UTC(), chunk)
 			return err
 		})
@@ -105,15 +103,6 @@ func take[I any](ctx context.Context, s *Server, b batch[I]) (api.Accepted, erro
 	}
 }
 
-func (s *Server) chunk(ctx context.Context, fn func(store.Tx) error) (err error) {
-	for range unknownTries {
-		if err = s.Store.Update(ctx, fn); !errors.Is(err, store.ErrUnknown) {
-			return err
-		}
-	}
-	return err
-}
-
 // chunk is how many of the items, at most limit and at least one, touch few enough keys for one transaction.
 func (b batch[I]) chunk(items []I, limit int) int {
 	touched, keys := map[string]bool{}, 0
@@ -127,7 +116,7 @@ func (b batch[I]) chunk(items []I, limit int) int {
 
 // store is one transaction. It returns how far the stream is stored.
 func (b batch[I]) store(tx store.Tx, now time.Time, items []I) (uint64, error) {
-	r, there, err := get[streamRecord](tx, streamKey(b.gateway, b.kind))
+	r, there, err := store.FindJSON[streamRecord](tx, streamKey(b.gateway, b.kind))
 	if err != nil {
 		return 0, err
 	}

@@ -100,7 +100,7 @@ func (s *Server) due(ctx context.Context, now time.Time, t timer, key string) er
 		case timerDelivery:
 			return s.dueDelivery(tx, now, chain, t.ID)
 		case timerWarning:
-			w, there, err := get[api.Warning](tx, warningKey(t.Gateway, t.ID))
+			w, there, err := store.FindJSON[api.Warning](tx, warningKey(t.Gateway, t.ID))
 			if err != nil || !there || w.ClosedAt == nil || w.State != api.WarningClosed || w.ClosedAt.Add(retention).After(now) {
 				return err
 			}
@@ -115,7 +115,7 @@ func (s *Server) due(ctx context.Context, now time.Time, t timer, key string) er
 }
 
 func (s *Server) dueDelivery(tx store.Tx, now time.Time, chain []string, id string) error {
-	r, there, err := get[deliveryRecord](tx, deliveryKey(chain[0], id))
+	r, there, err := store.FindJSON[deliveryRecord](tx, deliveryKey(chain[0], id))
 	if err != nil || !there {
 		return err
 	}

@@ -93,7 +93,7 @@ func keepReadings(tx store.Tx, gateway string, items []api.TelemetryItem, now ti
 	for _, i := range items {
 		k, ok := devices[i.DeviceID]
 		if !ok {
-			r, _, err := get[readingRecord](tx, readingKey(gateway, i.DeviceID))
+			r, _, err := store.FindJSON[readingRecord](tx, readingKey(gateway, i.DeviceID))
 			if err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func keepReadings(tx store.Tx, gateway string, items []api.TelemetryItem, now ti
 		}
 		if len(i.Reading.Counters) > 0 && !k.hasCounters {
 			var err error
-			if k.history, _, err = get[historyRecord](tx, historyKey(gateway, i.DeviceID)); err != nil {
+			if k.history, _, err = store.FindJSON[historyRecord](tx, historyKey(gateway, i.DeviceID)); err != nil {
 				return err
 			}
 			k.hasCounters = true
@@ -200,10 +200,10 @@ func (s *Server) Reading(ctx context.Context, gateway, device string) (api.Devic
 	var h historyRecord
 	var there bool
 	err := s.Store.View(ctx, func(at store.Snapshot) (err error) {
-		if r, there, err = get[readingRecord](at, readingKey(gateway, device)); err != nil || !there {
+		if r, there, err = store.FindJSON[readingRecord](at, readingKey(gateway, device)); err != nil || !there {
 			return err
 		}
-		h, _, err = get[historyRecord](at, historyKey(gateway, device))
+		h, _, err = store.FindJSON[historyRecord](at, historyKey(gateway, device))
 		return err
 	})
 	if err != nil {

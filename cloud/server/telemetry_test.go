@@ -287,7 +287,7 @@ func TestUnsureCommitsStoreEachItemOnce(t *testing.T) {
 	}
 	unsure.Next(storetest.CommittedUnseen, storetest.LostUnseen)
 	decode[api.Accepted](t, gw.send(t, "a", items...))
-	unsure.Next(storetest.LostUnseen, storetest.LostUnseen, storetest.LostUnseen)
+	unsure.Next(storetest.LostUnseen, storetest.LostUnseen, storetest.LostUnseen, storetest.LostUnseen)
 	items = append(items[:0:0], counters(201, "dev_1", 201, noon.Add(time.Hour)))
 	if got := gw.send(t, "a", items...); got.status != 500 {
 		t.Errorf("a commit that is lost again and again: got %d, want 500", got.status)

@@ -200,7 +200,7 @@ func (s *Server) applyReport(ctx context.Context, gateway string, r api.Overload
 	for group := range slices.Chunk(changed, warningGroup) {
 		err := s.Store.Update(ctx, func(tx store.Tx) error {
 			for _, id := range group {
-				w, there, err := get[api.Warning](tx, warningKey(gateway, id))
+				w, there, err := store.FindJSON[api.Warning](tx, warningKey(gateway, id))
 				if err != nil {
 					return err
 				}
@@ -357,7 +357,7 @@ func (s *Server) actOnWarning(ctx context.Context, gateway, band string, a api.W
 			Action api.WarningAction
 		}{band, a}
 		w, replayed, err = once(tx, who, "warning/"+gateway, in, request, func() (api.Warning, error) {
-			w, there, err := get[api.Warning](tx, warningKey(gateway, band))
+			w, there, err := store.FindJSON[api.Warning](tx, warningKey(gateway, band))
 			if err != nil {
 				return w, err
 			}

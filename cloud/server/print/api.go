@@ -59,7 +59,7 @@ func (s *Service) printerURI(id string) string {
 func usersOf(at store.Getter, p printerRecord) ([]userDocument, error) {
 	list := make([]userDocument, len(p.Users))
 	for i, u := range p.Users {
-		who, _, err := get[person](at, personKey(u.Mail))
+		who, _, err := store.FindJSON[person](at, personKey(u.Mail))
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +90,7 @@ func (s *Service) getOperation(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	var d operationDocument
 	err = s.Store.View(r.Context(), func(at store.Snapshot) error {
-		op, there, err := get[operationRecord](at, operationKey(id))
+		op, there, err := store.FindJSON[operationRecord](at, operationKey(id))
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (s *Service) getOperation(w http.ResponseWriter, r *http.Request) {
 			return nil
 		}
 		d.PrinterURI = s.printerURI(op.Printer)
-		p, _, err := get[printerRecord](at, printerKey(op.Printer))
+		p, _, err := store.FindJSON[printerRecord](at, printerKey(op.Printer))
 		if err != nil {
 			return err
 		}

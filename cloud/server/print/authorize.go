@@ -219,11 +219,11 @@ func (s *Service) open(ctx context.Context, c *codeRecord) (deviceCode, userCode
 }
 
 func (s *Service) write(tx store.Tx, c codeRecord) error {
-	if there, ok, err := get[string](tx, userCodeKey(c.User)); err != nil || ok && there != c.Hash {
+	if there, ok, err := store.FindJSON[string](tx, userCodeKey(c.User)); err != nil || ok && there != c.Hash {
 		return errors.Join(err, errTaken)
 	}
 	if c.Asked.PrinterID != "" {
-		p, there, err := get[printerRecord](tx, printerKey(c.Asked.PrinterID))
+		p, there, err := store.FindJSON[printerRecord](tx, printerKey(c.Asked.PrinterID))
 		if err != nil {
 			return err
 		}

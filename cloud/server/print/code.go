@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -133,15 +132,6 @@ func typedCode(text string) (string, bool) {
 		}
 	}
 	return string(code), len(code) == userLetters
-}
-
-// get reads one record; there is false if nobody has written it.
-func get[T any](g store.Getter, key string) (v T, there bool, err error) {
-	err = store.GetJSON(g, key, &v)
-	if errors.Is(err, store.ErrNotFound) {
-		return v, false, nil
-	}
-	return v, err == nil, err
 }
 
 func decoded[T any](r store.Record) (v T, err error) {

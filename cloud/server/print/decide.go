@@ -30,12 +30,12 @@ func (s *Service) find(ctx context.Context, typed, administrator, source string)
 	}
 	var f facts
 	err := s.Store.View(ctx, func(at store.Snapshot) error {
-		hash, there, err := get[string](at, userCodeKey(s.userHash(code)))
+		hash, there, err := store.FindJSON[string](at, userCodeKey(s.userHash(code)))
 		if err != nil {
 			return err
 		}
 		if there {
-			f.Code, there, err = get[codeRecord](at, codeKey(hash))
+			f.Code, there, err = store.FindJSON[codeRecord](at, codeKey(hash))
 		}
 		if err == nil && !there {
 			return refuse(http.StatusUnprocessableEntity, ReasonCode, "No request has this code. Type the one from the letter; if it is old, a newer letter has another one.")
@@ -75,7 +75,7 @@ func (s *Service) decide(ctx context.Context, hash, administrator string, approv
 		return refuse(http.StatusUnprocessableEntity, ReasonChoice, "Choose at least one user who may print on the device.")
 	}
 	err := s.update(ctx, func(tx store.Tx) error {
-		c, there, err := get[codeRecord](tx, codeKey(hash))
+		c, there, err := store.FindJSON[codeRecord](tx, codeKey(hash))
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (s *Service) deviceEvents(w http.ResponseWriter, r *http.Request) {
 	// Read after joining: what changes from here on wakes us, and what changed before is seen here.
 	var c codeRecord
 	err := s.Store.View(r.Context(), func(at store.Snapshot) error {
-		found, there, err := get[codeRecord](at, codeKey(hash))
+		found, there, err := store.FindJSON[codeRecord](at, codeKey(hash))
 		if c = found; err == nil && !there {
 			return s.askToken(ReasonBadToken, "This device_code is not known.", "invalid_token")
 		}

@@ -26,7 +26,7 @@ func (s *Service) forget(ctx context.Context, in journal.Intent) (func(store.Tx)
 	}
 	var c codeRecord
 	err := s.Store.View(ctx, func(at store.Snapshot) (err error) {
-		c, _, err = get[codeRecord](at, key)
+		c, _, err = store.FindJSON[codeRecord](at, key)
 		return err
 	})
 	if err != nil {

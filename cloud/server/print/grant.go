@@ -29,7 +29,7 @@ func bearer(r *http.Request) (mfpgate.Secret, bool) {
 
 // grant is the record of a token that is good now.
 func (s *Service) grant(at store.Getter, token mfpgate.Secret) (tokenRecord, error) {
-	t, there, err := get[tokenRecord](at, tokenKey(s.tokenHash(token.Reveal())))
+	t, there, err := store.FindJSON[tokenRecord](at, tokenKey(s.tokenHash(token.Reveal())))
 	if err == nil && (!there || !t.Expires.After(s.Clock.Now())) {
 		return t, s.askToken(ReasonBadToken, "This token is not known, or its time is over. Ask for another approval.", "invalid_token")
 	}
@@ -71,7 +71,7 @@ func (t tokenRecord) covers(p printerRecord) bool {
 // own is the printer with this id, if the grant is for it. One that is another's and one that is not there are told apart only
 // to who may know.
 func (t tokenRecord) own(at store.Getter, id string) (printerRecord, error) {
-	p, there, err := get[printerRecord](at, printerKey(id))
+	p, there, err := store.FindJSON[printerRecord](at, printerKey(id))
 	switch {
 	case err != nil:
 		return p, err

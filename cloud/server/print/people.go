@@ -48,12 +48,12 @@ func mailOf(text string) (string, bool) {
 
 // meet puts a person whom an administrator chose into the directory, with a letter if the address has not been confirmed.
 func (s *Service) meet(tx store.Tx, mail, by, printer string, now time.Time) error {
-	p, there, err := get[person](tx, personKey(mail))
+	p, there, err := store.FindJSON[person](tx, personKey(mail))
 	if err != nil {
 		return err
 	}
 	if !there {
-		count, _, err := get[countRecord](tx, countKey)
+		count, _, err := store.FindJSON[countRecord](tx, countKey)
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 	}
 	var p person
 	err := s.Store.View(ctx, func(at store.Snapshot) (err error) {
-		p, _, err = get[person](at, personKey(work.Mail))
+		p, _, err = store.FindJSON[person](at, personKey(work.Mail))
 		return err
 	})
 	if err != nil || p.ConfirmedAt != nil || p.Invitation != work.Invitation || s.Mailer == nil {
@@ -145,7 +145,7 @@ func oneLine(text string) string {
 // told notes what became of a letter, unless there was another since.
 func (s *Service) told(p person, note func(*person)) func(store.Tx) error {
 	return func(tx store.Tx) error {
-		now, there, err := get[person](tx, personKey(p.Mail))
+		now, there, err := store.FindJSON[person](tx, personKey(p.Mail))
 		if err != nil || !there || now.Invitation != p.Invitation {
 			return err
 		}
@@ -169,14 +169,14 @@ func (s *Service) linked(at store.Getter, token string, now time.Time) (person, 
 	if !ok || len(token) > 128 {
 		return person{}, wrong
 	}
-	mail, there, err := get[string](at, personIDKey(id))
+	mail, there, err := store.FindJSON[string](at, personIDKey(id))
 	if err != nil {
 		return person{}, err
 	}
 	if !there {
 		return person{}, wrong
 	}
-	p, there, err := get[person](at, personKey(mail))
+	p, there, err := store.FindJSON[person](at, personKey(mail))
 	switch {
 	case err != nil:
 		return person{}, err
@@ -206,7 +206,7 @@ func (s *Service) confirm(ctx context.Context, token string) (p person, err erro
 func (s *Service) remind(ctx context.Context, mail, by, printer string) error {
 	return s.update(ctx, func(tx store.Tx) error {
 		now := s.Clock.Now().UTC()
-		p, there, err := get[person](tx, personKey(mail))
+		p, there, err := store.FindJSON[person](tx, personKey(mail))
 		if err != nil {
 			return err
 		}

@@ -57,13 +57,13 @@ func deviceKey(uuid string) string { return "device/" + uuid } // the id of its 
 func printerOf(at store.Getter, a asked) (*printerRecord, error) {
 	id := a.PrinterID
 	if id == "" {
-		found, there, err := get[string](at, deviceKey(a.UUID))
+		found, there, err := store.FindJSON[string](at, deviceKey(a.UUID))
 		if err != nil || !there {
 			return nil, err
 		}
 		id = found
 	}
-	p, there, err := get[printerRecord](at, printerKey(id))
+	p, there, err := store.FindJSON[printerRecord](at, printerKey(id))
 	if err != nil || !there {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *Service) enterAs(tx store.Tx, e entry, id string) (p printerRecord, err
 	if err != nil {
 		return p, err
 	}
-	count, _, err := get[countRecord](tx, countKey)
+	count, _, err := store.FindJSON[countRecord](tx, countKey)
 	if err != nil {
 		return p, err
 	}
@@ -219,11 +219,11 @@ func (s *Service) allowChosen(tx store.Tx, p *printerRecord, t tokenRecord, mail
 
 // unregister takes a printer away. Who registers the device again gets another one.
 func (s *Service) unregister(tx store.Tx, id, by string) error {
-	p, there, err := get[printerRecord](tx, printerKey(id))
+	p, there, err := store.FindJSON[printerRecord](tx, printerKey(id))
 	if err != nil || !there {
 		return errors.Join(err, refuse(http.StatusNotFound, ReasonNoPrinter, "There is no such printer here (any more)."))
 	}
-	count, _, err := get[countRecord](tx, countKey)
+	count, _, err := store.FindJSON[countRecord](tx, countKey)
 	if err != nil {
 		return err
 	}

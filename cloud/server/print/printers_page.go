@@ -84,7 +84,7 @@ func (s *Service) row(from store.Getter, p printerRecord, now time.Time) (printe
 		UUID: p.UUID, Fingerprint: grouped(fingerprint(p.Certificate), 8), Since: at(p.At, now), Renewed: at(p.RenewedAt, now), By: p.By,
 	}
 	for _, u := range p.Users {
-		who, _, err := get[person](from, personKey(u.Mail))
+		who, _, err := store.FindJSON[person](from, personKey(u.Mail))
 		if err != nil {
 			return row, err
 		}
@@ -135,7 +135,7 @@ func (s *Service) remindOne(w http.ResponseWriter, r *http.Request, who string) 
 func (s *Service) removeOne(w http.ResponseWriter, r *http.Request, who string) {
 	s.back(w, r, who, s.ofPrinter(w, r, func(p printerRecord, mail string) error {
 		return s.update(r.Context(), func(tx store.Tx) error {
-			p, there, err := get[printerRecord](tx, printerKey(p.ID))
+			p, there, err := store.FindJSON[printerRecord](tx, printerKey(p.ID))
 			if err != nil || !there {
 				return err
 			}
@@ -153,7 +153,7 @@ func (s *Service) ofPrinter(w http.ResponseWriter, r *http.Request, do func(p pr
 	}
 	var p printerRecord
 	err := s.Store.View(r.Context(), func(at store.Snapshot) (err error) {
-		p, _, err = get[printerRecord](at, printerKey(r.PathValue("id")))
+		p, _, err = store.FindJSON[printerRecord](at, printerKey(r.PathValue("id")))
 		return err
 	})
 	if err != nil {

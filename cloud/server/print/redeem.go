@@ -69,7 +69,7 @@ func (s *Service) poll(ctx context.Context, deviceCode, client, verifier string)
 	hash := s.codeHash(deviceCode)
 	var c codeRecord
 	err := s.Store.View(ctx, func(at store.Snapshot) error {
-		found, there, err := get[codeRecord](at, codeKey(hash))
+		found, there, err := store.FindJSON[codeRecord](at, codeKey(hash))
 		c = found
 		if err == nil && (!there || found.Client != client) {
 			return errGrant
@@ -119,14 +119,14 @@ func (s *Service) redeem(ctx context.Context, hash, verifier string) (answer mfp
 	token := secret("pt_")
 	err = s.update(ctx, func(tx store.Tx) error {
 		now := s.Clock.Now().UTC()
-		c, there, err := get[codeRecord](tx, codeKey(hash))
+		c, there, err := store.FindJSON[codeRecord](tx, codeKey(hash))
 		switch {
 		case err != nil:
 			return err
 		case !there:
 			return errGrant
 		case c.State == codeConsumed:
-			if _, ours, err := get[tokenRecord](tx, tokenKey(s.tokenHash(token.Reveal()))); err != nil || ours {
+			if _, ours, err := store.FindJSON[tokenRecord](tx, tokenKey(s.tokenHash(token.Reveal()))); err != nil || ours {
 				return err // committed by a try whose outcome was not known
 			}
 			answer, err = s.again(c, verifier, now)
@@ -166,14 +166,7 @@ func (s *Service) redeem(ctx context.Context, hash, verifier string) (answer mfp
 	return answer, nil
 }
 
-// unknownTries is how often a change is tried whose commit's outcome is not known. Each reads first what it would change.
-const unknownTries = 3
-
-func (s *Service) update(ctx context.Context, fn func(store.Tx) error) (err error) {
-	for range unknownTries {
-		if err = s.Store.Update(ctx, fn); !errors.Is(err, store.ErrUnknown) {
-			return err
-		}
-	}
-	return err
+// update changes the store. fn reads first what it would change, for it may have been committed before.
+func (s *Service) update(ctx context.Context, fn func(store.Tx) error) error {
+	return store.UpdateUntilKnown(ctx, s.Store, fn)
 }

@@ -144,7 +144,7 @@ func (s *Service) register(ctx context.Context, in journal.Intent) (func(store.T
 	var op operationRecord
 	var before *printerRecord
 	err := s.Store.View(ctx, func(at store.Snapshot) (err error) {
-		if op, _, err = get[operationRecord](at, operationKey(id)); err == nil {
+		if op, _, err = store.FindJSON[operationRecord](at, operationKey(id)); err == nil {
 			before, err = printerOf(at, asked{UUID: op.Entry.UUID})
 		}
 		return err
@@ -186,7 +186,7 @@ func (s *Service) register(ctx context.Context, in journal.Intent) (func(store.T
 func (s *Service) ended(id string) {
 	var op operationRecord
 	err := s.Store.View(context.Background(), func(at store.Snapshot) (err error) {
-		op, _, err = get[operationRecord](at, operationKey(id))
+		op, _, err = store.FindJSON[operationRecord](at, operationKey(id))
 		return err
 	})
 	if err == nil { // else the client asks by itself
