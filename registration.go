@@ -9,7 +9,7 @@ type RegistrationState string
 const (
 	RegistrationRequested      RegistrationState = "requested"       // accepted; it may wait for another user's registration of the same device
 	RegistrationRequestingCode RegistrationState = "requesting_code" // the print service is asked for a code (RFC 8628 §3.1)
-	RegistrationAwaitingAdmin  RegistrationState = "awaiting_admin"  // the administrator was asked, or is about to be
+	RegistrationAwaitingAdmin  RegistrationState = "awaiting_admin"  // the administrator was asked, or is about to be; by the device in mode agent, as far as that tells
 	RegistrationAwaitingDevice RegistrationState = "awaiting_device" // the device does it all itself, and will report the end
 	RegistrationRedeeming      RegistrationState = "redeeming"       // the code's time is over, or the service says that somebody decided: it is asked once more
 	RegistrationCertifying     RegistrationState = "certifying"      // approved: the service is entering the device, or allowing the user
