@@ -117,10 +117,12 @@ func (b *tab) says(texts ...string) {
 	}
 }
 
-// login logs in to the portal, where one asks for it.
-func (b *tab) login(name string) {
+// login logs in to the portal, where one asks for it: one after the other, because the portal takes five attempts of one address at once.
+func (b *tab) login(door *sync.Mutex, name string) {
 	b.t.Helper()
 	b.await(`document.querySelector("#password")`)
+	door.Lock()
+	defer door.Unlock()
 	b.do(chromedp.SetValue("#name", name), chromedp.SendKeys("#password", password), chromedp.Click("button[type=submit]"))
 	b.await(`location.pathname !== "/login"`)
 }

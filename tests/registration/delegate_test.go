@@ -51,7 +51,7 @@ func (h *house) asks(t *testing.T, link, service, name string) (page *tab, id st
 	t.Helper()
 	page = h.browser.person(t)
 	page.open(link)
-	page.login(name)
+	page.login(&h.door, name)
 	page.await(`document.querySelector("button.primary") && location.pathname === "/register"`)
 	page.do(chromedp.Click(`input[name=service][value=` + service + `]`))
 	page.picture("register")

@@ -51,6 +51,7 @@ type house struct {
 	box                       *mailbox.Box
 	told, asked, brief, shaky *service // push, poll, with short codes, away at times
 	browser                   *browser
+	door                      sync.Mutex // of the portal
 }
 
 // site is a gateway with the mail server that it writes to.
