@@ -87,7 +87,9 @@ func (b *tab) open(address string) {
 
 func eval[T any](b *tab, expression string) T {
 	b.t.Helper()
-	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
 		b.t.Fatalf("%.80s: %v", expression, err)
 	}
@@ -117,6 +119,12 @@ func (b *tab) says(texts ...string) {
 	}
 }
 
+// state waits until the portal's page of a registration says that it stands so.
+func (b *tab) state(text string) {
+	b.t.Helper()
+	b.await(fmt.Sprintf(`document.getElementById("state")?.textContent.includes(%q)`, text))
+}
+
 // login logs in to the portal, where one asks for it: one after the other, because the portal takes five attempts of one address at once.
 func (b *tab) login(door *sync.Mutex, name string) {
 	b.t.Helper()
@@ -136,9 +144,10 @@ func (b *tab) remember() func() {
 	b.mu.Unlock()
 	return func() {
 		b.t.Helper()
+		same := eval[bool](b, `window.mark === true && (document.getElementById("stale")?.hidden ?? true)`)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if !eval[bool](b, `window.mark === true && (document.getElementById("stale")?.hidden ?? true)`) || b.documents != before || b.streams == 0 {
+		if !same || b.documents != before || b.streams == 0 {
 			b.t.Errorf("the page was loaded anew (%d times), followed no stream (%d) or says that the gateway is away", b.documents-before, b.streams)
 		}
 	}

@@ -56,7 +56,8 @@ func expiry(t *testing.T, h *house) {
 		letter := h.letter(t, i+1, fromGateway, deputy, "Please approve: "+copier(n), fmt.Sprintf("this is code %d of 3", i+1))
 		codes[typed.FindString(letter.Text)] = true
 	}
-	asking.says("Failed", "Nobody approved it before the last code expired. Speak to the administrator, and ask again.")
+	asking.state("Failed")
+	asking.says("Nobody approved it before the last code expired. Speak to the administrator, and ask again.")
 	stays()
 	asking.picture("exhausted")
 	if r := h.registration(t, id); r.Reason != approval.Exhausted || r.Attempt != 3 || r.Mails != 3 || len(codes) != 3 {
@@ -71,7 +72,7 @@ func expiry(t *testing.T, h *house) {
 	asking.says("It is asked for again.")
 	stays = asking.remember()
 	h.inTime(t, h.site, h.brief, 3, copier(n), user)
-	asking.says("Ready to print")
+	asking.state("Ready to print")
 	stays()
 	h.brief.has(t, serialOf(n), "unconfirmed", user)
 }
@@ -150,7 +151,7 @@ func serviceAway(t *testing.T, h *house) {
 	if r.Attempt != 1 || r.Mails != 1 {
 		t.Errorf("it took %d codes and %d letters", r.Attempt, r.Mails)
 	}
-	asking.says("Ready to print")
+	asking.state("Ready to print")
 	stays()
 	h.certified(t, s, h.registration(t, id), s.has(t, serialOf(n), "unconfirmed", user))
 	h.letter(t, 1, fromGateway, user, "You can print on "+copier(n))
