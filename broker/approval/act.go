@@ -75,7 +75,7 @@ func (b *Broker) Retry(ctx context.Context, id, actor string) (mfpgate.Registrat
 		return mfpgate.Registration{}, refuse(NotNow, "Only a registration that has failed or was cancelled can be asked for again.")
 	}
 	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: r.Account, Admin: r.AskedAdmin,
-		Retries: r.AskedTries, From: r.From}, actor, "")
+		Retries: r.AskedTries, From: r.From, Silent: r.Silent}, actor, "")
 	return g, err
 }
 

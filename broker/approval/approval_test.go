@@ -47,6 +47,23 @@ func TestRegistered(t *testing.T) {
 	}
 }
 
+func TestASilentRegistrationTellsTheUserNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		r, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Silent: true}, "test", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.pass(time.Second)
+		g.office.Decide(user, true)
+		g.pass(20 * time.Second)
+		g.want(r.ID, mfpgate.RegistrationRegistered, "", 1)
+		if asked, told := len(g.mailer.Letters(admin)), len(g.mailer.Letters(user)); asked != 1 || told != 0 {
+			t.Errorf("%d letters to the administrator and %d to the user, want 1 and 0", asked, told)
+		}
+	})
+}
+
 func TestEveryCodeExpires(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.start()
