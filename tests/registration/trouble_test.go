@@ -131,6 +131,9 @@ func serviceAway(t *testing.T, h *house) {
 	// Nobody gives a code.
 	h.recovers(t, s, id, mfpgate.RegistrationRequestingCode, "GET /.well-known/oauth-authorization-server", func() {
 		asking.says("The print service gave no usable answer. It is asked again.")
+		if text := eval[string](asking, `document.getElementById("why").textContent`); strings.Contains(text, "dial") {
+			t.Errorf("the user is told what the network says: %s", text)
+		}
 		asking.picture("away")
 	}, nil)
 	letter := h.letter(t, 1, fromGateway, boss, "Please approve: "+copier(n), user)
