@@ -88,4 +88,6 @@ type Printer struct {
 	ID          string
 	URI         string // where its jobs come from; "" if the service names none
 	Certificate []byte // in DER; nil if the service gives none
+	// UserLeftOut is set if the service says that the user of the request may not print: the administrator chose others.
+	UserLeftOut bool
 }

@@ -47,6 +47,27 @@ func TestRegistered(t *testing.T) {
 	}
 }
 
+func TestAnAdministratorChoosesOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.office.AlterPrinter = func(p *mfpgate.Printer) { p.UserLeftOut = true }
+		g.start()
+		r := g.ask("d1", user)
+		g.pass(time.Second)
+		g.office.Decide(user, true)
+		g.pass(20 * time.Second)
+		if end := g.want(r.ID, mfpgate.RegistrationFailed, approval.Denied, 1); !strings.Contains(end.Detail, "chose others") || end.PrinterID != "printer-1" {
+			t.Errorf("%+v", end)
+		}
+		if l := g.mailer.Letters(user); len(l) != 1 || !strings.Contains(l[0].Text, "chose others") {
+			t.Errorf("letters to the user: %+v", l)
+		}
+		again, err := g.Retry(t.Context(), r.ID, "test")
+		if err != nil || again.Purpose != mfpgate.PurposeAllowUser {
+			t.Errorf("asked again for %+v, %v", again, err)
+		}
+	})
+}
+
 func TestASilentRegistrationTellsTheUserNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.start()

@@ -212,7 +212,13 @@ func (b *Broker) entered(seen *record, s Service, p mfpgate.Printer) func(store.
 			kept.Key = b.Sealer.Seal(r.printerKey()+"#key", key)
 		}
 		r.PrinterID, r.PrinterURI, r.Certificate, r.CertificateExpires = p.ID, p.URI, kept.Fingerprint, kept.Expires
-		return errors.Join(store.SetJSON(tx, r.printerKey(), kept), b.end(tx, r, mfpgate.RegistrationRegistered, "", "", gateway))
+		if err := store.SetJSON(tx, r.printerKey(), kept); err != nil {
+			return err
+		}
+		if p.UserLeftOut { // the device is in, and who asked is not: the same request made again asks for that alone
+			return b.fail(tx, r, Denied, leftOut, gateway)
+		}
+		return b.end(tx, r, mfpgate.RegistrationRegistered, "", "", gateway)
 	})
 }
 

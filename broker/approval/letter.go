@@ -29,6 +29,9 @@ var sentences = map[mfpgate.Reason]string{
 	ByDevice:       "The device could not be registered; its own panel or log says more. Ask again.",
 }
 
+// leftOut is what people read where an administrator allowed the device, and others than who asked.
+const leftOut = "The administrator let the device in, but chose others to print on it, and not you. Speak to the administrator, and ask again."
+
 func sentence(why mfpgate.Reason) string { return sentences[why] }
 
 // withCause is a reason's sentence with what the other side said, which is foreign text.

@@ -169,7 +169,11 @@ func (r *reference) printer(o exchange.Object) (mfpgate.Printer, error) {
 	if err != nil {
 		return mfpgate.Printer{}, err
 	}
-	return mfpgate.Printer{ID: id, URI: uri, Certificate: certificate}, nil
+	user, err := o.Text("userState", maxID)
+	if err != nil {
+		return mfpgate.Printer{}, err
+	}
+	return mfpgate.Printer{ID: id, URI: uri, Certificate: certificate, UserLeftOut: user == "not-allowed"}, nil
 }
 
 func (r *reference) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) error {

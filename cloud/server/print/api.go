@@ -14,7 +14,7 @@ type operationDocument struct {
 	PrinterID   string `json:"printerId,omitempty"`
 	PrinterURI  string `json:"printerUri,omitempty"`
 	Certificate []byte `json:"certificate,omitempty"` // DER
-	// User is the state of the user that the registration named, "" if it named none or none whom the administrator allowed.
+	// User is the state of the user that the registration named, "" if it named none.
 	User  string `json:"userState,omitempty"`
 	Error string `json:"error,omitempty"`
 }
@@ -23,6 +23,7 @@ type operationDocument struct {
 const (
 	userAllowed     = "allowed"
 	userUnconfirmed = "unconfirmed"
+	userNotAllowed  = "not-allowed" // of an operation alone: the administrator chose others
 )
 
 // userDocument is one user of a printer.
@@ -106,7 +107,9 @@ func (s *Service) getOperation(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		users, err := usersOf(at, p)
-		d.User = stateOf(users, op.User)
+		if d.User = stateOf(users, op.User); d.User == "" && op.User != "" {
+			d.User = userNotAllowed
+		}
 		return err
 	})
 	if err != nil {
