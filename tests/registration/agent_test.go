@@ -17,7 +17,7 @@ func (h *house) deviceItself(t *testing.T, s *service, id, name, address string,
 	t.Helper()
 	dir := rig.Dir(t)
 	start(t, rig.Simulator(t), append([]string{"run", "--id", id, "--name", name, "--serial", serialOfItself(id), "--bind", address, "--cloud", s.url, "--ca", s.certificate,
-		"--factory-key", filepath.Join(s.state, "factory.key"), "--poll", "1h", "--state", filepath.Join(dir, "state.json"), "--location", place,
+		"--factory-key", filepath.Join(s.state, "factory.key"), "--poll", "1h", "--print", "--ipp-port", "17411", "--snmp-port", "17462", "--state", filepath.Join(dir, "state.json"), "--location", place,
 		"--smtp", h.box.Address, "--smtp-ca", rig.WriteFile(t, dir, "mail.pem", string(h.box.PEM())), "--mail-from", fromOf(id)}, flags...)...)
 }
 

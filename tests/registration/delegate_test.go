@@ -31,6 +31,7 @@ func TestRegistrations(t *testing.T) {
 			"a device that registers itself, in an open session, and a refusal":            itselfInASession,
 			"a device alone, at its panel":                                                 alone,
 			"two users at the same moment":                                                 twoAtOnce,
+			"an administrator who chooses others":                                          others,
 			"codes that expire, and asking again":                                          expiry,
 			"a mail server that is away":                                                   mailAway,
 			"a print service that is away":                                                 serviceAway,

@@ -34,10 +34,10 @@ const (
 	fromService = "print@cloud.example"
 	fromDevice  = "device@example.co.jp"
 	boss        = "it@example.co.jp"
-	deputy      = "deputy@example.co.jp" // approves for two copiers
+	deputy      = "deputy@example.co.jp" // approves for three copiers
 	password    = "correct horse battery"
 	place       = "3F east, beside the lift"
-	copiers     = 6
+	copiers     = 7
 )
 
 var administrators = []string{boss, deputy}
@@ -113,17 +113,17 @@ func openSite(t *testing.T, box *mailbox.Box, services string) *site {
 print_services:
 %sregistration:
   admin: %s
-  admins: [{devices: [%q, %q], admin: %s}]
+  admins: [{devices: [%q, %q, %q], admin: %s}]
   retries: 2
 mail: {smtp: %q, from: %s, ca: %s}
 devices:
   static:
-`, services, boss, copier(5), copier(6), deputy, box.Address, fromGateway, trust)
+`, services, boss, copier(5), copier(6), copier(7), deputy, box.Address, fromGateway, trust)
 	for n := range copiers {
 		fmt.Fprintf(&b, "    - {name: %q, address: %s, uri: \"ipp://%s:17410/ipp/print\"}\n", copier(n+1), copierAt(n+1), copierAt(n+1))
 	}
 	for n := range 2 {
-		fmt.Fprintf(&b, "    - {name: %q, address: %s, registration: agent}\n", agent(n+1), agentAt(n+1))
+		fmt.Fprintf(&b, "    - {name: %q, address: %s, uri: \"ipp://%s:17411/ipp/print\", registration: agent}\n", agent(n+1), agentAt(n+1), agentAt(n+1))
 	}
 	config := b.String()
 	s.Gateway = rig.StartIn(t, dir, config+"portal: {listen: \"127.0.0.2:0\"}\n")

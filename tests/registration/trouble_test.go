@@ -45,6 +45,33 @@ func twoAtOnce(t *testing.T, h *house) {
 	h.asked.has(t, serialOf(n), "unconfirmed", users...)
 }
 
+// others is an administrator who lets the device in, and other users than the one who asked.
+func others(t *testing.T, h *house) {
+	const n = 7
+	user := h.member(t, "okada")
+	asking, id := h.asks(t, h.linkOf(t, copier(n)), "asked", "okada")
+	letter := h.letter(t, 1, fromGateway, deputy, "Please approve: "+copier(n), user)
+	if status := h.asked.approve(t, deputy, typed.FindString(letter.Text), mail("saito")); status != http.StatusOK {
+		t.Fatalf("the decision is answered with %d", status)
+	}
+	asking.state("Failed")
+	asking.says("chose others to print on it, and not you. Speak to the administrator, and ask again.")
+	asking.picture("others")
+	h.letter(t, 1, fromGateway, user, "Not registered: "+copier(n), "chose others to print on it")
+	before := h.asked.has(t, serialOf(n), "unconfirmed", mail("saito"))
+
+	asking.do(chromedp.Click(`form[action$="/retry"] button`))
+	letter = h.letter(t, 2, fromGateway, deputy, "Please approve: "+copier(n), "let one more user print", user)
+	if status := h.asked.approve(t, deputy, typed.FindString(letter.Text), user); status != http.StatusOK {
+		t.Fatalf("the decision is answered with %d", status)
+	}
+	asking.await(`!location.pathname.endsWith(` + fmt.Sprintf("%q", id) + `)`)
+	asking.state("Ready to print")
+	if after := h.asked.has(t, serialOf(n), "unconfirmed", mail("saito"), user); after.id != before.id {
+		t.Errorf("the printer was %s, and is %s", before.id, after.id)
+	}
+}
+
 // expiry lets all codes of a registration expire, asks again, and approves.
 func expiry(t *testing.T, h *house) {
 	const n = 5
