@@ -88,6 +88,16 @@ type Printer struct {
 	ID          string
 	URI         string // where its jobs come from; "" if the service names none
 	Certificate []byte // in DER; nil if the service gives none
-	// UserLeftOut is set if the service says that the user of the request may not print: the administrator chose others.
-	UserLeftOut bool
+	User        PrintUser
 }
+
+// PrintUser is what became of the user whom a registration named.
+type PrintUser string
+
+// The ends for a user. The administrator who approves chooses who may print, and a service may want to hear of the users themselves.
+const (
+	PrintUserUnknown     PrintUser = ""            // the service does not say
+	PrintUserAllowed     PrintUser = "allowed"     // may print
+	PrintUserUnconfirmed PrintUser = "unconfirmed" // may print after answering the service's letter
+	PrintUserNotAllowed  PrintUser = "not-allowed" // the administrator approved, but did not choose this user
+)

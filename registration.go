@@ -9,7 +9,7 @@ type RegistrationState string
 const (
 	RegistrationRequested      RegistrationState = "requested"       // accepted; it may wait for another user's registration of the same device
 	RegistrationRequestingCode RegistrationState = "requesting_code" // the print service is asked for a code (RFC 8628 §3.1)
-	RegistrationAwaitingAdmin  RegistrationState = "awaiting_admin"  // the administrator was asked, or is about to be; by the device in mode agent, as far as that tells
+	RegistrationAwaitingAdmin  RegistrationState = "awaiting_admin"  // the administrator was asked, or is about to be
 	RegistrationAwaitingDevice RegistrationState = "awaiting_device" // the device does it all itself, and will report the end
 	RegistrationRedeeming      RegistrationState = "redeeming"       // the code's time is over, or the service says that somebody decided: it is asked once more
 	RegistrationCertifying     RegistrationState = "certifying"      // approved: the service is entering the device, or allowing the user
@@ -70,7 +70,7 @@ type RegistrationRequest struct {
 	Admin   string // mail address instead of the configured one; "" is that
 	Retries int    // new codes after the first, 2 to 10; 0 is as configured
 	From    string // address that the request came from, for the administrator to see; may be ""
-	Silent  bool   // the user hears of the end from elsewhere, and gets no letter
+	Quiet   bool   // no letter to the user at the end: who asks for the user tells how it ended
 }
 
 // Registration is a device, and a user of it, being entered in a print service.

@@ -10,6 +10,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/approval"
 	"github.com/mfpgate/mfpgate/daemon/control"
+	"github.com/mfpgate/mfpgate/store/journal"
 )
 
 var errNoServices = fmt.Errorf("%w: no print service is configured; name one in print_services", control.ErrRegistration)
@@ -38,6 +39,10 @@ func (g gateway) Registration(ctx context.Context, id string) (mfpgate.Registrat
 func (g gateway) Register(ctx context.Context, q mfpgate.RegistrationRequest, actor, key string) (mfpgate.Registration, bool, error) {
 	if !g.registration.has() {
 		return mfpgate.Registration{}, false, errNoServices
+	}
+	// A device that was met within this second is not stored yet: after a crash it would be met anew with another id, and be another printer.
+	if err := g.registry.Flush(ctx); err != nil {
+		return mfpgate.Registration{}, false, err
 	}
 	r, created, err := g.registration.Request(ctx, q, actor, key)
 	return r, created, registrationError(err)
@@ -106,6 +111,8 @@ func registrationError(err error) error {
 	switch {
 	case errors.Is(err, approval.ErrNotFound):
 		return control.ErrNoRegistration
+	case errors.Is(err, journal.ErrDiffers):
+		return notDone{errors.New("the idempotency key was used for another request; use a new one"), control.ErrUnfit}
 	case errors.As(err, &no):
 		switch no.Why() {
 		case approval.TooMany:

@@ -168,8 +168,8 @@ func (w watched) Entered(ctx context.Context, g mfpgate.Grant, operation string)
 	return e, err
 }
 
-func (w watched) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) error {
-	err := w.PrintService.AllowUser(ctx, g, printer, user)
+func (w watched) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) (mfpgate.PrintUser, error) {
+	became, err := w.PrintService.AllowUser(ctx, g, printer, user)
 	w.heard(ctx, err)
-	return err
+	return became, err
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,6 +197,9 @@ func TestWhatIsRefused(t *testing.T) {
 	for i := range 5 {
 		d.ask(fmt.Sprintf("user-%d@example.co.jp", i), 202)
 	}
+	if after := d.tooSoon(d.get(d.ask("user-0@example.co.jp", 200).ID).ID); after < 60 || after > 120 {
+		t.Errorf("a letter again at once: Retry-After %d", after)
+	}
 	g := d.get(d.ask("user-0@example.co.jp", 200).ID)
 	var problem struct{ Detail string }
 	if status := d.control(t, "POST", "registrations/"+g.ID+"/decide", `{"approve":true}`, &problem); status != 409 {
@@ -204,6 +208,22 @@ func TestWhatIsRefused(t *testing.T) {
 	if status := d.control(t, "POST", "registrations/"+g.ID+"/retry", "", &problem); status != 409 {
 		t.Errorf("a retry of what is open: %d %+v", status, problem)
 	}
+}
+
+// tooSoon asks for the letter again once it went out, and returns the seconds after which that may be asked.
+func (d *desk) tooSoon(id string) (seconds int) {
+	d.t.Helper()
+	d.code(id)
+	client := control.Client(d.Control)
+	defer client.CloseIdleConnections()
+	reached(d.t, "the refusal of a letter", func() bool {
+		resp, err := client.Post("http://mfpgate/api/v1/registrations/"+id+"/resend", "application/json", nil)
+		servertest.Must(d.t, err)
+		defer resp.Body.Close()
+		seconds, err = strconv.Atoi(resp.Header.Get("Retry-After"))
+		return resp.StatusCode == http.StatusTooManyRequests && err == nil
+	})
+	return seconds
 }
 
 func TestMailThatIsDownIsTold(t *testing.T) {

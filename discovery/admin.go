@@ -136,7 +136,7 @@ func (r *Registry) admin(ctx context.Context, do func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := r.flush(ctx); err != nil {
+	if err := r.Flush(ctx); err != nil {
 		return fmt.Errorf("in force, and not stored yet: %w", err)
 	}
 	return nil

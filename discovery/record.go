@@ -129,10 +129,10 @@ func (r *Registry) Run(ctx context.Context) error {
 			defer cancel()
 			r.Sweep()
 			r.queueSeen()
-			return r.flush(final)
+			return r.Flush(final)
 		case <-tick.C():
 			r.Sweep()
-			_ = r.flush(ctx) // the records stay queued; the store says itself that it takes none
+			_ = r.Flush(ctx) // the records stay queued; the store says itself that it takes none
 			tick.Reset(time.Second)
 		}
 	}
@@ -155,9 +155,9 @@ const (
 	bytesPerUpdate = store.MaxUpdate - 2*store.MaxValue
 )
 
-// flush stores all that waits. One does at a time: of two, the one with the older record of a device could be the last to
+// Flush stores all that waits, which is durable when the call returns. One does at a time: of two, the one with the older record of a device could be the last to
 // store it, and the other return before its own is durable.
-func (r *Registry) flush(ctx context.Context) error {
+func (r *Registry) Flush(ctx context.Context) error {
 	r.storing.Lock()
 	defer r.storing.Unlock()
 	for {

@@ -64,7 +64,7 @@ type Options struct {
 type Registry struct {
 	Options
 	table   atomic.Pointer[table]
-	storing sync.Mutex // held by flush; never taken while mu is held
+	storing sync.Mutex // held by Flush; never taken while mu is held
 
 	mu         sync.Mutex
 	policy     *Policy

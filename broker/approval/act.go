@@ -3,6 +3,7 @@ package approval
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -57,7 +58,7 @@ func (b *Broker) Resend(ctx context.Context, id, actor string) error {
 		case r.Resends >= MaxResends:
 			return refuse(TooMany, fmt.Sprintf("The letter was sent again %d times already. Tell the administrator of the portal's page.", MaxResends))
 		case since >= 0 && since < ResendPause:
-			return refuse(TooMany, fmt.Sprintf("A letter was sent a moment ago. Wait %d seconds.", int((ResendPause-since).Seconds())+1))
+			return tooMany(fmt.Sprintf("A letter was sent a moment ago. Wait %d seconds.", int((ResendPause-since).Seconds())+1), ResendPause-since)
 		}
 		r.Resends++
 		r.ResentAt = now
@@ -74,10 +75,20 @@ func (b *Broker) Retry(ctx context.Context, id, actor string) (mfpgate.Registrat
 	if r.State != mfpgate.RegistrationFailed && r.State != mfpgate.RegistrationCancelled {
 		return mfpgate.Registration{}, refuse(NotNow, "Only a registration that has failed or was cancelled can be asked for again.")
 	}
-	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: r.Account, Admin: r.AskedAdmin,
-		Retries: r.AskedTries, From: r.From, Silent: r.Silent}, actor, "")
+	account, from := r.Account, r.From
+	if actor != account { // who asks again is who asks: the administrator must not read another's name and address
+		account, from = actor, ""
+		if strings.Contains(actor, ":") || actor == anybody { // of the command line
+			account = ""
+		}
+	}
+	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: account, Admin: r.AskedAdmin,
+		Retries: r.AskedTries, From: from, Quiet: r.Quiet}, actor, "")
 	return g, err
 }
+
+// anybody is the actor of who called the API and was not named.
+const anybody = "api"
 
 // Decide is the decision of an administrator of the gateway, where the service asks nobody. ErrNotFound, Refusal.
 func (b *Broker) Decide(ctx context.Context, id, actor string, approve bool) error {

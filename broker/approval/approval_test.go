@@ -47,44 +47,6 @@ func TestRegistered(t *testing.T) {
 	}
 }
 
-func TestAnAdministratorChoosesOthers(t *testing.T) {
-	bubble(t, func(t *testing.T, g *gateway) {
-		g.office.AlterPrinter = func(p *mfpgate.Printer) { p.UserLeftOut = true }
-		g.start()
-		r := g.ask("d1", user)
-		g.pass(time.Second)
-		g.office.Decide(user, true)
-		g.pass(20 * time.Second)
-		if end := g.want(r.ID, mfpgate.RegistrationFailed, approval.Denied, 1); !strings.Contains(end.Detail, "chose others") || end.PrinterID != "printer-1" {
-			t.Errorf("%+v", end)
-		}
-		if l := g.mailer.Letters(user); len(l) != 1 || !strings.Contains(l[0].Text, "chose others") {
-			t.Errorf("letters to the user: %+v", l)
-		}
-		again, err := g.Retry(t.Context(), r.ID, "test")
-		if err != nil || again.Purpose != mfpgate.PurposeAllowUser {
-			t.Errorf("asked again for %+v, %v", again, err)
-		}
-	})
-}
-
-func TestASilentRegistrationTellsTheUserNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, g *gateway) {
-		g.start()
-		r, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Silent: true}, "test", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.pass(time.Second)
-		g.office.Decide(user, true)
-		g.pass(20 * time.Second)
-		g.want(r.ID, mfpgate.RegistrationRegistered, "", 1)
-		if asked, told := len(g.mailer.Letters(admin)), len(g.mailer.Letters(user)); asked != 1 || told != 0 {
-			t.Errorf("%d letters to the administrator and %d to the user, want 1 and 0", asked, told)
-		}
-	})
-}
-
 func TestEveryCodeExpires(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.start()
@@ -238,6 +200,49 @@ func TestServiceThatAsksNobody(t *testing.T) {
 			}
 			if err := g.Decide(t.Context(), r.ID, "root", true); err == nil {
 				t.Error("decided twice")
+			}
+		})
+	}
+}
+
+func TestWhatBecameOfTheUser(t *testing.T) {
+	for _, c := range []struct {
+		became  mfpgate.PrintUser
+		why     mfpgate.Reason
+		says    string
+		allowed mfpgate.RegistrationState // of one who asks for himself alone
+	}{
+		{mfpgate.PrintUserAllowed, "", "you can print", mfpgate.RegistrationRegistered},
+		{mfpgate.PrintUserUnknown, "", "you can print", mfpgate.RegistrationRegistered},
+		{mfpgate.PrintUserUnconfirmed, approval.UserUnconfirmed, "Open the link in that letter", mfpgate.RegistrationRegistered},
+		{mfpgate.PrintUserNotAllowed, approval.UserNotAllowed, "Ask the administrator", mfpgate.RegistrationFailed},
+	} {
+		bubble(t, func(t *testing.T, g *gateway) {
+			g.office.Becomes = c.became
+			g.start()
+			done := func(who string) mfpgate.Registration {
+				r := g.ask("d1", who)
+				g.pass(time.Second)
+				g.office.Decide(who, true)
+				g.pass(20 * time.Second)
+				return g.get(r.ID)
+			}
+			first, second := done(user), done("sato@example.com")
+			for _, r := range []mfpgate.Registration{first, second} {
+				want := mfpgate.RegistrationRegistered
+				if r.Purpose == mfpgate.PurposeAllowUser {
+					want = c.allowed
+				}
+				letters := g.mailer.Letters(r.User)
+				if r.State != want || r.Reason != c.why || (r.Detail == "") != (c.why == "") || len(letters) != 1 || !strings.Contains(letters[0].Text, c.says) {
+					t.Errorf("%q, %s: %s, %q (%s), letters %+v", c.became, r.Purpose, r.State, r.Reason, r.Detail, letters)
+				}
+				if can := strings.HasPrefix(letters[0].Subject, "You can print"); can != (c.why == "") {
+					t.Errorf("%q, %s: the letter is %q", c.became, r.Purpose, letters[0].Subject)
+				}
+			}
+			if first.PrinterID == "" || second.Purpose != mfpgate.PurposeAllowUser {
+				t.Errorf("%q: the device is not registered: %+v", c.became, first)
 			}
 		})
 	}

@@ -100,7 +100,9 @@ func (b *Broker) handleAllow(ctx context.Context, in journal.Intent) (func(store
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	switch err := s.Client.AllowUser(call, g, r.PrinterID, r.User); {
+	switch became, err := s.Client.AllowUser(call, g, r.PrinterID, r.User); {
+	case err == nil && became == mfpgate.PrintUserNotAllowed:
+		return b.settle(r, func(tx store.Tx, r *record) error { return b.fail(tx, r, UserNotAllowed, "", gateway) }), nil
 	case err == nil:
 		return b.settle(r, func(tx store.Tx, r *record) error {
 			p, _, err := optional[printer](tx, r.printerKey())
@@ -108,7 +110,7 @@ func (b *Broker) handleAllow(ctx context.Context, in journal.Intent) (func(store
 				return err
 			}
 			r.Certificate, r.CertificateExpires = p.Fingerprint, p.Expires
-			return b.end(tx, r, mfpgate.RegistrationRegistered, "", "", gateway)
+			return b.registered(tx, r, became, gateway)
 		}), nil
 	case errors.Is(err, mfpgate.ErrNoPrinter):
 		return b.settle(r, b.lostPrinter), nil
@@ -212,14 +214,20 @@ func (b *Broker) entered(seen *record, s Service, p mfpgate.Printer) func(store.
 			kept.Key = b.Sealer.Seal(r.printerKey()+"#key", key)
 		}
 		r.PrinterID, r.PrinterURI, r.Certificate, r.CertificateExpires = p.ID, p.URI, kept.Fingerprint, kept.Expires
-		if err := store.SetJSON(tx, r.printerKey(), kept); err != nil {
-			return err
-		}
-		if p.UserLeftOut { // the device is in, and who asked is not: the same request made again asks for that alone
-			return b.fail(tx, r, Denied, leftOut, gateway)
-		}
-		return b.end(tx, r, mfpgate.RegistrationRegistered, "", "", gateway)
+		return errors.Join(store.SetJSON(tx, r.printerKey(), kept), b.registered(tx, r, p.User, gateway))
 	})
+}
+
+// registered ends a registration well, and says what the user still has to do: the device is at the service in any case.
+func (b *Broker) registered(tx store.Tx, r *record, became mfpgate.PrintUser, actor string) error {
+	var why mfpgate.Reason
+	switch became {
+	case mfpgate.PrintUserUnconfirmed:
+		why = UserUnconfirmed
+	case mfpgate.PrintUserNotAllowed:
+		why = UserNotAllowed
+	}
+	return b.end(tx, r, mfpgate.RegistrationRegistered, why, sentence(why), actor)
 }
 
 // badPrinter says what is wrong with a service's printer.

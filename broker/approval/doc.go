@@ -8,7 +8,7 @@
 // it expired does not count, nor does one whose grant was lost, of which there may be three.
 //
 // It refuses, with a Refusal that says why and what to do: unknown devices and services, devices of another market region,
-// administrators outside the allowed domains, more than five requests of one user in an hour, and a page for the code on a host that the service was not
+// administrators outside the allowed domains, more than five requests for one user in an hour, and a page for the code on a host that the service was not
 // configured with. It never mails anybody outside the allowed domains, but for administrators that the configuration names while it names no domains.
 //
 // It fails softly: what the network does (no answer, a proxy's page, a 5xx) says nothing about a code and costs no attempt. Run
@@ -25,6 +25,6 @@
 //	turn/<digest>          which registration may enter the device in the service, and who waits
 //	printer/<digest>       a device that is registered in a service: id, certificate, sealed key
 //	device/<id>            what a device of mode agent has to do
-//	limit/<who>/<digest>   requests of a user, letters to an administrator in the last hour
+//	limit/<who>/<digest>   requests for a user, letters to an administrator in the last hour
 //	digest/<digest>        whose letters wait for an administrator's next hour
 package approval

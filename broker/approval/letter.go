@@ -13,24 +13,23 @@ const maxLetter = 32 << 10
 
 // sentences are what people read of a reason, with what to do.
 var sentences = map[mfpgate.Reason]string{
-	DeviceBusy:     "Another user's registration of this device has not ended; this one goes on after it.",
-	Unreached:      "The print service gave no usable answer. It is asked again.",
-	LetterWaits:    "The last code expired before its letter could be sent, because the mail server does not take letters. It does not count. Check the mail settings.",
-	Exhausted:      "Nobody approved it before the last code expired. Speak to the administrator, and ask again.",
-	Denied:         "The administrator said no. Speak to the administrator.",
-	Timeout:        "It was not approved and carried out by its deadline. Speak to the administrator, and ask again.",
-	LostGrant:      "An approval was lost on its way to the gateway. The administrator is asked again; that does not count.",
-	HostChanged:    "The print service names a page on a host that it was not configured with, so nobody was sent there. Check with the service; if it is right, add the host to the service's verification_hosts.",
-	RefusedBy:      "The print service does not take the request.",
-	BadAnswer:      "The print service answers what cannot be used. Check the service's url and kind, and ask again.",
-	BadCertificate: "The certificate that the print service gave is not for this device's key, or of no use. Tell the service's administrator, and ask again.",
-	NoUserList:     "The device is registered in this print service already, and the service keeps no list of users that the gateway could add to. The service's own administrator must share the printer with the user there.",
-	TooMany:        "Too many users wait for this device's registration. Ask again when it has ended.",
-	ByDevice:       "The device could not be registered; its own panel or log says more. Ask again.",
+	DeviceBusy:      "Another user's registration of this device has not ended; this one goes on after it.",
+	Unreached:       "The print service gave no usable answer. It is asked again.",
+	LetterWaits:     "The last code expired before its letter could be sent, because the mail server does not take letters. It does not count. Check the mail settings.",
+	Exhausted:       "Nobody approved it before the last code expired. Speak to the administrator, and ask again.",
+	Denied:          "The administrator said no. Speak to the administrator.",
+	Timeout:         "It was not approved and carried out by its deadline. Speak to the administrator, and ask again.",
+	LostGrant:       "An approval was lost on its way to the gateway. The administrator is asked again; that does not count.",
+	HostChanged:     "The print service names a page on a host that it was not configured with, so nobody was sent there. Check with the service; if it is right, add the host to the service's verification_hosts.",
+	RefusedBy:       "The print service does not take the request.",
+	BadAnswer:       "The print service answers what cannot be used. Check the service's url and kind, and ask again.",
+	BadCertificate:  "The certificate that the print service gave is not for this device's key, or of no use. Tell the service's administrator, and ask again.",
+	NoUserList:      "The device is registered in this print service already, and the service keeps no list of users that the gateway could add to. The service's own administrator must share the printer with the user there.",
+	TooMany:         "Too many users wait for this device's registration. Ask again when it has ended.",
+	UserUnconfirmed: "The print service has to know that the mail address is the user's: it sent a letter there. Open the link in that letter, and confirm; then you can print.",
+	UserNotAllowed:  "The administrator approved the device, but did not choose this user. Ask the administrator to allow the user in the print service, or ask again.",
+	ByDevice:        "The device could not be registered; its own panel or log says more. Ask again.",
 }
-
-// leftOut is what people read where an administrator allowed the device, and others than who asked.
-const leftOut = "The administrator let the device in, but chose others to print on it, and not you. Speak to the administrator, and ask again."
 
 func sentence(why mfpgate.Reason) string { return sentences[why] }
 
@@ -154,17 +153,28 @@ func (b *Broker) digestLetter(c collected, list []*record) (mfpgate.Letter, erro
 // userLetter tells the user of the end.
 func (b *Broker) userLetter(r *record) mfpgate.Letter {
 	var l lines
-	subject := "You can print on " + clean(r.Device.Name, 80)
-	if r.State == mfpgate.RegistrationRegistered {
+	name, registered := clean(r.Device.Name, 80), r.State == mfpgate.RegistrationRegistered
+	subject := "You can print on " + name
+	switch {
+	case registered && r.Reason == UserUnconfirmed:
+		subject = "One step to go: " + name
+		l.say("Your request was approved: this device is in the print service %q. Before you can print, the service needs your answer.\n", clean(r.Service, maxText))
+	case registered && r.Reason == UserNotAllowed:
+		subject = "Registered, but not for you: " + name
+		l.say("This device is in the print service %q now, but you may not print on it yet.\n", clean(r.Service, maxText))
+	case registered:
 		l.say("Your request was approved: you can print on this device in the print service %q.\n", clean(r.Service, maxText))
-	} else {
-		subject = "Not registered: " + clean(r.Device.Name, 80)
+	default:
+		subject = "Not registered: " + name
 		l.say("Your request came to nothing: this device, for you, in the print service %q.\n", clean(r.Service, maxText))
 	}
 	l.device(r)
 	l.fact("Asked at", utc(r.RequestedAt))
-	if r.State != mfpgate.RegistrationRegistered {
-		l.say("\n%s", clean(r.Detail, 2*maxText))
+	// What a service or a device says of its reasons stays on the portal: a letter of ours must not carry their words and addresses.
+	if why := sentence(r.Reason); why != "" {
+		l.say("\n%s", why)
+	} else if r.State == mfpgate.RegistrationFailed {
+		l.say("\n%s", sentence(ByDevice))
 	}
 	if page := b.policy.Load().portalPage(r.ID); page != "" {
 		l.say("\nThe request on the gateway's portal:\n\n    %s", page)

@@ -38,6 +38,18 @@ func TestRefused(t *testing.T) {
 		{"an administrator of a domain below", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@a.example.com" }, approval.AdminDomain},
 		{"two administrators", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@example.com, y@evil.example" }, approval.BadRequest},
 		{"a quoted administrator", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = `"x@evil.example"@example.com` }, approval.BadRequest},
+		{"an administrator behind a percent sign", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "y%evil.example@example.com" }, approval.BadRequest},
+		{"an administrator behind a bang", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "evil.example!y@example.com" }, approval.BadRequest},
+		{"a user behind a percent sign, who would get the end letter", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.User = "y%evil.example@example.com" }, approval.BadRequest},
+		{"an administrator at an address", func(q *mfpgate.RegistrationRequest, g *gateway) {
+			g.policy.AdminDomains, q.Admin = []string{"[10.0.0.1]"}, "it@[10.0.0.1]"
+		}, approval.BadRequest},
+		{"a domain with a dot at its end", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com." }, approval.BadRequest},
+		{"a domain before another", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com@evil.example" }, approval.BadRequest},
+		{"an administrator that is turned around", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it\u202emoc.@example.com" }, approval.BadRequest},
+		{"an administrator and a zero byte", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com\x00.evil.example" }, approval.BadRequest},
+		{"an administrator and a line separator", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it\u2028x@example.com" }, approval.BadRequest},
+		{"an administrator of 300 bytes", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = strings.Repeat("a", 300) + "@example.com" }, approval.BadRequest},
 		{"an administrator and a header", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@example.com\r\nBcc: y@evil.example" }, approval.BadRequest},
 		{"a domain that folds to the right one", func(q *mfpgate.RegistrationRequest, g *gateway) {
 			g.policy.AdminDomains = []string{"kyoto.example"}
@@ -112,8 +124,12 @@ func TestLimits(t *testing.T) {
 		for n := range approval.MaxRequests {
 			g.ask(mfpgate.DeviceID(fmt.Sprint("x", n)), user)
 		}
+		g.pass(time.Second)
 		_, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "x9", Service: "office", User: user}, "a", "")
 		refusal(t, "the sixth request of an hour", err, approval.TooMany)
+		if d := delay(err); d != time.Hour-time.Second {
+			t.Errorf("the first of five was a second ago: wait %s, want an hour less that", d)
+		}
 		for n := 10; n < 20; n++ {
 			g.ask(mfpgate.DeviceID(fmt.Sprint("x", n)), fmt.Sprintf("u%d@example.com", n))
 		}
@@ -144,12 +160,42 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestAnAccountAsksForMany is an administrator who brings in a fleet.
+func TestAnAccountAsksForMany(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		for n := range 4 * approval.MaxRequests {
+			id := mfpgate.DeviceID(fmt.Sprint("x", n))
+			g.device(id)
+			q := mfpgate.RegistrationRequest{Device: id, Service: "office", User: fmt.Sprintf("u%d@example.com", n), Account: "mori"}
+			if _, _, err := g.Request(t.Context(), q, "mori", ""); err != nil {
+				t.Fatalf("request %d: %v", n, err)
+			}
+		}
+	})
+}
+
+func delay(err error) time.Duration {
+	later, _ := errors.AsType[interface {
+		error
+		Delay() time.Duration
+	}](err)
+	if later == nil {
+		return 0
+	}
+	return later.Delay()
+}
+
 func TestResend(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.office.Lifetime = time.Hour
 		g.start()
 		r := g.ask("d1", user)
-		refusal(t, "at once", g.Resend(t.Context(), r.ID, "a"), approval.TooMany)
+		err := g.Resend(t.Context(), r.ID, "a")
+		refusal(t, "at once", err, approval.TooMany)
+		if d := delay(err); d <= 0 || d > approval.ResendPause {
+			t.Errorf("at once: wait %s", d)
+		}
 		for range approval.MaxResends {
 			g.pass(approval.ResendPause)
 			if err := g.Resend(t.Context(), r.ID, "a"); err != nil {
@@ -225,14 +271,14 @@ func TestAgent(t *testing.T) {
 		if list, err = g.ForDevice(t.Context(), "d1"); err != nil || len(list) != 1 || list[0].ID != a.ID {
 			t.Errorf("the device has it no more: %+v, %v", list, err)
 		}
-		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1"}
+		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1", Reason: approval.UserUnconfirmed}
 		for range 2 {
 			if err := g.Report(t.Context(), "d1", a.ID, done); err != nil {
 				t.Error(err)
 			}
 		}
 		g.pass(time.Second)
-		g.want(a.ID, mfpgate.RegistrationRegistered, "", 0)
+		g.want(a.ID, mfpgate.RegistrationRegistered, approval.UserUnconfirmed, 0)
 		list, err = g.ForDevice(t.Context(), "d1")
 		if err != nil || len(list) != 1 || list[0].ID != b.ID || list[0].Purpose != mfpgate.PurposeAllowUser || list[0].PrinterID != "p1" {
 			t.Fatalf("%+v, %v", list, err)
@@ -247,5 +293,23 @@ func TestAgent(t *testing.T) {
 		}
 		g.pass(time.Second)
 		g.leftovers("agent")
+	})
+}
+
+// TestAQuietRequestEndsWithoutALetterToTheUser is that of a device which asks for its gateway: the gateway tells the user.
+func TestAQuietRequestEndsWithoutALetterToTheUser(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		r, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Quiet: true}, "gateway", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.pass(time.Second)
+		g.office.Decide(user, false)
+		g.pass(time.Minute)
+		g.want(r.ID, mfpgate.RegistrationFailed, approval.Denied, 1)
+		if asked, told := len(g.mailer.Letters(admin)), len(g.mailer.Letters(user)); asked != 1 || told != 0 {
+			t.Errorf("%d letters to the administrator and %d to the user, want 1 and none", asked, told)
+		}
 	})
 }

@@ -20,7 +20,7 @@ const (
 	MinDeadline     = time.Second
 	MaxDeadline     = 30 * 24 * time.Hour
 
-	MaxRequests  = 5               // of one user, or of one account, in an hour
+	MaxRequests  = 5               // for one user in an hour, whoever asks
 	MaxLetters   = 10              // to one administrator in an hour, before a digest
 	MaxResends   = 3               // of one registration
 	ResendPause  = 2 * time.Minute // between a letter and its resending
@@ -28,6 +28,7 @@ const (
 	MaxWaiting   = 32              // users who wait for the registration of one device
 	KeepEnded    = 30 * 24 * time.Hour
 	MaxEnded     = 5000             // kept at most; the oldest go first
+	MaxReports   = 100              // of a device about one registration
 	MaxListeners = 256              // connections that wait for a service's events
 	MaxLost      = 3                // grants that were lost, or answers that could not be used, before it is given up
 	Overtime     = 15 * time.Minute // that an approval in the last minute is given to be carried out
@@ -94,7 +95,7 @@ func (p Policy) deadline() time.Duration {
 // Result is what a device of mode agent reports.
 type Result struct {
 	State              mfpgate.RegistrationState // registered or failed; awaiting_admin is progress
-	Reason             mfpgate.Reason            // of a failure
+	Reason             mfpgate.Reason            // of a failure; UserUnconfirmed or UserNotAllowed of what is registered
 	Detail             string
 	PrinterID          string // if registered
 	PrinterURI         string
@@ -128,12 +129,17 @@ const (
 	TooMany        mfpgate.Reason = "too-many"
 	NotNow         mfpgate.Reason = "not-now" // the registration is in another state
 	ByDevice       mfpgate.Reason = "refused-by-device"
+
+	// Why the user of a registration that has ended well cannot print yet; the second fails one that was only for the user.
+	UserUnconfirmed mfpgate.Reason = "user-unconfirmed" // the service waits for the user's answer to its letter
+	UserNotAllowed  mfpgate.Reason = "user-not-allowed" // the administrator approved, but did not choose the user
 )
 
 // Refusal is a mfpgate.Refused: what was asked for is not done.
 type Refusal struct {
 	Reason mfpgate.Reason
-	Text   string // a sentence for people, with what to do
+	Text   string        // a sentence for people, with what to do
+	After  time.Duration // of TooMany: when it may be asked for again; 0 is not known
 }
 
 // Error returns the sentence.
@@ -142,4 +148,9 @@ func (r *Refusal) Error() string { return r.Text }
 // Why returns the reason.
 func (r *Refusal) Why() mfpgate.Reason { return r.Reason }
 
-func refuse(why mfpgate.Reason, text string) error { return &Refusal{why, text} }
+// Delay returns After, as errors that name the time of another try do.
+func (r *Refusal) Delay() time.Duration { return r.After }
+
+func refuse(why mfpgate.Reason, text string) error { return &Refusal{Reason: why, Text: text} }
+
+func tooMany(text string, after time.Duration) error { return &Refusal{TooMany, text, after} }

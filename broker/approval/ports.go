@@ -23,8 +23,8 @@ type PrintService interface {
 	Enter(ctx context.Context, g mfpgate.Grant, r mfpgate.PrinterRequest) (mfpgate.Entering, error)
 	// Entered asks how far it is.
 	Entered(ctx context.Context, g mfpgate.Grant, operation string) (mfpgate.Entering, error)
-	// AllowUser lets one more user print. It is idempotent. ErrNoPrinter.
-	AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) error
+	// AllowUser lets one more user print, and returns what became of that user. It is idempotent. ErrNoPrinter.
+	AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) (mfpgate.PrintUser, error)
 }
 
 // Site is what the broker needs of the gateway itself. Its methods are quick and make no call.

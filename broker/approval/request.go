@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -76,7 +77,7 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 	if c.Market != "" && !strings.EqualFold(c.Market, p.Region) {
 		return nil, otherRegion(c, p.Region)
 	}
-	user, err := address(q.User)
+	user, err := mfpgate.MailAddress(q.User)
 	if err != nil {
 		return nil, refuse(BadRequest, "The user must be one mail address, such as a.tanaka@example.co.jp.")
 	}
@@ -103,7 +104,7 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 		mode = mfpgate.RegistrationDelegate
 	}
 	now := b.now()
-	return &record{Schema: schema, AskedAdmin: q.Admin, AskedTries: q.Retries, Silent: q.Silent, Allowed: p.deadline(), Registration: mfpgate.Registration{
+	return &record{Schema: schema, AskedAdmin: q.Admin, AskedTries: q.Retries, Quiet: q.Quiet, Allowed: p.deadline(), Registration: mfpgate.Registration{
 		ID: mfpgate.NewID(b.Clock, "reg"), Device: d, Service: s.Name, User: user, Account: clean(q.Account, maxText), From: clean(q.From, maxText), Admin: admin,
 		Mode: mode, Purpose: mfpgate.PurposeRegister, State: mfpgate.RegistrationRequested, Attempts: retries + 1, RequestedAt: now, Since: now,
 		Deadline: now.Add(p.deadline()),
@@ -132,15 +133,12 @@ func (b *Broker) create(tx store.Tx, r record, actor string) (string, error) {
 	} else if there && !b.allowsUser(r.Service) {
 		return "", refuse(NoUserList, sentence(NoUserList))
 	}
-	for _, who := range []struct{ kind, name string }{{"user", r.User}, {"account", r.Account}} {
-		if who.name == "" {
-			continue
-		}
-		if ok, _, err := b.take(tx, who.kind, who.name, r.ID, MaxRequests); err != nil {
-			return "", err
-		} else if !ok {
-			return "", refuse(TooMany, fmt.Sprintf("There were %d requests in the last hour already. Ask again later.", MaxRequests))
-		}
+	// It is the user who is bounded and not the account: on the portal a user asks for nobody else, and an administrator who
+	// brings in many devices asks for many.
+	if ok, free, err := b.take(tx, "user", r.User, r.ID, MaxRequests); err != nil {
+		return "", err
+	} else if !ok {
+		return "", tooMany(fmt.Sprintf("There were %d requests for this user in the last hour already. Ask again in %d minutes.", MaxRequests, int((free+time.Minute-1)/time.Minute)), free)
 	}
 	if err := errors.Join(tx.Set(r.openKey(), []byte(r.ID)), b.audit(tx, &r, actor, "requested", fmt.Sprintf("device %s, service %s, user %s, administrator %s, from %s",
 		r.Device.ID, r.Service, r.User, r.Admin, r.From)), b.intend(tx, r.ID, kindDeadline, work{Registration: r.ID}, r.Allowed), b.begin(tx, &r)); err != nil {

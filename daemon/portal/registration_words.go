@@ -14,6 +14,11 @@ func decidable(r mfpgate.Registration) bool {
 	return r.Local && r.State == mfpgate.RegistrationAwaitingAdmin
 }
 
+// userWaits reports whether the printer is registered but something is left to do for the user, which its reason says.
+func userWaits(r mfpgate.Registration) bool {
+	return r.State == mfpgate.RegistrationRegistered && r.Reason != ""
+}
+
 func registrationLook(r mfpgate.Registration, v visitor) look {
 	switch r.State {
 	case mfpgate.RegistrationRequested:
@@ -35,6 +40,9 @@ func registrationLook(r mfpgate.Registration, v visitor) look {
 	case mfpgate.RegistrationCertifying:
 		return look{Sign: "◕", Word: "Approved, being set up", Class: "quiet"}
 	case mfpgate.RegistrationRegistered:
+		if userWaits(r) {
+			return look{Sign: "▲", Word: "Registered, the user cannot print yet", Class: "warn"}
+		}
 		return look{Sign: "✓", Word: "Ready to print", Class: "good"}
 	case mfpgate.RegistrationFailed:
 		return look{Sign: "✕", Word: "Failed", Class: "bad"}
@@ -89,6 +97,9 @@ func nowWords(r mfpgate.Registration, v visitor) string {
 		}
 		return "The administrator has approved. The print service enters the printer."
 	case mfpgate.RegistrationRegistered:
+		if userWaits(r) {
+			return printName(r.Device) + " is in " + r.Service + " now. " + r.User + " cannot print on it before that is done."
+		}
 		return r.User + " can print on " + printName(r.Device) + " by " + r.Service + " now."
 	case mfpgate.RegistrationFailed:
 		if allow {
@@ -179,6 +190,9 @@ func stepsOf(r mfpgate.Registration) []step {
 			steps = append(steps, newStep("The print service gave a code", "done"))
 		}
 		return append(steps, newStep(registrationLook(r, visitor{}).Word, "bad"))
+	}
+	if userWaits(r) {
+		words[len(words)-1] = "Registered"
 	}
 	at := 0
 	for i, s := range states {

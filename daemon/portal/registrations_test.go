@@ -276,3 +276,16 @@ func TestChoosingAPrinter(t *testing.T) {
 		t.Error("the service of the link is not chosen")
 	}
 }
+
+func TestARegisteredPrinterThatItsUserCannotUseYet(t *testing.T) {
+	for _, who := range []string{"sato", "mori"} {
+		d := registering(t, who)
+		at := slices.IndexFunc(d.gateway.RegistrationsAre, func(r mfpgate.Registration) bool { return r.ID == "reg_registered" })
+		r := &d.gateway.RegistrationsAre[at]
+		r.Reason, r.Detail = "user-unconfirmed", "open the link in the print service's letter"
+		page := d.page("/registrations/reg_registered/live")
+		if !strings.Contains(page, "Open the link in the print service&#39;s letter.") || !strings.Contains(page, "cannot print yet") || strings.Contains(page, "Ready to print") {
+			t.Errorf("%s sees:\n%s", who, page)
+		}
+	}
+}

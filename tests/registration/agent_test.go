@@ -89,8 +89,8 @@ func (h *house) registersItself(t *testing.T, s *service, service string, n int,
 	deciding.says(agent(n), serialOfItself(id), place, user)
 	deciding.picture("decide-itself")
 	deciding.allows()
-	asking.state("Ready to print")
-	asking.says(user + " can print on " + agent(n))
+	asking.state("Registered, the user cannot print yet")
+	asking.says("Open the link in that letter, and confirm; then you can print.")
 	stays()
 	asking.picture("registered-itself")
 	panel.says("Registered in")
@@ -103,7 +103,7 @@ func (h *house) registersItself(t *testing.T, s *service, service string, n int,
 	}
 	h.confirms(t, asking, user)
 	s.has(t, serialOfItself(id), "allowed", user)
-	h.letter(t, 1, fromGateway, user, "You can print on "+agent(n))
+	h.letter(t, 1, fromGateway, user, "One step to go: "+agent(n))
 	all := h.box.Letters()
 	if mine := letters(all, fromGateway, boss, "Please approve: "+agent(n)); len(mine) > 0 {
 		t.Errorf("the gateway wrote to the administrator, too: %+v", mine)
@@ -140,7 +140,7 @@ func alone(t *testing.T, h *house) {
 	panel.picture("panel-alone-registered")
 	p := h.told.has(t, serialOfItself("alone-1"), "unconfirmed", user)
 	panel.says(p.id)
-	h.letter(t, 1, fromOf("alone-1"), user, "You can print on Lobby")
+	h.letter(t, 1, fromOf("alone-1"), user, "One step to go: Lobby")
 	h.confirms(t, deciding, user)
 	h.told.has(t, serialOfItself("alone-1"), "allowed", user)
 }

@@ -173,8 +173,8 @@ func (h *house) delegated(t *testing.T, s *service, service string, n int, name 
 	deciding.says("is allowed", user)
 	deciding.picture("decided")
 
-	asking.state("Ready to print")
-	asking.says(user + " can print on " + copier(n))
+	asking.state("Registered, the user cannot print yet")
+	asking.says("Open the link in that letter, and confirm; then you can print.")
 	stays()
 	asking.picture("registered-" + service)
 	r := h.registration(t, id)
@@ -183,7 +183,7 @@ func (h *house) delegated(t *testing.T, s *service, service string, n int, name 
 	s.has(t, serialOf(n), "allowed", user)
 	deciding.open(s.url + "/print/")
 	deciding.picture("printers")
-	h.letter(t, 1, fromGateway, user, "You can print on "+copier(n), serialOf(n), place, "https://"+h.Portal+"/registrations/"+id)
+	h.letter(t, 1, fromGateway, user, "One step to go: "+copier(n), serialOf(n), place, "https://"+h.Portal+"/registrations/"+id)
 	h.audited(t, id, "requested", "code-issued", "mail-sent", "approved", "registered")
 }
 
@@ -201,8 +201,8 @@ func (h *house) secondUser(t *testing.T, s *service, service string, n int, firs
 	deciding.says("Allow another user?", "Allow these users", "Who may print on it now", mail(first), before.id)
 	deciding.picture("decide-second")
 	deciding.allows()
-	asking.state("Ready to print")
-	asking.says(user + " can print on " + copier(n))
+	asking.state("Registered, the user cannot print yet")
+	asking.says("Open the link in that letter, and confirm; then you can print.")
 	stays()
 	asking.picture("registered-second")
 	h.confirms(t, asking, user)
@@ -210,6 +210,6 @@ func (h *house) secondUser(t *testing.T, s *service, service string, n int, firs
 	if r := h.registration(t, id); r.Purpose != mfpgate.PurposeAllowUser || after.id != before.id || after.fingerprint != before.fingerprint || r.Certificate != after.fingerprint {
 		t.Errorf("the printer was %+v and is %+v; the gateway says %+v", before, after, r)
 	}
-	h.letter(t, 1, fromGateway, user, "You can print on "+copier(n))
+	h.letter(t, 1, fromGateway, user, "One step to go: "+copier(n))
 	h.audited(t, id, "requested", "code-issued", "mail-sent", "approved", "user-granted")
 }

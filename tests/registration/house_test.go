@@ -3,7 +3,6 @@ package registration_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,15 +18,6 @@ import (
 	"github.com/mfpgate/mfpgate/tests/mailbox"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
-
-// The stories wait most of the time: all of them go on at once, however few processors there are.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil {
-		panic(err)
-	}
-	rig.Main(m)
-}
 
 const (
 	fromGateway = "mfpgate@example.co.jp"

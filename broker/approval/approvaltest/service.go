@@ -32,21 +32,23 @@ const (
 type Service struct {
 	Clock    mfpgate.Clock
 	Key      mfpgate.PrintKey
-	NoUsers  bool          // it has no list of users
-	Lifetime time.Duration // of a code; 0 is 15 minutes
-	Interval time.Duration // that it names
-	Least    time.Duration // between two polls, else slow_down; 0: it never says so
-	Replay   bool          // a granted code is granted again
-	Slow     int           // looks at an operation before it is done
-	Pushes   bool          // it tells of changes
-	Page     string        // verification URI; "" is https://print.example/device
+	NoUsers  bool              // it has no list of users
+	Lifetime time.Duration     // of a code; 0 is 15 minutes
+	Interval time.Duration     // that it names
+	Least    time.Duration     // between two polls, else slow_down; 0: it never says so
+	Replay   bool              // a granted code is granted again
+	Slow     int               // looks at an operation before it is done
+	Pushes   bool              // it tells of changes
+	Becomes  mfpgate.PrintUser // of each user whom a call names
+	Page     string            // verification URI; "" is https://print.example/device
 
 	// Before and After are called around each call with what it is about (a code's request id, a device); an error is the call's
 	// answer, in After's case although the call was made. Nil is no error.
 	Before, After func(call Call, about string) error
-	// Alter changes a code, a printer before they are given out; may be nil.
+	// Alter changes a code, a printer before they are given out, a certificate before it is signed; may be nil.
 	AlterCode    func(n int, c *mfpgate.Code)
 	AlterPrinter func(p *mfpgate.Printer)
+	AlterLeaf    func(c *x509.Certificate)
 
 	mu       sync.Mutex
 	codes    []*Code
@@ -218,7 +220,9 @@ func (s *Service) Enter(_ context.Context, _ mfpgate.Grant, r mfpgate.PrinterReq
 			s.printers[r.Device.UUID] = p
 		}
 		p.Entered++
-		p.allow(r.User)
+		if p.User = s.Becomes; p.User != mfpgate.PrintUserNotAllowed {
+			p.allow(r.User)
+		}
 		if s.Key != mfpgate.PrintKeyNone {
 			if p.Certificate, err = s.certify(r.CSR); err != nil {
 				return fmt.Errorf("%w: %w", mfpgate.ErrRefused, err)
@@ -255,15 +259,18 @@ func (s *Service) Entered(_ context.Context, _ mfpgate.Grant, operation string) 
 }
 
 // AllowUser implements approval.PrintService.
-func (s *Service) AllowUser(_ context.Context, _ mfpgate.Grant, printer, user string) error {
-	return s.around(AllowUser, printer, func() error {
+func (s *Service) AllowUser(_ context.Context, _ mfpgate.Grant, printer, user string) (became mfpgate.PrintUser, err error) {
+	err = s.around(AllowUser, printer, func() error {
 		p := s.byID(printer)
 		if p == nil {
 			return mfpgate.ErrNoPrinter
 		}
-		p.allow(user)
+		if became = s.Becomes; became != mfpgate.PrintUserNotAllowed {
+			p.allow(user)
+		}
 		return nil
 	})
+	return became, err
 }
 
 func (p *Printer) allow(user string) {
@@ -291,6 +298,9 @@ func (s *Service) certify(csr []byte) ([]byte, error) {
 	}
 	now := s.Clock.Now()
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(int64(len(s.printers))), Subject: r.Subject, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
+	if s.AlterLeaf != nil {
+		s.AlterLeaf(leaf)
+	}
 	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "print service"}}
 	return x509.CreateCertificate(rand.Reader, leaf, issuer, r.PublicKey, s.ca)
 }

@@ -30,6 +30,18 @@ func (site) Candidate(mfpgate.DeviceID) (mfpgate.PrintCandidate, bool) {
 // registered has the gateway's broker register the device in a service, until the end.
 func registered(t *testing.T, kind string, p print.Service, page string, approve func(userCode string)) mfpgate.Registration {
 	t.Helper()
+	return newDesk(t, kind, p, page).register(user, approve)
+}
+
+// desk is the gateway's broker.
+type desk struct {
+	*approval.Broker
+	t   *testing.T
+	ctx context.Context
+}
+
+func newDesk(t *testing.T, kind string, p print.Service, page string) desk {
+	t.Helper()
 	at, err := url.Parse(page)
 	if err != nil {
 		t.Fatal(err)
@@ -50,26 +62,32 @@ func registered(t *testing.T, kind string, p print.Service, page string, approve
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	defer func() {
+	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
-	r, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: device.ID, Service: "s", User: user}, "test", "")
+	})
+	return desk{b, t, ctx}
+}
+
+// register asks for a user, and approves each code that comes.
+func (d desk) register(user string, approve func(userCode string)) mfpgate.Registration {
+	d.t.Helper()
+	r, _, err := d.Request(d.ctx, mfpgate.RegistrationRequest{Device: device.ID, Service: "s", User: user}, "test", "")
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	for approved := false; !r.State.Ended(); {
-		if err := mfpgate.Wait(ctx, clock, 20*time.Millisecond); err != nil {
-			t.Fatalf("it stays %s (%s, %s)", r.State, r.Reason, r.Detail)
+	for approved := mfpgate.Secret(""); !r.State.Ended(); {
+		if err := mfpgate.Wait(d.ctx, mfpgate.SystemClock{}, 20*time.Millisecond); err != nil {
+			d.t.Fatalf("it stays %s (%s, %s)", r.State, r.Reason, r.Detail)
 		}
-		if r, err = b.Get(ctx, r.ID); err != nil {
-			t.Fatal(err)
+		if r, err = d.Get(d.ctx, r.ID); err != nil {
+			d.t.Fatal(err)
 		}
-		if r.UserCode != "" && !approved {
+		if r.UserCode != "" && !r.UserCode.Equal(approved) {
 			approve(r.UserCode.Reveal())
-			approved = true
+			approved = r.UserCode
 		}
 	}
 	return r
@@ -112,4 +130,46 @@ func TestTheBrokerRegistersInEachKind(t *testing.T) {
 			t.Errorf("%s (%s, %s): printer %s at %s, certificate %s", r.State, r.Reason, r.Detail, r.PrinterID, r.PrinterURI, r.Certificate)
 		}
 	})
+}
+
+// TestTheRegionDecidesWhoMayPrint has an administrator of a real region approve a device without its user, and lose a printer.
+func TestTheRegionDecidesWhoMayPrint(t *testing.T) {
+	s, p, password := region(t, time.Minute, time.Second)
+	d := newDesk(t, print.KindReference, p, s.URL)
+	for _, c := range []struct {
+		rule, user, choice string
+		purpose            mfpgate.RegistrationPurpose
+		state              mfpgate.RegistrationState
+		why                mfpgate.Reason
+	}{
+		{"the device is approved for somebody else", user, "other@example.jp", mfpgate.PurposeRegister, mfpgate.RegistrationRegistered, approval.UserNotAllowed},
+		{"one more user is not chosen", user, "other@example.jp", mfpgate.PurposeAllowUser, mfpgate.RegistrationFailed, approval.UserNotAllowed},
+		{"one more user is chosen", user, user, mfpgate.PurposeAllowUser, mfpgate.RegistrationRegistered, approval.UserUnconfirmed},
+	} {
+		r := d.register(c.user, func(code string) {
+			if status, page := s.Decide(t, admin, password, code, c.choice); status != 200 {
+				t.Errorf("%s: decision: %d %s", c.rule, status, page)
+			}
+		})
+		if r.State != c.state || r.Reason != c.why || r.Purpose != c.purpose || r.PrinterID == "" || r.Detail == "" {
+			t.Errorf("%s: %s, %s, %q (%s)", c.rule, r.Purpose, r.State, r.Reason, r.Detail)
+		}
+	}
+
+	first, err := d.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := first[0].PrinterID
+	if status, page := s.Form(t, admin, password, "/print/printers/"+gone+"/unregister", url.Values{}); status != 303 {
+		t.Fatalf("unregister: %d %s", status, page)
+	}
+	r := d.register("sato@example.jp", func(code string) {
+		if status, page := s.Decide(t, admin, password, code, "sato@example.jp"); status != 200 {
+			t.Errorf("decision: %d %s", status, page)
+		}
+	})
+	if r.State != mfpgate.RegistrationRegistered || r.Purpose != mfpgate.PurposeRegister || r.PrinterID == gone || r.Attempt != 1 {
+		t.Errorf("a printer that is gone: %s, %s, %q (%s), printer %s, was %s", r.Purpose, r.State, r.Reason, r.Detail, r.PrinterID, gone)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -51,17 +52,7 @@ func (r *reference) RequestCode(ctx context.Context, q mfpgate.CodeRequest) (mfp
 	if q.Purpose == mfpgate.PurposeAllowUser {
 		scope = "print.allow"
 	}
-	extra := url.Values{}
-	for name, value := range map[string]string{
-		"device_uuid": q.Device.UUID, "device_name": q.Device.Name, "device_make": q.Device.Make, "device_model": q.Device.Model,
-		"device_serial": q.Device.Serial, "device_location": q.Device.Location, "device_address": q.Device.Address,
-		"requester": q.User, "site": q.Site, "printer_id": q.Printer,
-	} {
-		if value != "" {
-			extra.Set(name, value)
-		}
-	}
-	c, err := r.oauth.RequestCode(ctx, m, orDefault(r.scope, scope), extra, q.Verifier)
+	c, err := r.oauth.RequestCode(ctx, m, orDefault(r.scope, scope), deviceauth.Shown(q), q.Verifier)
 	if said, ok := errors.AsType[*exchange.Refusal](err); ok && said.Code == "invalid_target" { // RFC 8707 §2: of printer_id
 		err = fmt.Errorf("%w: %w", mfpgate.ErrNoPrinter, err)
 	}
@@ -169,24 +160,38 @@ func (r *reference) printer(o exchange.Object) (mfpgate.Printer, error) {
 	if err != nil {
 		return mfpgate.Printer{}, err
 	}
-	user, err := o.Text("userState", maxID)
-	if err != nil {
-		return mfpgate.Printer{}, err
-	}
-	return mfpgate.Printer{ID: id, URI: uri, Certificate: certificate, UserLeftOut: user == "not-allowed"}, nil
+	became, err := userState(o, "userState")
+	return mfpgate.Printer{ID: id, URI: uri, Certificate: certificate, User: became}, err
 }
 
-func (r *reference) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) error {
+// userState reads what became of a user. A word that is not known says nothing: it may be a later version's.
+func userState(o exchange.Object, name string) (mfpgate.PrintUser, error) {
+	text, err := o.Text(name, maxID)
+	switch became := mfpgate.PrintUser(text); became {
+	case mfpgate.PrintUserAllowed, mfpgate.PrintUserUnconfirmed, mfpgate.PrintUserNotAllowed:
+		return became, err
+	}
+	return mfpgate.PrintUserUnknown, err
+}
+
+func (r *reference) AllowUser(ctx context.Context, g mfpgate.Grant, printer, user string) (mfpgate.PrintUser, error) {
 	body, err := json.Marshal(map[string]string{"user": user})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if printer == "" || printer == "." || printer == ".." {
-		return fmt.Errorf("allow user: %w: %q is no printer's id", mfpgate.ErrNoPrinter, printer)
+		return "", fmt.Errorf("allow user: %w: %q is no printer's id", mfpgate.ErrNoPrinter, printer)
 	}
 	a, err := r.call(ctx, http.MethodPost, r.base.JoinPath("print/v1/printers", url.PathEscape(printer), "users"), g, "", body)
-	if err = gone(a, err); err != nil {
-		return fmt.Errorf("allow user: %w", err)
+	if kind, _ := a.Body.Text("type", maxID); err != nil && a.Status == http.StatusForbidden && strings.HasSuffix(kind, "/user-not-allowed") { // RFC 9457 §3.1.1
+		return mfpgate.PrintUserNotAllowed, nil
 	}
-	return nil
+	var became mfpgate.PrintUser
+	if err = gone(a, err); err == nil {
+		became, err = userState(a.Body, "state")
+	}
+	if err != nil {
+		return "", fmt.Errorf("allow user: %w", err)
+	}
+	return became, nil
 }

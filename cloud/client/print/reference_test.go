@@ -96,13 +96,13 @@ func TestReferenceEnters(t *testing.T) {
 			w.Header().Set("Retry-After", "3")
 			reply(w, 202, `{"operationId":"o-1","status":"running"}`)
 		case "GET /print/v1/operations/o-1":
-			reply(w, 200, `{"operationId":"o-1","status":"succeeded","printerId":"p-1","printerUri":"ipps://a.example/p-1","certificate":"AQID"}`)
+			reply(w, 200, `{"operationId":"o-1","status":"succeeded","printerId":"p-1","printerUri":"ipps://a.example/p-1","certificate":"AQID","userState":"sleeping"}`)
 		case "POST /print/v1/printers/p%2F1/users", "POST /print/v1/printers/p/1/users":
 			if r.URL.EscapedPath() != "/print/v1/printers/p%2F1/users" {
 				t.Errorf("got %s: a printer's id is one step of the path", r.URL.EscapedPath())
 			}
 			_ = json.NewDecoder(r.Body).Decode(&got)
-			reply(w, 200, `{}`)
+			reply(w, 200, `{"user":"b@b.example","state":"allowed"}`)
 		default:
 			reply(w, 404, `{"type":"about:blank","title":"Not Found","status":404,"detail":"there is no such printer"}`)
 		}
@@ -129,11 +129,11 @@ func TestReferenceEnters(t *testing.T) {
 		t.Error(diff)
 	}
 	got = nil
-	if err := p.AllowUser(t.Context(), g, "p/1", "b@b.example"); err != nil || got["user"] != "b@b.example" {
-		t.Errorf("got %v, %v, want the user", got, err)
+	if became, err := p.AllowUser(t.Context(), g, "p/1", "b@b.example"); err != nil || became != mfpgate.PrintUserAllowed || got["user"] != "b@b.example" {
+		t.Errorf("got %v, %q, %v, want the user", got, became, err)
 	}
 	for _, printer := range []string{"gone", "..", ""} {
-		if err := p.AllowUser(t.Context(), g, printer, "b@b.example"); !errors.Is(err, mfpgate.ErrNoPrinter) {
+		if _, err := p.AllowUser(t.Context(), g, printer, "b@b.example"); !errors.Is(err, mfpgate.ErrNoPrinter) {
 			t.Errorf("%q: got %v, want ErrNoPrinter", printer, err)
 		}
 	}

@@ -148,21 +148,21 @@ func TestTheReferenceRegion(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := p.AllowUser(t.Context(), g, printer.ID, user); err != nil {
-				t.Error(err)
+			if became, err := p.AllowUser(t.Context(), g, printer.ID, user); err != nil || became != mfpgate.PrintUserUnconfirmed {
+				t.Errorf("got %q, %v, want a user who is to confirm", became, err)
 			}
 		}
-		if err := p.AllowUser(t.Context(), g, "another", user); !errors.Is(err, mfpgate.ErrRefused) {
+		if _, err := p.AllowUser(t.Context(), g, "another", user); !errors.Is(err, mfpgate.ErrRefused) {
 			t.Errorf("another printer: got %v, want ErrRefused", err)
 		}
-		if err := p.AllowUser(t.Context(), g, printer.ID, "other@example.jp"); !errors.Is(err, mfpgate.ErrRefused) {
-			t.Errorf("a user whom nobody chose: got %v, want ErrRefused", err)
+		if became, err := p.AllowUser(t.Context(), g, printer.ID, "other@example.jp"); err != nil || became != mfpgate.PrintUserNotAllowed {
+			t.Errorf("a user whom nobody chose: got %q, %v, want one who is not allowed", became, err)
 		}
 		if _, err := p.Enter(t.Context(), g, q); !errors.Is(err, mfpgate.ErrRefused) {
 			t.Errorf("to enter with this scope: got %v, want ErrRefused", err)
 		}
 		unregister(t, r, registered, printer.ID)
-		if err := p.AllowUser(t.Context(), g, printer.ID, user); !errors.Is(err, mfpgate.ErrNoPrinter) {
+		if _, err := p.AllowUser(t.Context(), g, printer.ID, user); !errors.Is(err, mfpgate.ErrNoPrinter) {
 			t.Errorf("a printer that is unregistered: got %v, want ErrNoPrinter", err)
 		}
 	})

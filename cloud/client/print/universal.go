@@ -162,8 +162,8 @@ func (u *universal) progress(a exchange.Answer, operation string) (mfpgate.Enter
 	}}, nil
 }
 
-func (*universal) AllowUser(context.Context, mfpgate.Grant, string, string) error {
-	return fmt.Errorf("%w: Universal Print lets a user print by a share of the printer; its administrator makes it in the Azure portal", mfpgate.ErrRefused)
+func (*universal) AllowUser(context.Context, mfpgate.Grant, string, string) (mfpgate.PrintUser, error) {
+	return mfpgate.PrintUserUnknown, fmt.Errorf("%w: Universal Print lets a user print by a share of the printer; its administrator makes it in the Azure portal", mfpgate.ErrRefused)
 }
 
 // transportKey is the public key of a certificate request as RSAPublicKey (RFC 8017 appendix A.1.1) in base64.

@@ -201,7 +201,7 @@ func TestUniversalPrintRefuses(t *testing.T) {
 		}
 	})
 	t.Run("a user", func(t *testing.T) {
-		if err := p.AllowUser(t.Context(), g, "p", "a@b.example"); !errors.Is(err, mfpgate.ErrRefused) {
+		if _, err := p.AllowUser(t.Context(), g, "p", "a@b.example"); !errors.Is(err, mfpgate.ErrRefused) {
 			t.Errorf("got %v, want ErrRefused", err)
 		}
 	})

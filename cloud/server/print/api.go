@@ -23,7 +23,7 @@ type operationDocument struct {
 const (
 	userAllowed     = "allowed"
 	userUnconfirmed = "unconfirmed"
-	userNotAllowed  = "not-allowed" // of an operation alone: the administrator chose others
+	userNotAllowed  = "not-allowed" // none of a printer's: whom a registration named, and the administrator did not choose
 )
 
 // userDocument is one user of a printer.

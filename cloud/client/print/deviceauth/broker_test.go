@@ -70,8 +70,8 @@ func (*entering) Entered(context.Context, mfpgate.Grant, string) (mfpgate.Enteri
 	return mfpgate.Entering{}, mfpgate.ErrRefused
 }
 
-func (*entering) AllowUser(context.Context, mfpgate.Grant, string, string) error {
-	return mfpgate.ErrRefused
+func (*entering) AllowUser(context.Context, mfpgate.Grant, string, string) (mfpgate.PrintUser, error) {
+	return mfpgate.PrintUserUnknown, mfpgate.ErrRefused
 }
 
 // site has every device that is asked for.

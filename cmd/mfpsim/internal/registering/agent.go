@@ -248,7 +248,7 @@ func (a *agent) begin(ctx context.Context, item api.RegistrationRequest) error {
 		a.allow(item.Admin)
 		// The gateway's id makes it the same request after a crash between this call and the next.
 		g, _, err := a.broker.Request(ctx, mfpgate.RegistrationRequest{Device: a.Device.ID, Service: service.Name, User: item.User, Admin: item.Admin,
-			Retries: item.Retries, From: item.From, Silent: true}, "gateway", item.RegistrationID)
+			Retries: item.Retries, From: item.From, Quiet: true}, "gateway", item.RegistrationID)
 		var no mfpgate.Refused
 		switch {
 		case errors.As(err, &no):
@@ -335,7 +335,7 @@ func resultOf(g mfpgate.Registration) *api.RegistrationResult {
 	case mfpgate.RegistrationAwaitingAdmin:
 		return &api.RegistrationResult{State: g.State}
 	case mfpgate.RegistrationRegistered:
-		return &api.RegistrationResult{State: g.State, PrinterID: g.PrinterID, PrinterURI: g.PrinterURI, Certificate: g.Certificate,
+		return &api.RegistrationResult{State: g.State, Reason: g.Reason, PrinterID: g.PrinterID, PrinterURI: g.PrinterURI, Certificate: g.Certificate,
 			CertificateExpires: g.CertificateExpires}
 	case mfpgate.RegistrationFailed:
 		reason := g.Reason

@@ -6,7 +6,7 @@
 //
 // It promises that a request that it took is carried out once and its end reported until the gateway has taken it, however often
 // either of the two is switched off meanwhile: what it took is stored with its own registration, and a request that is open at the
-// gateway no more is cancelled here. The user of such a request hears of the end from the gateway. With a store in memory a restart forgets all; the gateway then hands out what is still open, and
+// gateway no more is cancelled here. With a store in memory a restart forgets all; the gateway then hands out what is still open, and
 // the administrator gets another letter.
 //
 // It registers in the services that it was given and in no other, whatever a gateway says; it mails administrators of the allowed

@@ -138,13 +138,13 @@ func entryOf(g mfpgate.Registration) entry {
 	e := entry{ID: g.ID, Class: string(g.State), State: strings.ToUpper(words[:1]) + words[1:], Service: g.Service, User: g.User, Detail: g.Detail,
 		Times: "asked for at " + clockTime(g.RequestedAt) + ", as it is since " + clockTime(g.Since), Open: !g.State.Ended()}
 	switch {
+	case g.State == mfpgate.RegistrationRegistered && g.PrinterURI != "": // and what the user still has to do
+		e.Detail = strings.TrimSpace("Printer " + g.PrinterID + " at " + g.PrinterURI + " " + e.Detail)
 	case e.Detail != "":
 	case g.MailError != "" && e.Open:
 		e.Detail = "The letter to " + g.Admin + " could not be sent yet: " + g.MailError
 	case g.State == mfpgate.RegistrationAwaitingAdmin && g.Mails > 0:
 		e.Detail = "A letter with the code went to " + g.Admin + "."
-	case g.State == mfpgate.RegistrationRegistered && g.PrinterURI != "":
-		e.Detail = "Printer " + g.PrinterID + " at " + g.PrinterURI
 	}
 	return e
 }
