@@ -24,7 +24,7 @@ func (b *Broker) ForDevice(ctx context.Context, device mfpgate.DeviceID) (list [
 			if err != nil {
 				return err
 			}
-			if r.State == mfpgate.RegistrationAwaitingDevice && r.Device.ID == device {
+			if r.withDevice() && r.Device.ID == device {
 				list = append(list, r.Registration)
 			}
 		}
@@ -59,14 +59,14 @@ func (b *Broker) Report(ctx context.Context, device mfpgate.DeviceID, id string,
 				return err
 			}
 		}
-		if r.State != mfpgate.RegistrationAwaitingDevice {
+		if !r.withDevice() {
 			return b.tooLate(tx, r, q)
 		}
 		r.Result = sum
 		actor := "device " + string(device)
 		switch q.State {
 		case mfpgate.RegistrationAwaitingAdmin:
-			r.Reason, r.Detail = q.Reason, clean(q.Detail, maxText)
+			b.move(r, mfpgate.RegistrationAwaitingAdmin, q.Reason, clean(q.Detail, maxText))
 			return nil
 		case mfpgate.RegistrationRegistered:
 			r.PrinterID, r.PrinterURI, r.Certificate, r.CertificateExpires = q.PrinterID, q.PrinterURI, q.Certificate, q.CertificateExpires

@@ -266,7 +266,11 @@ func TestAgent(t *testing.T) {
 		if err := g.Report(t.Context(), "d1", a.ID, approval.Result{State: mfpgate.RegistrationAwaitingAdmin, Reason: "mailed"}); err != nil {
 			t.Error(err)
 		}
-		g.want(a.ID, mfpgate.RegistrationAwaitingDevice, "mailed", 0)
+		g.want(a.ID, mfpgate.RegistrationAwaitingAdmin, "mailed", 0)
+		refusal(t, "a letter, which is the device's", g.Resend(t.Context(), a.ID, "a"), approval.NotNow)
+		if list, err = g.ForDevice(t.Context(), "d1"); err != nil || len(list) != 1 || list[0].ID != a.ID {
+			t.Errorf("the device has it no more: %+v, %v", list, err)
+		}
 		done := approval.Result{State: mfpgate.RegistrationRegistered, PrinterID: "p1", PrinterURI: "ipps://print.example/p1", Reason: approval.UserUnconfirmed}
 		for range 2 {
 			if err := g.Report(t.Context(), "d1", a.ID, done); err != nil {

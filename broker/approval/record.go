@@ -106,9 +106,14 @@ func (r *record) active() bool {
 	case mfpgate.RegistrationRequestingCode, mfpgate.RegistrationRedeeming, mfpgate.RegistrationCertifying:
 		return true
 	case mfpgate.RegistrationAwaitingAdmin:
-		return !r.Local
+		return !r.Local && !r.withDevice()
 	}
 	return false
+}
+
+// withDevice reports whether a device of mode agent has the registration to do: all that happens to it then is what the device reports.
+func (r *record) withDevice() bool {
+	return r.Mode == mfpgate.RegistrationAgent && (r.State == mfpgate.RegistrationAwaitingDevice || r.State == mfpgate.RegistrationAwaitingAdmin)
 }
 
 func getRecord(g store.Getter, id string) (*record, error) {

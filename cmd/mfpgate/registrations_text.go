@@ -31,9 +31,12 @@ func progress(g mfpgate.Registration) string {
 	text := string(g.State)
 	switch g.State {
 	case mfpgate.RegistrationAwaitingAdmin:
-		if g.Local {
+		switch {
+		case g.Local:
 			text += ": waits for an administrator of this gateway"
-		} else {
+		case g.Mode == mfpgate.RegistrationAgent:
+			text += ": the device asks " + g.Admin
+		default:
 			text += fmt.Sprintf(": code %d of %d, asks %s", g.Attempt, g.Attempts, g.Admin)
 		}
 	case mfpgate.RegistrationRegistered:

@@ -52,9 +52,15 @@ func registrationLook(r mfpgate.Registration, v visitor) look {
 	return look{Sign: "·", Word: string(r.State), Class: "quiet"}
 }
 
+// unreached is broker/approval's reason of a service that is asked again.
+const unreached mfpgate.Reason = "service-unreached"
+
 // whyOf is why a registration stands, failed or waits, and what to do. A user is not told the administrator's address.
 func whyOf(r mfpgate.Registration, v visitor) string {
 	text := r.Detail
+	if !v.administrator() && r.Reason == unreached {
+		text, _, _ = strings.Cut(text, " (") // what the network said is for administrators
+	}
 	if !v.administrator() && r.Admin != "" {
 		text = strings.ReplaceAll(text, r.Admin, "the administrator")
 	}
@@ -117,13 +123,13 @@ func who(r mfpgate.Registration, v visitor) string {
 // askedWords says who was asked, and how.
 func askedWords(r mfpgate.Registration, v visitor, when func(time.Time) moment) string {
 	switch {
-	case r.Mode == mfpgate.RegistrationAgent && r.Mails == 0:
-		return "The printer mails " + who(r, v) + " itself."
+	case r.Mode == mfpgate.RegistrationAgent: // what happens now says so
+		return ""
 	case r.Mails == 1:
 		return fmt.Sprintf("A letter went to %s at %s.", who(r, v), when(r.MailedAt).Text)
 	case r.Mails > 1:
 		return fmt.Sprintf("%s letters went to %s, the last at %s.", count(r.Mails), who(r, v), when(r.MailedAt).Text)
-	case r.State.Ended() || r.State == mfpgate.RegistrationCertifying || r.State == mfpgate.RegistrationRedeeming:
+	case r.State != mfpgate.RegistrationAwaitingAdmin: // there is no code yet, or no need of one any more
 		return ""
 	case r.Admin == "" && v.administrator():
 		return "Nobody is mailed: no administrator's address is configured for this printer."

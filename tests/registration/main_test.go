@@ -1,9 +1,17 @@
 package registration_test
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
-func TestMain(m *testing.M) { rig.Main(m) }
+// The stories wait most of the time: all of them go on at once, however few processors there are.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	rig.Main(m)
+}

@@ -18,6 +18,9 @@
   });
   document.addEventListener("htmx:after:swap", () => {
     stale.hidden = true;
+    if (document.querySelector("#live [data-ended]")) { // it has ended: what was said before is old
+      document.getElementById("flash")?.remove();
+    }
     const found = document.getElementById("found"); // a search is kept in the address, for Reload and for links
     if (found) {
       history.replaceState(null, "", found.dataset.address);
