@@ -97,6 +97,13 @@ func (h Host) String() string {
 	return h.name
 }
 
+// Loopback reports whether what is sent to a host, named as in a URI without port and brackets, stays on this machine: localhost, and
+// the addresses of RFC 1122 §3.2.1.3 and RFC 4291 §2.5.3. Names below localhost do not count: who resolves them may ask elsewhere.
+func Loopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
+}
+
 // HostPattern names hosts: one DNS name, every name below a domain ("*.cloud.example"), one address, or a network in CIDR
 // form. A pattern of names never matches a literal address, nor one of addresses a name.
 type HostPattern struct {

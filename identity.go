@@ -1,6 +1,9 @@
 package mfpgate
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // CleanUUID is a UUID in its form of 36 characters (RFC 9562 §4), in lower case and without "urn:uuid:", however a device writes
 // it. What is none is empty, and so are those that makers leave unset, all zeros or all ones: they would make one device of many.
@@ -15,6 +18,14 @@ func CleanUUID(s string) string {
 		return "" // dashes elsewhere
 	}
 	return whole
+}
+
+// MakeUUID makes a UUID of 16 bytes, as CleanUUID has it: of version 4 if they are random, of version 8 if they are a part of a hash
+// (RFC 9562 §5.4, §5.8). Six bits of them are not used.
+func MakeUUID(version byte, of [16]byte) string {
+	of[6], of[8] = of[6]&0x0f|version<<4, of[8]&0x3f|0x80
+	x := hex.EncodeToString(of[:])
+	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
 // CleanSerial is a serial number without space around it, or empty for a text that only fills its place: one character over and

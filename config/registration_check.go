@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	netmail "net/mail"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,19 +24,11 @@ var (
 	servicePattern = regexp.MustCompile(`^(https?|ipps?)://[^/?#@]+(/[!-~]*)?$`)
 )
 
-// maxMailAddress is RFC 5321's bound of a path without its brackets (§4.5.3.1.3).
-const maxMailAddress = 254
-
-// mailAddress is an address and nothing else: no name beside it, and nothing that could begin a line of a letter's head.
+// mailAddress is an address and nothing else, as mfpgate.MailAddress takes it.
 func mailAddress() form[string] {
 	f := matching(mailPattern, "a mail address", "one such as it@example.co.jp")
 	f.parse = func(s string) (string, error) {
-		a, err := netmail.ParseAddress(s)
-		if err != nil || a.Address != s || len(s) > maxMailAddress || !mailPattern.MatchString(s) {
-			return "", errForm
-		}
-		host, err := mfpgate.ParseHost(s[strings.LastIndexByte(s, '@')+1:])
-		if _, address := host.Address(); err != nil || address {
+		if _, err := mfpgate.MailAddress(s); err != nil {
 			return "", errForm
 		}
 		return s, nil
@@ -125,16 +116,6 @@ func serviceURL() form[*url.URL] {
 	}
 }
 
-// onLoopback reports whether what is sent to a host stays on this machine.
-func onLoopback(name string) bool {
-	host, err := mfpgate.ParseHost(name)
-	if err != nil {
-		return false
-	}
-	address, _ := host.Address()
-	return address.IsLoopback() || host.String() == "localhost"
-}
-
 // authorities is the path of a PEM file, which is read at once: a reload that finds others in it is a change.
 type authorities struct{ to *Authorities }
 
@@ -203,7 +184,7 @@ func (r *reader) checkServiceURL(at string, s PrintService) {
 	if s.Kind == ServiceIPPSystem {
 		secure, clear = "ipps", "ipp"
 	}
-	if s.URL.Scheme == secure || s.URL.Scheme == clear && onLoopback(s.URL.Hostname()) {
+	if s.URL.Scheme == secure || s.URL.Scheme == clear && mfpgate.Loopback(s.URL.Hostname()) {
 		return
 	}
 	r.fail(at, `must start with %s:// for %s; write "%s://%s%s"`, secure, s.Kind, secure, s.URL.Host, s.URL.EscapedPath())
@@ -240,7 +221,7 @@ func (r *reader) checkMail(c *Config) {
 		return
 	}
 	host, _, _ := net.SplitHostPort(m.SMTP) // its form was read
-	if m.TLS == MailPlain && !onLoopback(host) {
+	if m.TLS == MailPlain && !mfpgate.Loopback(host) {
 		r.fail("mail.tls", "sends letters and the password in the clear; write starttls or implicit, none is for a server on this machine")
 	}
 	switch {

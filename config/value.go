@@ -346,7 +346,7 @@ func webURL(why string) form[*url.URL] {
 		if _, err := mfpgate.ParseHost(u.Hostname()); err != nil {
 			return nil, errForm
 		}
-		if u.Scheme != "https" && !(u.Scheme == "http" && onLoopback(u.Hostname())) {
+		if u.Scheme != "https" && !(u.Scheme == "http" && mfpgate.Loopback(u.Hostname())) {
 			return nil, fmt.Errorf("must start with https://; write \"https://%s\"", u.Host)
 		}
 		return u, nil

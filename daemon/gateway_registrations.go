@@ -10,6 +10,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/approval"
 	"github.com/mfpgate/mfpgate/daemon/control"
+	"github.com/mfpgate/mfpgate/store/journal"
 )
 
 var errNoServices = fmt.Errorf("%w: no print service is configured; name one in print_services", control.ErrRegistration)
@@ -110,6 +111,8 @@ func registrationError(err error) error {
 	switch {
 	case errors.Is(err, approval.ErrNotFound):
 		return control.ErrNoRegistration
+	case errors.Is(err, journal.ErrDiffers):
+		return notDone{errors.New("the idempotency key was used for another request; use a new one"), control.ErrUnfit}
 	case errors.As(err, &no):
 		switch no.Why() {
 		case approval.TooMany:

@@ -3,9 +3,7 @@ package daemon
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
-	"regexp"
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
@@ -30,23 +28,11 @@ func candidate(cfg *config.Config, found discovery.Detail) mfpgate.PrintCandidat
 	}
 }
 
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-
-const (
-	nilUUID = "00000000-0000-0000-0000-000000000000" // RFC 9562 §5.9
-	maxUUID = "ffffffff-ffff-ffff-ffff-ffffffffffff" // §5.10
-)
-
-// deviceUUID is the device's own, or one made from its id, which stays the same as long as that does: version 8 of RFC 9562, of a
-// SHA-256 (appendix B.2).
+// deviceUUID is the device's own, or one made from its id, which stays the same as long as that does.
 func deviceUUID(own string, id mfpgate.DeviceID) string {
-	if own = strings.ToLower(own); uuidForm.MatchString(own) && own != nilUUID && own != maxUUID {
+	if own = mfpgate.CleanUUID(own); own != "" {
 		return own
 	}
 	sum := sha256.Sum256([]byte("mfpgate device " + string(id)))
-	u := sum[:16]
-	u[6] = u[6]&0x0f | 0x80 // version
-	u[8] = u[8]&0x3f | 0x80 // variant
-	text := hex.EncodeToString(u)
-	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+	return mfpgate.MakeUUID(8, [16]byte(sum[:]))
 }

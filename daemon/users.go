@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/mail"
 	"regexp"
 	"strings"
 	"time"
@@ -54,7 +53,7 @@ func (g gateway) AddUser(ctx context.Context, asked control.User, password mfpga
 		return fmt.Errorf("%w: the password must have at least %d characters", control.ErrUser, minPassword)
 	case len(password.Reveal()) > maxPassword:
 		return fmt.Errorf("%w: the password must have at most %d bytes", control.ErrUser, maxPassword)
-	case asked.Email != "" && !mailAddress(asked.Email):
+	case asked.Email != "" && !isMailAddress(asked.Email):
 		return fmt.Errorf("%w: the mail address must be like name@example.com, in ASCII and without a display name", control.ErrUser)
 	case asked.Role != "" && asked.Role != control.RoleAdministrator && asked.Role != control.RoleUser:
 		return fmt.Errorf("%w: the role must be %s or %s", control.ErrUser, control.RoleAdministrator, control.RoleUser)
@@ -81,13 +80,9 @@ func (g gateway) AddUser(ctx context.Context, asked control.User, password mfpga
 	})
 }
 
-// mailAddress reports whether text is a bare address (RFC 5322 §3.4.1) of one line of ASCII.
-func mailAddress(text string) bool {
-	if len(text) > control.MaxEmail || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return false
-	}
-	parsed, err := mail.ParseAddress(text)
-	return err == nil && parsed.Name == "" && parsed.Address == text
+func isMailAddress(text string) bool {
+	_, err := mfpgate.MailAddress(text)
+	return err == nil
 }
 
 // ListUsers implements control.Gateway.

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/mail"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +32,6 @@ const (
 const (
 	MaxText    = 64 << 10
 	MaxSubject = 500
-	MaxAddress = 254 // RFC 5321 §4.5.3.1.3, without the brackets
 )
 
 const timeout = 30 * time.Second // of one connection, the TLS handshake and the letter included
@@ -74,29 +71,18 @@ func Open(o Options) (*Sender, error) {
 	if err != nil || port == 0 || host == "" {
 		return nil, fmt.Errorf("mail server %q: write host:port, such as smtp.example.com:587", o.Server)
 	}
-	if o.TLS == None && !loopback(host) {
+	if o.TLS == None && !mfpgate.Loopback(host) {
 		return nil, fmt.Errorf("mail server %s: %w", o.Server, ErrPlain)
 	}
 	if o.TLS != None && o.TLS != StartTLS && o.TLS != Implicit {
 		return nil, fmt.Errorf("mail tls %q: must be starttls, implicit or none", o.TLS)
 	}
-	from, err := Address(o.From)
+	from, err := mfpgate.MailAddress(o.From)
 	if err != nil {
 		return nil, fmt.Errorf("mail from: %w", err)
 	}
 	o.From = from
 	return &Sender{o: o, host: host, port: int(port), domain: from[strings.LastIndexByte(from, '@')+1:]}, nil
-}
-
-// Address returns the one mail address that text is: "user@host", without a name, a comment or a route. Its domain is in lower
-// case, since it does not matter (RFC 5321 §2.4).
-func Address(text string) (string, error) {
-	a, err := mail.ParseAddress(text)
-	if err != nil || a.Name != "" || a.Address != text || len(text) > MaxAddress || !plain(text) {
-		return "", fmt.Errorf("%.80q is not one mail address such as it@example.com", text)
-	}
-	at := strings.LastIndexByte(text, '@')
-	return text[:at+1] + strings.ToLower(text[at+1:]), nil
 }
 
 // plain reports whether text has printable characters alone, so that it fits into a header.
@@ -128,7 +114,7 @@ func (s *Sender) Send(ctx context.Context, l mfpgate.Letter) error {
 }
 
 func (s *Sender) message(l mfpgate.Letter) (*gomail.Msg, error) {
-	to, err := Address(l.To)
+	to, err := mfpgate.MailAddress(l.To)
 	switch {
 	case err != nil:
 		return nil, err
@@ -143,7 +129,8 @@ func (s *Sender) message(l mfpgate.Letter) (*gomail.Msg, error) {
 	if err := errors.Join(msg.From(s.o.From), msg.To(to)); err != nil {
 		return nil, err
 	}
-	msg.Subject(l.Subject)
+	// A subject that looks encoded (RFC 2047) would be decoded by who reads it, into anything: line breaks, text that runs backwards.
+	msg.Subject(strings.ReplaceAll(l.Subject, "=?", "= ?"))
 	msg.SetMessageIDWithValue(l.ID + "@" + s.domain)
 	msg.SetDateWithValue(l.Date)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 §5: nobody's holiday answers it
@@ -178,9 +165,4 @@ func (s *Sender) client() (*gomail.Client, error) {
 		options = append(options, gomail.WithSMTPAuth(auth), gomail.WithUsername(s.o.User), gomail.WithPassword(s.o.Password.Reveal()))
 	}
 	return gomail.NewClient(s.host, options...)
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

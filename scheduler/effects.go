@@ -64,11 +64,8 @@ func (s *Scheduler) handlers() {
 
 // later keeps to the time that the delivery system names.
 func later(err error) error {
-	if named, ok := errors.AsType[interface {
-		error
-		Delay() time.Duration
-	}](err); ok && named.Delay() > 0 {
-		return journal.RetryAfter(err, named.Delay())
+	if named := mfpgate.RetryDelay(err); named > 0 {
+		return journal.RetryAfter(err, named)
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -97,11 +96,5 @@ func (s *Scheduler) poll(ctx context.Context) (news bool, err error) {
 func (s *Scheduler) backoff(err error, failures int) time.Duration {
 	span := min(eventPause<<min(failures, 10), 5*time.Minute)
 	pause := time.Second + time.Duration(s.random(int64(span)))
-	if named, ok := errors.AsType[interface {
-		error
-		Delay() time.Duration
-	}](err); ok {
-		pause = max(pause, min(named.Delay(), day))
-	}
-	return pause
+	return max(pause, min(mfpgate.RetryDelay(err), day))
 }

@@ -3,6 +3,7 @@ package approval
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -74,10 +75,20 @@ func (b *Broker) Retry(ctx context.Context, id, actor string) (mfpgate.Registrat
 	if r.State != mfpgate.RegistrationFailed && r.State != mfpgate.RegistrationCancelled {
 		return mfpgate.Registration{}, refuse(NotNow, "Only a registration that has failed or was cancelled can be asked for again.")
 	}
-	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: r.Account, Admin: r.AskedAdmin,
-		Retries: r.AskedTries, From: r.From}, actor, "")
+	account, from := r.Account, r.From
+	if actor != account { // who asks again is who asks: the administrator must not read another's name and address
+		account, from = actor, ""
+		if strings.Contains(actor, ":") || actor == anybody { // of the command line
+			account = ""
+		}
+	}
+	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: account, Admin: r.AskedAdmin,
+		Retries: r.AskedTries, From: from, Quiet: r.Quiet}, actor, "")
 	return g, err
 }
+
+// anybody is the actor of who called the API and was not named.
+const anybody = "api"
 
 // Decide is the decision of an administrator of the gateway, where the service asks nobody. ErrNotFound, Refusal.
 func (b *Broker) Decide(ctx context.Context, id, actor string, approve bool) error {

@@ -1,9 +1,7 @@
 package approval
 
 import (
-	"errors"
 	"fmt"
-	"net/mail"
 	"slices"
 	"strings"
 	"unicode"
@@ -12,33 +10,14 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
-const maxAddress = 254 // RFC 5321 §4.5.3.1.3, without the brackets
-
-// address reads one mail address: without a name, a comment, a second address, a quoted local part or a domain that is not
-// plain ASCII. Its domain is in lower case.
-func address(text string) (string, error) {
-	a, err := mail.ParseAddress(text)
-	if err != nil || a.Name != "" || a.Address != text || len(text) > maxAddress {
-		return "", errors.New("not one mail address")
-	}
-	at := strings.LastIndexByte(text, '@')
-	for _, c := range text {
-		if c <= ' ' || c == 0x7f || !unicode.IsPrint(c) || strings.ContainsRune(`"<>(),;:\`, c) {
-			return "", errors.New("not a plain mail address")
-		}
-	}
-	domain := strings.ToLower(text[at+1:])
-	if strings.Trim(domain, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || strings.ContainsFunc(text[at+1:], func(c rune) bool { return c > '~' }) {
-		return "", errors.New("not a domain; write one of other letters as xn--…")
-	}
-	return text[:at+1] + domain, nil
-}
-
 // mailable reports whether letters may go to an address, whoever names it.
 func (p Policy) mailable(address string) bool {
 	domain := address[strings.LastIndexByte(address, '@')+1:]
 	return slices.ContainsFunc(p.AdminDomains, func(d string) bool { return strings.EqualFold(d, domain) })
 }
+
+// writesTo reports whether a letter may go to an administrator now: the domains may be others than when he was chosen.
+func (p Policy) writesTo(admin string) bool { return len(p.AdminDomains) == 0 || p.mailable(admin) }
 
 // admin is whom a registration asks: whom the request names, or else the configuration.
 func (p Policy) admin(c mfpgate.PrintCandidate, asked string) (string, error) {
@@ -49,7 +28,7 @@ func (p Policy) admin(c mfpgate.PrintCandidate, asked string) (string, error) {
 	if text == "" {
 		return "", refuse(NoAdmin, "Nobody is configured who could approve it. Set registration.admin, or registration.admins for this device.")
 	}
-	admin, err := address(text)
+	admin, err := mfpgate.MailAddress(text)
 	switch {
 	case err != nil && asked == "":
 		return "", refuse(NoAdmin, fmt.Sprintf("The configured administrator %.80q is not one mail address. Correct registration.admin or registration.admins.", text))

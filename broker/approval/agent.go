@@ -44,20 +44,23 @@ func (b *Broker) Report(ctx context.Context, device mfpgate.DeviceID, id string,
 		return err
 	}
 	sum := digest(string(text))
-	return b.act(ctx, id, func(tx store.Tx, r *record) error {
+	err = b.act(ctx, id, func(tx store.Tx, r *record) error {
 		switch {
 		case r.Device.ID != device || r.Mode != mfpgate.RegistrationAgent:
 			return ErrNotFound
-		case r.Result == sum:
-			return nil
+		case r.Result == sum, r.Result == late:
+			return errKnown
+		case q.State == mfpgate.RegistrationAwaitingAdmin && r.Reports >= MaxReports:
+			return refuse(TooMany, fmt.Sprintf("There were %d reports on the way already. Report the end.", MaxReports))
 		}
+		r.Reports++
 		if q.State == mfpgate.RegistrationRegistered { // true at the service, whatever was thought of it meanwhile
 			if err := b.keepPrinter(tx, r, q); err != nil {
 				return err
 			}
 		}
 		if r.State != mfpgate.RegistrationAwaitingDevice {
-			return b.late(tx, r, q)
+			return b.tooLate(tx, r, q)
 		}
 		r.Result = sum
 		actor := "device " + string(device)
@@ -76,15 +79,25 @@ func (b *Broker) Report(ctx context.Context, device mfpgate.DeviceID, id string,
 		}
 		return b.fail(tx, r, why, clean(q.Detail, maxText), actor)
 	})
+	if errors.Is(err, errKnown) {
+		return nil
+	}
+	return err
 }
 
-// late answers a report that comes when the registration is over. That the device is registered is kept all the same, and by
+// errKnown keeps a report that says nothing new from being written: a device may send it as often as it likes.
+var errKnown = errors.New("reported before")
+
+// late is in the place of a report's digest when it came too late.
+const late = "late"
+
+// tooLate answers a report that comes when the registration is over. That the device is registered is kept all the same, and by
 // that the same request made again only asks for its user.
-func (b *Broker) late(tx store.Tx, r *record, q Result) error {
+func (b *Broker) tooLate(tx store.Tx, r *record, q Result) error {
 	if q.State != mfpgate.RegistrationRegistered {
 		return refuse(NotNow, "The registration has ended, or was not given to the device.")
 	}
-	r.Result = "late"
+	r.Result = late
 	return b.audit(tx, r, "device "+string(r.Device.ID), "reported-late", string(q.State))
 }
 

@@ -22,8 +22,9 @@ import (
 const (
 	callTimeout = 30 * time.Second
 	parallel    = 64
-	perService  = 40 // calls of one service at once, so that one that hangs does not stop the others
+	perService  = 40 // calls of one service at once, at most; see share
 	perMailer   = 6
+	ownWork     = 8 // places for what calls nobody
 )
 
 // Broker is the room. Its methods may be called from any goroutine; what they change is durable when they return.
@@ -70,6 +71,12 @@ func New(ctx context.Context, o Options, p Policy) (*Broker, error) {
 	}
 	b.view.reset(list)
 	return b, nil
+}
+
+// share is how many calls one service may have at once: an equal part of what the letters and the broker's own work leave, so that
+// services that hang stop no other, however many of them hang.
+func (p Policy) share() int {
+	return min(max((parallel-perMailer-ownWork)/max(len(p.Services), 1), 1), perService)
 }
 
 // Reconfigure replaces the policy. Registrations that are open keep their number of codes and their deadline.

@@ -18,7 +18,10 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
-const maxCertificate = 16 << 10
+const (
+	maxCertificate = 16 << 10
+	early          = 24 * time.Hour // that a service's clock may be ahead, or stands in another time zone
+)
 
 // newKey makes a device's key, in PKCS #8, and asks for its certificate (RFC 2986), whose subject is the device's UUID.
 func newKey(kind mfpgate.PrintKey, d mfpgate.PrintDevice) (key string, csr []byte, err error) {
@@ -65,6 +68,12 @@ func verified(der []byte, key mfpgate.Secret, d mfpgate.PrintDevice, now time.Ti
 	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !public.Equal(c.PublicKey) {
 		return nil, errors.New("the certificate is for another key")
+	}
+	if c.BasicConstraintsValid && c.IsCA {
+		return nil, errors.New("the certificate is an authority's, with which the device could certify others")
+	}
+	if c.NotBefore.Sub(now) > early {
+		return nil, fmt.Errorf("the certificate is good from %s on only", c.NotBefore.UTC().Format(time.DateOnly))
 	}
 	if !now.Before(c.NotAfter) {
 		return nil, fmt.Errorf("the certificate expired on %s", c.NotAfter.UTC().Format(time.DateOnly))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -35,14 +34,15 @@ var (
 	errAnswer = errors.New("answer cannot be used")
 )
 
-// reached is what a call needs of its service: nil leave says that there is no room now.
+// reach is what a call needs of its service. The caller leaves; an error is worth another try, after the delay that it names.
 func (b *Broker) reach(name string) (s Service, leave func(), err error) {
-	s, known := b.policy.Load().service(name)
+	p := b.policy.Load()
+	s, known := p.service(name)
 	if !known {
 		return s, nil, journal.RetryAfter(fmt.Errorf("print service %.40q is not configured any more", name), time.Minute)
 	}
-	if leave = b.gates.enter("service "+name, perService); leave == nil {
-		return s, nil, journal.RetryAfter(fmt.Errorf("%d calls of print service %.40q run already", perService, name), busy+b.jitter(busy))
+	if leave = b.gates.enter("service "+name, p.share()); leave == nil {
+		return s, nil, journal.RetryAfter(fmt.Errorf("%d calls of print service %.40q run already", p.share(), name), busy+b.jitter(busy))
 	}
 	return s, leave, nil
 }
@@ -141,11 +141,8 @@ func (b *Broker) refusedBy(r *record, err error) func(store.Tx) error {
 
 // hindered keeps why a call has to be made again.
 func (b *Broker) hindered(r *record, err error) (func(store.Tx) error, error) {
-	if named, ok := errors.AsType[interface {
-		error
-		Delay() time.Duration
-	}](err); ok && named.Delay() > 0 {
-		err = journal.RetryAfter(err, min(named.Delay(), time.Hour))
+	if named := mfpgate.RetryDelay(err); named > 0 {
+		err = journal.RetryAfter(err, min(named, time.Hour))
 	}
 	if r.Reason == Unreached {
 		return nil, err
@@ -196,8 +193,8 @@ func pinned(text string, hosts []string) error {
 		return fmt.Errorf("a verification URI that is none: %w", errAnswer)
 	}
 	host := strings.ToLower(u.Hostname())
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(host)) {
-		return fmt.Errorf("the verification URI %.80q is not https: %w", text, errHost)
+	if u.Scheme != "https" && (u.Scheme != "http" || !mfpgate.Loopback(host)) {
+		return fmt.Errorf("%.20q at %.100s is not https: %w", u.Scheme, host, errHost)
 	}
 	for _, h := range hosts {
 		name, port, err := net.SplitHostPort(h)
@@ -209,12 +206,4 @@ func pinned(text string, hosts []string) error {
 		}
 	}
 	return fmt.Errorf("%.100s: %w", host, errHost)
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
 )
 
 const (
@@ -62,7 +64,7 @@ func (b *Broker) handleDigest(ctx context.Context, in journal.Intent) (func(stor
 			if err != nil {
 				return err
 			}
-			if b.asks(r, r.Codes) && r.Admin == c.Admin {
+			if b.asks(r, r.Codes) && r.Admin == c.Admin && b.policy.Load().writesTo(r.Admin) {
 				list = append(list, r)
 			}
 		}
@@ -71,19 +73,28 @@ func (b *Broker) handleDigest(ctx context.Context, in journal.Intent) (func(stor
 	if err != nil {
 		return nil, err
 	}
-	now := b.now()
+	now, result := b.now(), "sent"
 	if len(list) > 0 && b.Mailer != nil {
+		leave := b.gates.enter("mail", perMailer)
+		if leave == nil {
+			return nil, journal.RetryAfter(errors.New("as many letters as allowed are being sent"), busy+b.jitter(busy))
+		}
+		defer leave()
 		l, err := b.digestLetter(c, list)
 		if err == nil {
 			call, cancel := context.WithTimeout(ctx, mailTimeout)
 			defer cancel()
 			err = b.Mailer.Send(call, l)
 		}
-		if err != nil && !errors.Is(err, mfpgate.ErrRefused) {
+		switch {
+		case errors.Is(err, mfpgate.ErrRefused):
+			result = "refused"
+			b.Log.Warn().Err(err).Str(field.Key, l.ID).Msg(event.ApprovalUnreached)
+		case err != nil:
 			b.Metrics.RegistrationMails.WithLabelValues("delayed").Inc()
 			return nil, err
 		}
-		b.Metrics.RegistrationMails.WithLabelValues("sent").Inc()
+		b.Metrics.RegistrationMails.WithLabelValues(result).Inc()
 	}
 	return func(tx store.Tx) error {
 		c, there, err := optional[collected](tx, key)
@@ -91,11 +102,19 @@ func (b *Broker) handleDigest(ctx context.Context, in journal.Intent) (func(stor
 			return err
 		}
 		for _, seen := range list {
-			if err := b.settle(seen, func(_ store.Tx, r *record) error { r.mailed(now); return nil })(tx); err != nil {
+			if err := b.settle(seen, func(_ store.Tx, r *record) error {
+				if result == "refused" { // as of one letter: it is not sent again, and the codes count
+					r.Sent = true
+					return nil
+				}
+				r.mailed(now)
+				return nil
+			})(tx); err != nil {
 				return err
 			}
-			if len(list) > 0 && seen == list[0] {
-				if err := b.audit(tx, seen, gateway, "mail-sent", fmt.Sprintf("digest of %d", len(list))); err != nil {
+			if seen == list[0] {
+				action := map[string]string{"sent": "mail-sent", "refused": "mail-failed"}[result]
+				if err := b.audit(tx, seen, gateway, action, fmt.Sprintf("digest of %d", len(list))); err != nil {
 					return err
 				}
 			}

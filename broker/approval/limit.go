@@ -2,6 +2,7 @@ package approval
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate/store"
@@ -27,7 +28,10 @@ func (t *taken) prune(now time.Time) {
 	t.Entries = slices.DeleteFunc(t.Entries, func(e takenEntry) bool { return now.Sub(e.At) >= window || e.At.After(now) })
 }
 
-func limitKey(kind, name string) string { return limitPrefix + kind + "/" + digest(name) }
+// limitKey takes no notice of letters' case: no mail server has two people apart by that.
+func limitKey(kind, name string) string {
+	return limitPrefix + kind + "/" + digest(strings.ToLower(name))
+}
 
 // take counts id, unless there are limit others in this hour; then it says when there will be room.
 func (b *Broker) take(tx store.Tx, kind, name, id string, limit int) (ok bool, free time.Duration, err error) {

@@ -38,6 +38,18 @@ func TestRefused(t *testing.T) {
 		{"an administrator of a domain below", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@a.example.com" }, approval.AdminDomain},
 		{"two administrators", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@example.com, y@evil.example" }, approval.BadRequest},
 		{"a quoted administrator", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = `"x@evil.example"@example.com` }, approval.BadRequest},
+		{"an administrator behind a percent sign", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "y%evil.example@example.com" }, approval.BadRequest},
+		{"an administrator behind a bang", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "evil.example!y@example.com" }, approval.BadRequest},
+		{"a user behind a percent sign, who would get the end letter", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.User = "y%evil.example@example.com" }, approval.BadRequest},
+		{"an administrator at an address", func(q *mfpgate.RegistrationRequest, g *gateway) {
+			g.policy.AdminDomains, q.Admin = []string{"[10.0.0.1]"}, "it@[10.0.0.1]"
+		}, approval.BadRequest},
+		{"a domain with a dot at its end", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com." }, approval.BadRequest},
+		{"a domain before another", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com@evil.example" }, approval.BadRequest},
+		{"an administrator that is turned around", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it\u202emoc.@example.com" }, approval.BadRequest},
+		{"an administrator and a zero byte", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it@example.com\x00.evil.example" }, approval.BadRequest},
+		{"an administrator and a line separator", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "it\u2028x@example.com" }, approval.BadRequest},
+		{"an administrator of 300 bytes", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = strings.Repeat("a", 300) + "@example.com" }, approval.BadRequest},
 		{"an administrator and a header", func(q *mfpgate.RegistrationRequest, _ *gateway) { q.Admin = "x@example.com\r\nBcc: y@evil.example" }, approval.BadRequest},
 		{"a domain that folds to the right one", func(q *mfpgate.RegistrationRequest, g *gateway) {
 			g.policy.AdminDomains = []string{"kyoto.example"}
@@ -277,5 +289,23 @@ func TestAgent(t *testing.T) {
 		}
 		g.pass(time.Second)
 		g.leftovers("agent")
+	})
+}
+
+// TestAQuietRequestEndsWithoutALetterToTheUser is that of a device which asks for its gateway: the gateway tells the user.
+func TestAQuietRequestEndsWithoutALetterToTheUser(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		r, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Quiet: true}, "gateway", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.pass(time.Second)
+		g.office.Decide(user, false)
+		g.pass(time.Minute)
+		g.want(r.ID, mfpgate.RegistrationFailed, approval.Denied, 1)
+		if asked, told := len(g.mailer.Letters(admin)), len(g.mailer.Letters(user)); asked != 1 || told != 0 {
+			t.Errorf("%d letters to the administrator and %d to the user, want 1 and none", asked, told)
+		}
 	})
 }

@@ -22,12 +22,19 @@ func (b *Broker) handleMail(ctx context.Context, in journal.Intent) (func(store.
 	if err != nil || r == nil || b.Mailer == nil || !b.asks(r, w.Code) {
 		return nil, err
 	}
+	id := strings.TrimSuffix(in.ID, "/"+kindMail)
+	if !b.policy.Load().writesTo(r.Admin) {
+		b.Metrics.RegistrationMails.WithLabelValues("refused").Inc()
+		return b.settle(r, func(tx store.Tx, r *record) error {
+			r.Sent, r.MailError = true, "the administrator's domain is none of registration.admin_domains any more"
+			return b.audit(tx, r, gateway, "mail-failed", id)
+		}), nil
+	}
 	leave := b.gates.enter("mail", perMailer)
 	if leave == nil {
 		return nil, journal.RetryAfter(errors.New("as many letters as allowed are being sent"), busy+b.jitter(busy))
 	}
 	defer leave()
-	id := strings.TrimSuffix(in.ID, "/"+kindMail)
 	room, err := b.mayMail(ctx, r, id)
 	if err != nil {
 		return nil, err

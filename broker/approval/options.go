@@ -28,6 +28,7 @@ const (
 	MaxWaiting   = 32              // users who wait for the registration of one device
 	KeepEnded    = 30 * 24 * time.Hour
 	MaxEnded     = 5000             // kept at most; the oldest go first
+	MaxReports   = 100              // of a device about one registration
 	MaxListeners = 256              // connections that wait for a service's events
 	MaxLost      = 3                // grants that were lost, or answers that could not be used, before it is given up
 	Overtime     = 15 * time.Minute // that an approval in the last minute is given to be carried out

@@ -158,12 +158,7 @@ func (b *Broker) missed(r *record, w work, err error) func(store.Tx) error {
 	delay := min(w.Interval<<min(max(w.Failures-1, 0), 8), maxBackOff)
 	delay = delay/2 + b.jitter(delay/2)
 	if delay = max(delay, busy); w.Failures > 0 {
-		if named, ok := errors.AsType[interface {
-			error
-			Delay() time.Duration
-		}](err); ok && named.Delay() > 0 {
-			delay = min(max(delay, named.Delay()), time.Hour)
-		}
+		delay = min(max(delay, mfpgate.RetryDelay(err)), time.Hour)
 	}
 	if r.Reason != "" {
 		return func(tx store.Tx) error { return b.poll(tx, r, w, delay) }

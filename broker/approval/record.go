@@ -29,7 +29,8 @@ type record struct {
 	mfpgate.Registration
 	AskedAdmin string        `json:"askedAdmin"` // whom the request named
 	AskedTries int           `json:"askedTries"` // retries that the request named
-	Allowed    time.Duration `json:"allowed"`    // from the request to the deadline
+	Quiet      bool          `json:"quiet,omitempty"`
+	Allowed    time.Duration `json:"allowed"` // from the request to the deadline
 	ResentAt   time.Time     `json:"resentAt,omitzero"`
 
 	// The present code.
@@ -52,7 +53,8 @@ type record struct {
 	Key          []byte    `json:"key,omitempty"` // PKCS #8
 	CSR          []byte    `json:"csr,omitempty"`
 	Operation    string    `json:"operation,omitempty"`
-	Result       string    `json:"result,omitempty"` // digest of what a device reported, to know it when it comes again
+	Result       string    `json:"result,omitempty"`  // digest of what a device reported, to know it when it comes again
+	Reports      int       `json:"reports,omitempty"` // of a device, that said something new
 }
 
 // printer is a device that is registered in a service.

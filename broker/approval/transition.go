@@ -31,8 +31,8 @@ const (
 // gateway is the actor of what nobody asked for.
 const gateway = "gateway"
 
-// overtime is what a call that runs at the deadline is left.
-const overtime = callTimeout + 15*time.Second
+// callSlack is what a call that runs at the deadline is left.
+const callSlack = callTimeout + 15*time.Second
 
 // work is the payload of an intent.
 type work struct {
@@ -337,7 +337,7 @@ func (b *Broker) end(tx store.Tx, r *record, state mfpgate.RegistrationState, wh
 		action = "failed"
 	}
 	errs = append(errs, b.audit(tx, r, actor, action, string(why)))
-	if state != mfpgate.RegistrationCancelled && b.Mailer != nil && b.policy.Load().mailable(r.User) {
+	if state != mfpgate.RegistrationCancelled && !r.Quiet && b.Mailer != nil && b.policy.Load().mailable(r.User) {
 		errs = append(errs, b.intend(tx, r.ID, kindTell, work{Registration: r.ID}, 0))
 	}
 	return errors.Join(errs...)
@@ -383,7 +383,7 @@ func (b *Broker) handleDeadline(ctx context.Context, in journal.Intent) (func(st
 			return errors.Join(setRecord(tx, r), b.intend(tx, r.ID, kindDeadline, w, r.Allowed))
 		}
 		if r.active() {
-			left += overtime
+			left += callSlack
 		}
 		if left > 0 {
 			return b.intend(tx, r.ID, kindDeadline, w, left)

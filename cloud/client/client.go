@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -94,7 +93,7 @@ func New(o Options) (*Client, error) {
 	switch {
 	case base.Host == "" || strings.Trim(base.Path, "/") != "" || base.User != nil || base.RawQuery != "":
 		return nil, fmt.Errorf("cloud url %q: must be https://host[:port] and nothing more", base.Redacted())
-	case base.Scheme != "https" && !(base.Scheme == "http" && loopback(base.Hostname())):
+	case base.Scheme != "https" && !(base.Scheme == "http" && mfpgate.Loopback(base.Hostname())):
 		return nil, fmt.Errorf("cloud url %q: must start with https://; plain http is for loopback addresses only", base.Redacted())
 	case o.Gateway == "" || o.Token == "":
 		return nil, errors.New("cloud: gateway id and token are required")
@@ -266,11 +265,6 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 		wait = at.Sub(now)
 	}
 	return min(max(wait, 0), time.Hour)
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func clip(s string) string { return s[:min(len(s), 128)] }

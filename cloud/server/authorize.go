@@ -13,6 +13,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 type role string
@@ -75,8 +76,8 @@ func (s *Server) authenticate(header, remote string) (principal, *problem) {
 
 // operator checks credentials of RFC 7617. They go over TLS or loopback only, as everything here does.
 func (s *Server) operator(credentials, remote string) (principal, *problem) {
-	source := sourceOf(remote)
-	if wait := s.wrong.wait(source); wait > 0 {
+	source := throttle.Source(remote)
+	if wait := s.wrong.Wait(source); wait > 0 {
 		seconds := int64(wait/time.Second) + 1
 		return principal{}, refuse(http.StatusTooManyRequests, ReasonThrottled, "too many wrong passwords came from this address; wait").
 			with("Retry-After", strconv.FormatInt(seconds, 10))
@@ -92,7 +93,7 @@ func (s *Server) operator(credentials, remote string) (principal, *problem) {
 	case err == nil:
 		return principal{roleOperator, name}, nil
 	case errors.Is(err, provision.ErrOperator):
-		s.wrong.failed(source)
+		s.wrong.Take(source)
 		return principal{}, askOperator(refuse(http.StatusUnauthorized, ReasonBadToken, "the operator's name or password is wrong"), s.Region)
 	default:
 		return principal{}, internal(err)

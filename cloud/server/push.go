@@ -3,13 +3,13 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/sse"
 )
 
 // push keeps a channel to a device open, in the format of server-sent events. At each beat the device's offer is looked
@@ -22,21 +22,19 @@ func (s *Server) push(ctx context.Context, in *struct{ MFPPath }) (*huma.StreamR
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Cache-Control", "no-store")
-		if err := s.beat(ctx, w, in.MFP); err != nil {
+		if err := s.beat(ctx, sse.Open(w), in.MFP); err != nil {
 			callOf(ctx).cause = err
 		}
 	}}, nil
 }
 
 // beat returns nil when the device or the server ends the channel.
-func (s *Server) beat(ctx context.Context, w http.ResponseWriter, id string) error {
+func (s *Server) beat(ctx context.Context, out *sse.Stream, id string) error {
 	timer := s.Clock.NewTimer(s.PushInterval)
 	defer timer.Stop()
-	out := http.NewResponseController(w)
 	told := ""
-	for text := ": open\n\n"; ; text = ": beat\n\n" {
+	for sign := "open"; ; sign = "beat" {
+		send := func() error { return out.Comment(sign) }
 		next, err := s.offerFor(ctx, id)
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -46,21 +44,18 @@ func (s *Server) beat(ctx context.Context, w http.ResponseWriter, id string) err
 			if err != nil {
 				return err
 			}
-			text = fmt.Sprintf("event: %s\ndata: %s\n\n", api.PushOffer, data)
+			send = func() error { return out.Event(api.PushOffer, data) }
 		}
 		told = next.name
-		if _, err := w.Write([]byte(text)); err != nil {
+		if send() != nil {
 			return nil // the device has gone
-		}
-		if err := out.Flush(); err != nil {
-			return nil
 		}
 		timer.Reset(s.PushInterval)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.ending:
-			_, _ = fmt.Fprintf(w, "event: %s\ndata: {}\n\n", api.PushBye) // if it is lost, the end of the stream says the same
+			_ = out.Event(api.PushBye, []byte("{}")) // if it is lost, the end of the stream says the same
 			return nil
 		case <-timer.C():
 		}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )
@@ -38,7 +39,7 @@ func (s *Server) Run(ctx context.Context, l Listening, ready func(url string)) e
 	}
 	scheme, config := "https", (*tls.Config)(nil)
 	if l.Plain {
-		if !loopback(host) {
+		if !mfpgate.Loopback(host) {
 			return fmt.Errorf("listen on %s: %w", l.Address, ErrPlain)
 		}
 		scheme = "http"
@@ -109,9 +110,4 @@ func reached(scheme string, at net.Addr, names []string) string {
 		host = append(names, "localhost")[0]
 	}
 	return scheme + "://" + net.JoinHostPort(host, port)
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

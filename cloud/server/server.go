@@ -16,6 +16,7 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // maxBody bounds every request body, in bytes. The largest document, a device, stays far below.
@@ -50,7 +51,7 @@ type Server struct {
 	news    news
 	boards  boards
 	epoch   string // of the logs that this process begins
-	wrong   throttle
+	wrong   *throttle.Throttle
 	print   *print.Service
 }
 
@@ -66,7 +67,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{Options: o, factory: factory, mux: http.NewServeMux(), ending: make(chan struct{}),
 		gates: gates{seed: maphash.MakeSeed()}, trees: gates{seed: maphash.MakeSeed()}, news: news{waiting: map[string]chan struct{}{}, polls: map[string]int{}},
 		boards: boards{each: map[string]*board{}},
-		epoch:  mfpgate.NewID(o.Clock, "log"), wrong: throttle{clock: o.Clock, clear: map[string]time.Time{}}}
+		epoch:  mfpgate.NewID(o.Clock, "log"), wrong: throttle.New(o.Clock, wrongBurst, wrongEvery)}
 	s.end = sync.OnceFunc(func() { close(s.ending) })
 
 	config := huma.DefaultConfig("mfpgate reference region", "1.0.0")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,7 @@ func (m *mailFlags) open() (print.Mailer, error) {
 		return nil, errors.New("--smtp needs --mail-from, the address that letters come from")
 	}
 	o := mail.Options{Server: m.server, From: m.from, User: m.user, TLS: mail.TLS(m.tls)}
-	if host, _, err := net.SplitHostPort(m.server); o.TLS == "" && err == nil && here(host) {
+	if host, _, err := net.SplitHostPort(m.server); o.TLS == "" && err == nil && mfpgate.Loopback(host) {
 		o.TLS = mail.None
 	}
 	if m.passwordFile != "" {
@@ -50,10 +49,4 @@ func (m *mailFlags) open() (print.Mailer, error) {
 		o.Password = mfpgate.Secret(bytes.TrimRight(text, "\r\n"))
 	}
 	return mail.Open(o)
-}
-
-// here reports whether a host is this machine.
-func here(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -62,8 +61,7 @@ func dial(stdin io.Reader, address, name, file, ca string) (*remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	ip, _ := netip.ParseAddr(base.Hostname())
-	if base.Host == "" || base.Scheme != "https" && !(base.Scheme == "http" && (ip.IsLoopback() || base.Hostname() == "localhost")) {
+	if base.Host == "" || base.Scheme != "https" && !(base.Scheme == "http" && mfpgate.Loopback(base.Hostname())) {
 		return nil, fmt.Errorf("url %q: must be https://host[:port]; plain http is for loopback addresses only", base.Redacted())
 	}
 	var password []byte

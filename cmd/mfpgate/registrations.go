@@ -27,7 +27,7 @@ func (p *process) registrations() *cobra.Command {
 		p.changeRegistration("resend ID", "Mail the administrator once more", http.MethodPost, "/resend", nil, "the letter is on its way again"),
 		p.changeRegistration("cancel ID", "End an open registration", http.MethodDelete, "", nil, "is cancelled"),
 		p.changeRegistration("approve ID", "Approve, where the print service asks nobody", http.MethodPost, "/decide", map[string]bool{"approve": true}, "is approved"),
-		p.changeRegistration("deny ID", "Refuse, where the print service asks nobody", http.MethodPost, "/decide", map[string]bool{"approve": false}, "is denied"))
+		p.changeRegistration("deny ID", "Deny, where the print service asks nobody", http.MethodPost, "/decide", map[string]bool{"approve": false}, "is denied"))
 	return c
 }
 

@@ -18,7 +18,7 @@ import (
 
 // printService reads a value of --print-service: pairs, of which kind and url are needed.
 func printService(text string, d mfp.Options) (s registering.Service, err error) {
-	o := print.Options{ClientID: "mfpgate", Clock: d.Clock}
+	o := print.Options{ClientID: "mfpgate", Clock: d.Clock, Source: d.Bind}
 	var name, ca string
 	var hosts []string
 	push := true

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/sse"
 )
 
 // stream is the session that a device keeps open: each request that is open, then what changes, and a sign of life at every beat.
@@ -35,14 +35,10 @@ func (d *door) stream(w http.ResponseWriter, r *http.Request, by who) {
 	defer watcher.Wait()
 	defer leave() // runs first
 
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")
-	out := &events{door: d, w: w, control: http.NewResponseController(w)}
-	d.allow(w, 0)
+	out := &events{Stream: sse.Open(w), door: d}
 	beat := d.Clock.NewTimer(Beat)
 	defer beat.Stop()
-	for out.write(": here\n\n") {
+	for out.Comment("here") == nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -56,12 +52,11 @@ func (d *door) stream(w http.ResponseWriter, r *http.Request, by who) {
 	}
 }
 
-// events writes a stream.
+// events is a stream that knows what it has told.
 type events struct {
-	door    *door
-	w       http.ResponseWriter
-	control *http.ResponseController
-	told    map[string]string // what was said of each open request; nil before the first time
+	*sse.Stream
+	door *door
+	told map[string]string // what was said of each open request; nil before the first time
 }
 
 // changes tells what the device has not been told. It reports false when the stream is to end.
@@ -78,7 +73,7 @@ func (e *events) changes(ctx context.Context, by who) bool {
 			return false
 		}
 		ids, open[item.RegistrationID] = append(ids, item.RegistrationID), string(data)
-		if e.told[item.RegistrationID] != string(data) && !e.write(fmt.Sprintf("event: %s\ndata: %s\n\n", api.EventRequest, data)) {
+		if e.told[item.RegistrationID] != string(data) && e.Event(api.EventRequest, data) != nil {
 			return false
 		}
 	}
@@ -87,14 +82,5 @@ func (e *events) changes(ctx context.Context, by who) bool {
 	}
 	e.told = open
 	data, err := json.Marshal(api.OpenRequests{DeviceID: by.device, RegistrationIDs: ids})
-	return err == nil && e.write(fmt.Sprintf("event: %s\ndata: %s\n\n", api.EventOpen, data))
-}
-
-// write sends at once. Each piece has its own deadline, so that a device that reads no more costs a connection for seconds.
-func (e *events) write(text string) bool {
-	_ = e.control.SetWriteDeadline(e.door.Clock.Now().Add(slack)) // where it cannot be set, the server's own limit ends the stream
-	if _, err := e.w.Write([]byte(text)); err != nil {
-		return false
-	}
-	return e.control.Flush() == nil
+	return err == nil && e.Event(api.EventOpen, data) == nil
 }

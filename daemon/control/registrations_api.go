@@ -38,9 +38,8 @@ func registrationProblem(err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, ErrTooOften):
 		said := huma.Error429TooManyRequests(err.Error())
-		var later interface{ Delay() time.Duration }
-		if errors.As(err, &later) && later.Delay() > 0 {
-			seconds := int64((later.Delay() + time.Second - 1) / time.Second)
+		if later := mfpgate.RetryDelay(err); later > 0 {
+			seconds := int64((later + time.Second - 1) / time.Second)
 			return huma.ErrorWithHeaders(said, http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}})
 		}
 		return said
@@ -134,7 +133,7 @@ func registrations(api huma.API, g Registrations) {
 			return &registrationOut{http.StatusAccepted, all + "/" + r.ID, r}, nil
 		})
 	huma.Register(api, huma.Operation{OperationID: "decide-registration", Method: http.MethodPost, Path: one + "/decide", DefaultStatus: http.StatusNoContent,
-		Summary: "Approve or refuse, where the print service asks nobody and the registration says local"},
+		Summary: "Approve or deny, where the print service asks nobody and the registration says local"},
 		func(ctx context.Context, in *decideIn) (*struct{}, error) {
 			return nil, registrationProblem(g.DecideRegistration(ctx, in.ID, CallerOf(ctx).Actor, in.Body.Approve))
 		})

@@ -1,21 +1,18 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api/sse"
 )
 
 // maxStreams is how many may follow registrations at once: each holds a connection.
@@ -31,7 +28,7 @@ func events(api huma.API, g Registrations) {
 	huma.Register(api, huma.Operation{OperationID: "follow-registration", Method: http.MethodGet, Path: "/api/v1/registrations/{id}/events",
 		Summary: "What it becomes, as server-sent events: the registration at first and after each change, until it has ended",
 		Responses: map[string]*huma.Response{"200": {Description: "events named registration, with its JSON as data",
-			Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}}}}},
+			Content: map[string]*huma.MediaType{sse.ContentType: {Schema: &huma.Schema{Type: huma.TypeString}}}}}},
 		func(ctx context.Context, in *registrationIn) (*huma.StreamResponse, error) {
 			select {
 			case places <- struct{}{}:
@@ -45,25 +42,14 @@ func events(api huma.API, g Registrations) {
 			return &huma.StreamResponse{Body: func(hctx huma.Context) {
 				defer func() { <-places }()
 				_, w := humago.Unwrap(hctx)
-				stream := http.NewResponseController(w)
-				// The server's bounds are for requests that end. Where one cannot be lifted, the stream ends with it, and the reader asks again.
-				_ = errors.Join(stream.SetReadDeadline(time.Time{}), stream.SetWriteDeadline(time.Time{}))
-				hctx.SetHeader("Content-Type", "text/event-stream")
-				hctx.SetHeader("Cache-Control", "no-store")
-				hctx.SetStatus(http.StatusOK)
-				follow(hctx.Context(), g, in.ID, func(text []byte) error {
-					if _, err := w.Write(text); err != nil {
-						return err
-					}
-					return stream.Flush()
-				})
+				follow(hctx.Context(), g, in.ID, sse.Open(w))
 			}}, nil
 		})
 }
 
 // follow sends a registration as often as it changes, and a comment where nothing has. It returns when it has ended or is gone,
 // or when nobody reads.
-func follow(ctx context.Context, g Registrations, id string, send func([]byte) error) {
+func follow(ctx context.Context, g Registrations, id string, stream *sse.Stream) {
 	var last []byte
 	for changed := range g.RegistrationChanges(ctx) {
 		if changed != "" && changed != id {
@@ -77,12 +63,12 @@ func follow(ctx context.Context, g Registrations, id string, send func([]byte) e
 		if err != nil {
 			return
 		}
-		message := []byte(":\n\n")
-		if !bytes.Equal(text, last) {
-			message = fmt.Appendf(nil, "event: registration\ndata: %s\n\n", text)
-			last = text
+		if bytes.Equal(text, last) {
+			err = stream.Comment("")
+		} else {
+			err = stream.Event("registration", text)
 		}
-		if send(message) != nil || r.State.Ended() {
+		if last = text; err != nil || r.State.Ended() {
 			return
 		}
 	}
@@ -91,20 +77,17 @@ func follow(ctx context.Context, g Registrations, id string, send func([]byte) e
 // Follow reads such a stream, and calls seen with each registration until seen returns false. A stream that ended before returns
 // io.ErrUnexpectedEOF: ask again.
 func Follow(stream io.Reader, seen func(mfpgate.Registration) bool) error {
-	lines := bufio.NewScanner(stream)
-	lines.Buffer(nil, maxEvent)
-	for lines.Scan() {
-		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
-		if !ok {
-			continue
+	for event, err := range sse.Read(stream, maxEvent) {
+		if err != nil {
+			return err
 		}
 		var r mfpgate.Registration
-		if err := json.Unmarshal(data, &r); err != nil {
+		if err := json.Unmarshal([]byte(event.Data), &r); err != nil {
 			return fmt.Errorf("the daemon's event: %w", err)
 		}
 		if !seen(r) {
 			return nil
 		}
 	}
-	return cmp.Or(lines.Err(), io.ErrUnexpectedEOF)
+	return io.ErrUnexpectedEOF
 }

@@ -24,9 +24,6 @@ const (
 	RoleUser          Role = "user"
 )
 
-// MaxEmail bounds a mail address, in bytes (RFC 5321 §4.5.3.1.3, without the angle brackets).
-const MaxEmail = 254
-
 // User is a portal account.
 type User struct {
 	Name    string    `json:"name"`

@@ -21,7 +21,7 @@ const (
 	everybody             // strangers, too
 )
 
-// kind of what an address serves, which decides what happens to the idle time and to who may not have it.
+// served is the kind of what an address serves, which decides what happens to the idle time and to who may not have it.
 type served int
 
 const (
@@ -77,7 +77,7 @@ func (p *Portal) identify(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		ctx := control.WithCaller(r.Context(), control.Caller{Actor: u.Name, Account: u.Name, From: source(r)}) // for the API
+		ctx := control.WithCaller(r.Context(), control.Caller{Actor: u.Name, Account: u.Name, From: addressOf(r)}) // for the API
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, visitorKey{}, visitor{u})))
 	})
 }

@@ -8,31 +8,7 @@ import (
 	"github.com/mfpgate/mfpgate/tests/fakeclock"
 )
 
-// The bounds cannot be seen from outside.
-
-func TestTheThrottleForgetsWhoFailedLeast(t *testing.T) {
-	clock := fakeclock.New(time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC))
-	throttle := newThrottle(clock, sourceBurst, sourceEvery)
-	throttle.limit = 64
-	for range sourceBurst {
-		throttle.take("attacker")
-	}
-	for i := range 2 * throttle.limit {
-		throttle.take(fmt.Sprint("passer-by ", i))
-	}
-	if len(throttle.clear) > throttle.limit {
-		t.Errorf("holds %d, more than %d", len(throttle.clear), throttle.limit)
-	}
-	if throttle.take("attacker") == 0 {
-		t.Error("a crowd made the throttle forget the attacker")
-	}
-	clock.Advance(time.Hour)
-	throttle.take("newcomer")
-	if len(throttle.clear) != 1 {
-		t.Errorf("holds %d that are long forgiven", len(throttle.clear)-1)
-	}
-}
-
+// TestSessionsAreBounded looks inside: the bound cannot be seen from outside.
 func TestSessionsAreBounded(t *testing.T) {
 	clock := fakeclock.New(time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC))
 	s, _ := newSessions(clock)

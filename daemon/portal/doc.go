@@ -13,7 +13,7 @@
 // time of each write, and by its session, whose idle time it lets run on. A login leads back to the page that was wanted, if
 // that is one of ours; a QR code is printed only for the configured address, or for a name that the certificate has.
 //
-// It refuses more logins than Throttle's pace, from one source and for one name, and answers a wrong name and a wrong
+// It refuses more logins than their pace, from one source and for one name, and answers a wrong name and a wrong
 // password alike, in word and in time. Sessions live in memory: a restart of the daemon logs everybody out, which costs
 // one login and keeps session tokens off the disk. A session ends IdleTimeout after the last thing its user did (the
 // page's own refresh is not such a thing) and Lifetime after the login.

@@ -3,10 +3,11 @@ package portal
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api/sse"
 )
 
 // The bounds of the streams of events. One is one open page.
@@ -14,9 +15,9 @@ const (
 	maxStreams     = 128
 	maxUserStreams = 8 // of one account
 
-	heartbeat   = 15 * time.Second
-	eventGap    = 500 * time.Millisecond // between two events: of many changes at once the page hears once
-	writeWithin = 10 * time.Second
+	heartbeat  = 15 * time.Second
+	eventGap   = 500 * time.Millisecond // between two events: of many changes at once the page hears once
+	retryAfter = 3 * time.Second        // that a browser waits before it comes back
 )
 
 // streams counts who listens.
@@ -70,10 +71,9 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 	changed := make(chan struct{}, 1)
 	listening.Go(func() { p.listen(ctx, v, id, changed) })
 
-	s := stream{w, http.NewResponseController(w), p.Clock}
-	w.Header().Set("Content-Type", "text/event-stream")
+	s := sse.Open(w)
 	// The browser comes back by itself, and then hears of a change at once, so nothing is missed in between.
-	if !s.send("retry: 3000\n\n") {
+	if s.Retry(retryAfter) != nil {
 		return
 	}
 	beat, pause := p.Clock.NewTimer(heartbeat), p.Clock.NewTimer(0)
@@ -82,7 +82,7 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 	ended := p.sessions.ended(token)
 	heard := changed
 	for {
-		text := ": still here\n\n"
+		send := func() error { return s.Comment("still here") }
 		select {
 		case <-ctx.Done():
 			return
@@ -92,14 +92,58 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 			heard = changed
 			continue
 		case <-heard:
-			heard, text = nil, "event: changed\ndata: registrations\n\n"
+			heard, send = nil, func() error { return s.Event("changed", []byte("registrations")) }
 			pause.Reset(eventGap)
 		case <-beat.C():
 		}
-		if !p.follows(ctx, v, token) || !s.send(text) {
+		if !p.follows(ctx, v, token) || send() != nil {
 			return
 		}
 		beat.Reset(heartbeat)
+	}
+}
+
+// api serves the control API. What of it has no end, its own streams of events, ends as ours do: with the session, and when the account
+// changes; and is counted with them.
+func (p *Portal) api(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasSuffix(r.URL.Path, "/events") {
+		p.API.ServeHTTP(w, r)
+		return
+	}
+	v, token := p.visitor(r), p.manager.Token(r.Context())
+	if !p.streams.enter(v.Name) {
+		w.Header().Set("Retry-After", "15")
+		apiProblem(w, http.StatusServiceUnavailable, `{"title":"Service Unavailable","status":503,"detail":"too many streams are open; close some, or ask for the registration itself"}`)
+		return
+	}
+	defer p.streams.leave(v.Name)
+	ctx, cancel := context.WithCancel(r.Context())
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { // ends with ctx
+		p.outlast(ctx, v, token)
+		cancel()
+		if r.Context().Err() == nil {
+			_ = http.NewResponseController(w).SetWriteDeadline(p.Clock.Now()) // frees a write that nobody reads
+		}
+	})
+	p.API.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// outlast returns when the session is over, the account is another one, or ctx ends.
+func (p *Portal) outlast(ctx context.Context, v visitor, token string) {
+	ended, beat := p.sessions.ended(token), p.Clock.NewTimer(heartbeat)
+	defer beat.Stop()
+	for p.follows(ctx, v, token) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			return
+		case <-beat.C():
+			beat.Reset(heartbeat)
+		}
 	}
 }
 
@@ -132,22 +176,4 @@ func (p *Portal) follows(ctx context.Context, v visitor, token string) bool {
 	}
 	u, good, err := p.account(ctx, v.Name, stamp(v.User))
 	return err == nil && good && u == v.User
-}
-
-// stream writes whole events, each in bounded time: a reader that does not keep up is cut, and the server's own limit, which is
-// for answers with an end, does not count.
-type stream struct {
-	w          http.ResponseWriter
-	controller *http.ResponseController
-	clock      mfpgate.Clock
-}
-
-func (s stream) send(text string) bool {
-	if s.controller.SetWriteDeadline(s.clock.Now().Add(writeWithin)) != nil {
-		return false
-	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
-		return false
-	}
-	return s.controller.Flush() == nil && s.controller.SetWriteDeadline(time.Time{}) == nil
 }

@@ -43,7 +43,7 @@ func (w *wire) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1),
 func onWire(t *testing.T, f func(t *testing.T, w *wire)) {
 	synctest.Test(t, func(t *testing.T) {
 		g := portaltest.Registering()
-		p, err := portal.New(portal.Options{Gateway: g, Accounts: g, API: http.NotFoundHandler(), Clock: mfpgate.SystemClock{},
+		p, err := portal.New(portal.Options{Gateway: g, Accounts: g, API: control.Handler(g, "1"), Clock: mfpgate.SystemClock{},
 			Log: telemetry.NewLogger(io.Discard, mfpgate.SystemClock{}, new(telemetry.Level), false)})
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // Why the portal refused.
@@ -92,22 +93,22 @@ func (p *Portal) login(w http.ResponseWriter, r *http.Request) {
 
 // check compares name and password at the throttle's pace. The reason is "" if they are right.
 func (p *Portal) check(r *http.Request, name string, password mfpgate.Secret) (u control.User, reason mfpgate.Reason, wait time.Duration) {
-	from := source(r)
+	from := throttle.Source(r.RemoteAddr)
 	digest := sha256.Sum256([]byte(name)) // a name of any length takes the same room
 	account := string(digest[:])
-	if wait := p.sources.take(from); wait > 0 {
+	if wait := p.sources.Take(from); wait > 0 {
 		return u, throttled, wait
 	}
-	if wait := p.names.take(account); wait > 0 {
-		p.sources.giveBack(from)
+	if wait := p.names.Take(account); wait > 0 {
+		p.sources.GiveBack(from)
 		return u, throttled, wait
 	}
 	u, right, err := p.compare(r.Context(), name, password)
 	if err == nil && !right {
 		return u, wrongLogin, 0
 	}
-	p.sources.giveBack(from)
-	p.names.giveBack(account)
+	p.sources.GiveBack(from)
+	p.names.GiveBack(account)
 	switch {
 	case errors.Is(err, errBusy):
 		return u, busy, 5 * time.Second

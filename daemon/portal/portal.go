@@ -18,6 +18,7 @@ import (
 	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // Accounts knows who may log in.
@@ -50,8 +51,8 @@ type Portal struct {
 	assets    map[string]asset
 	manager   *scs.SessionManager
 	sessions  *sessions
-	sources   *throttle
-	names     *throttle
+	sources   *throttle.Throttle
+	names     *throttle.Throttle
 	checks    chan struct{} // holds one for each password that is being compared
 	waiting   atomic.Int32  // logins that compare or wait to
 	streams   streams
@@ -81,7 +82,7 @@ var kinds = map[string]string{
 // New builds the pages. It fails only if what the binary carries is damaged.
 func New(o Options) (*Portal, error) {
 	p := &Portal{Options: o, assets: map[string]asset{}, streams: streams{byUser: map[string]int{}}, checks: make(chan struct{}, parallelChecks),
-		sources: newThrottle(o.Clock, sourceBurst, sourceEvery), names: newThrottle(o.Clock, nameBurst, nameEvery)}
+		sources: throttle.New(o.Clock, sourceBurst, sourceEvery), names: throttle.New(o.Clock, nameBurst, nameEvery)}
 	for name, kind := range kinds {
 		body, err := assetFiles.ReadFile("assets/" + name)
 		if err != nil {
@@ -131,7 +132,7 @@ func (p *Portal) routes() []route {
 		{"POST /registrations/{id}/resend", users, aPage, p.act("resend", p.resendRegistration)},
 		{"POST /registrations/{id}/retry", users, aPage, p.act("retry", p.retryRegistration)},
 		{"POST /registrations/{id}/decide", administrators, aPage, p.act("decide", p.decideRegistration)},
-		{"/api/v1/", administrators, anAPI, p.API.ServeHTTP},
+		{"/api/v1/", administrators, anAPI, p.api},
 		{"GET /login", everybody, aPage, p.loginForm},
 		{"POST /login", everybody, aPage, p.login},
 		{"POST /logout", everybody, aPage, p.logout},
@@ -147,7 +148,7 @@ func (p *Portal) build() http.Handler {
 	}
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.Log.Warn().Str(field.Client, source(r)).Str(field.Reason, string(crossOrigin)).Msg(event.PortalRefused)
+		p.Log.Warn().Str(field.Client, throttle.Source(r.RemoteAddr)).Str(field.Reason, string(crossOrigin)).Msg(event.PortalRefused)
 		p.message(w, http.StatusForbidden, "Refused", "This change was sent from another site. Open this gateway's own page and do it there.")
 	}))
 	return guarded(p.manager.LoadAndSave(origin.Handler(p.identify(inside))))

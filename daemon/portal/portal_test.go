@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"flag"
@@ -53,10 +54,23 @@ func newDoor(t testing.TB, g *portaltest.Gateway) *door {
 	return d
 }
 
+// impatient leaves when a part of an answer has come: a stream never ends by itself.
+type impatient struct {
+	*httptest.ResponseRecorder
+	leave func()
+}
+
+func (i impatient) Flush() {
+	i.ResponseRecorder.Flush()
+	i.leave()
+}
+
 // ask sends a request as the browser would; header is name and value in turn.
 func (d *door) ask(method, path, body string, header ...string) *http.Response {
 	d.t.Helper()
-	r := httptest.NewRequestWithContext(d.t.Context(), method, "https://gate.example:8443"+path, strings.NewReader(body))
+	ctx, leave := context.WithCancel(d.t.Context())
+	defer leave()
+	r := httptest.NewRequestWithContext(ctx, method, "https://gate.example:8443"+path, strings.NewReader(body))
 	r.RemoteAddr = d.from
 	if body != "" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -67,7 +81,7 @@ func (d *door) ask(method, path, body string, header ...string) *http.Response {
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	w := httptest.NewRecorder()
+	w := impatient{httptest.NewRecorder(), leave}
 	d.portal.ServeHTTP(w, r)
 	resp := w.Result()
 	for _, c := range resp.Cookies() {

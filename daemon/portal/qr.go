@@ -35,7 +35,7 @@ func (p *Portal) base(r *http.Request) (string, bool) {
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	host := (&url.URL{Host: r.Host}).Hostname()
-	if !ok || p.Certified == nil || loopback(host) || !p.Certified(host) {
+	if !ok || p.Certified == nil || toItself(host) || !p.Certified(host) {
 		return "", false
 	}
 	at, err := netip.ParseAddrPort(local.String())
@@ -49,13 +49,9 @@ func (p *Portal) base(r *http.Request) (string, bool) {
 	return u.String(), true
 }
 
-// loopback reports whether a name leads to whoever reads it.
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host == "localhost" || strings.HasSuffix(host, ".localhost")
-	}
-	return addr.Unmap().IsLoopback()
+// toItself reports whether a name leads to whoever reads it (RFC 6761 §6.3), and so to no portal.
+func toItself(host string) bool {
+	return mfpgate.Loopback(host) || strings.HasSuffix(strings.ToLower(host), ".localhost")
 }
 
 func (p *Portal) sheet(w http.ResponseWriter, r *http.Request) {

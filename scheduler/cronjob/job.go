@@ -204,11 +204,8 @@ func (j *Job) delay(err error, failures int) (retry, hold time.Duration) {
 	}
 	span := min(shortest<<min(failures, 20), longest)
 	retry = time.Second + time.Duration(j.runner.random(int64(span)))
-	if named, ok := errors.AsType[interface {
-		error
-		Delay() time.Duration
-	}](err); ok && named.Delay() > 0 {
-		hold = min(named.Delay(), maxHold)
+	if named := mfpgate.RetryDelay(err); named > 0 {
+		hold = min(named, maxHold)
 		return max(retry, hold), hold
 	}
 	return retry, 0

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,21 +85,40 @@ func (s *Sealer) MAC(context, text string) []byte {
 	return h.Sum(nil)
 }
 
-// OpenKey reads the key in a file, which it makes, for its owner alone, if it is not there. The key is on disk when it returns.
+// OpenKey reads the key in a file, which it makes, for its owner alone, if it is not there. The key is on disk when it returns. One that
+// everybody on the machine may read seals nothing, and is refused.
 func OpenKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
+	key, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		key = make([]byte, KeySize)
 		rand.Read(key)
 		err = create(path, key)
 	}
 	if err == nil && len(key) != KeySize {
-		err = fmt.Errorf("%s has %d bytes, must have %d: put the right file back, or remove it, and with it all that it sealed", path, len(key), KeySize)
+		err = fmt.Errorf("%s has %d bytes or more, must have %d: put the right file back, or remove it, and with it all that it sealed", path, len(key), KeySize)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key that seals secrets: %w", err)
 	}
 	return key, nil
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file; put the right file back", path)
+	case info.Mode().Perm()&0o006 != 0:
+		return nil, fmt.Errorf("%s may be read or written by everybody on this machine; run chmod 600 on it", path)
+	}
+	return io.ReadAll(io.LimitReader(f, KeySize+1))
 }
 
 // create writes a file whole or not at all, and keeps one that is there.

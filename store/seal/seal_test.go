@@ -96,6 +96,20 @@ func TestTheKeyIsMadeOnce(t *testing.T) {
 	if _, err := seal.OpenKey(path); err == nil {
 		t.Error("a file of 5 bytes was taken for a key")
 	}
+	if err := os.WriteFile(path, made, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o644: false, 0o602: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := seal.OpenKey(path); (err == nil) != good {
+			t.Errorf("a key of mode %v: %v", mode, err)
+		}
+	}
+	if _, err := seal.OpenKey(filepath.Dir(path)); err == nil {
+		t.Error("a folder was taken for a key")
+	}
 	if _, err := seal.New([]byte("short")); err == nil {
 		t.Error("a key of 5 bytes was taken")
 	}

@@ -178,10 +178,6 @@ func must(t testing.TB, err error) {
 }
 
 func TestKill(t *testing.T) {
-	kills := 200
-	if testing.Short() {
-		kills = 25
-	}
 	seed := uint64(os.Getpid())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -77,15 +77,16 @@ var arrows = []struct {
 	{"scheduler", []string{"", "calendar", "telemetry", "store"}},
 	{"broker", []string{"", "calendar", "telemetry", "store"}},
 	{"mail", []string{""}},
+	{"throttle", []string{""}},
 	{"cloud/api", []string{""}},
 	{"cloud/client/hawkbit", []string{"", "telemetry"}},
 	{"cloud/client", []string{"", "cloud/api", "calendar", "telemetry"}},
-	{"cloud/server", []string{"", "cloud/api", "calendar", "telemetry", "store", "scheduler", "mail"}},
-	{"daemon", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "broker", "mail", "cloud/api", "cloud/client"}},
+	{"cloud/server", []string{"", "cloud/api", "calendar", "telemetry", "store", "scheduler", "mail", "throttle"}},
+	{"daemon", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "broker", "mail", "throttle", "cloud/api", "cloud/client"}},
 	{"cmd/mfpgate", []string{"", "calendar", "config", "daemon", "cloud/api", "scheduler/plan"}},
 	{"cmd/mfpcloud", []string{"", "cloud", "telemetry", "store", "mail"}},
 	{"cmd/mfpsim", []string{"", "cloud/api", "cloud/client", "cloud/server/provision", "store", "telemetry", "broker/approval", "mail"}},
-	{"tests", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "broker", "mail", "cloud", "daemon", "cmd", "systemd"}},
+	{"tests", []string{"", "calendar", "telemetry", "store", "config", "discovery", "proxy", "scheduler", "broker", "mail", "throttle", "cloud", "daemon", "cmd", "systemd"}},
 	{"systemd", []string{}},
 	{"", []string{}},
 }
@@ -316,5 +317,42 @@ func TestFilesAreShort(t *testing.T) {
 				t.Errorf("%s/%s has %d lines; split it along a seam of its own", p.folder(), name, n)
 			}
 		}
+	}
+}
+
+// TestWhatIsNotRacedIsPure: the packages that the Makefile leaves out of the race detector have nothing that it could find.
+func TestWhatIsNotRacedIsPure(t *testing.T) {
+	text, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "\nUNRACED = ")
+	list, _, _ = strings.Cut(list, "\n")
+	ours := 0
+	for _, p := range packages(t) {
+		if !slices.Contains(strings.Fields(list), p.ImportPath) {
+			continue
+		}
+		ours++
+		for _, imported := range p.Imports {
+			if imported == "sync" || strings.HasPrefix(imported, "sync/") {
+				t.Errorf("%s imports %s; take it out of UNRACED in the Makefile", p.folder(), imported)
+			}
+		}
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if _, starts := n.(*ast.GoStmt); starts {
+					t.Errorf("%s/%s starts a goroutine; take the package out of UNRACED in the Makefile", p.folder(), name)
+				}
+				return true
+			})
+		}
+	}
+	if ours != 3 {
+		t.Errorf("%d packages of UNRACED are ours, want 3; one was renamed", ours)
 	}
 }

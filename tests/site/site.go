@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/tests/mailbox"
 )
 
 // Where things are. The ports are fixed, so that a bookmark of the portal stays good.
@@ -24,6 +26,14 @@ const (
 	metrics  = "127.0.0.1:19631"
 	gateway  = "demo-1"
 	model    = "SIM-100"
+)
+
+// The people of the demonstration. The mail server is this program; letters lie in run/mail.
+const (
+	mailServer    = "127.0.0.1:18025"
+	administrator = "it@example.jp"   // of the print service; the gateway has them approve
+	user          = "sato@example.jp" // of the portal
+	panel         = "127.0.0.1:18080" // of the one device that registers itself
 )
 
 // The devices answer as printers, each at its own address. The real ports would need root.
@@ -73,9 +83,18 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	approver, err := s.made(ctx, "print-password", "administrator", "add", administrator)
+	if err != nil {
+		return err
+	}
 	if err := s.do(ctx, "", "mfpcloud", "contract", "set", gateway, "--state", s.dir(regions[0].name), "--time-zone", "Asia/Tokyo", "--lead-time", "1m", "--slot", "1m"); err != nil {
 		return err
 	}
+	box, err := s.mail()
+	if err != nil {
+		return err
+	}
+	defer box.Down()
 	config, err := s.configure(token)
 	if err != nil {
 		return err
@@ -85,7 +104,7 @@ func run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 		err := s.start("cloud "+r.name, s.say.cloud(r.name), "mfpcloud", "serve", "--region", r.name, "--listen", r.listen, "--state", s.dir(r.name),
-			"--push-interval", "4s")
+			"--push-interval", "4s", "--smtp", mailServer, "--mail-from", "print@"+r.name+".example")
 		if err != nil {
 			return err
 		}
@@ -99,25 +118,24 @@ func run(ctx context.Context, out io.Writer) error {
 	if err := answers(ctx, relay); err != nil {
 		return err
 	}
-	password, err := s.account(ctx)
+	password, err := s.account(ctx, "portal-password", "admin")
 	if err != nil {
 		return err
 	}
-	s.say.line("portal   https://%s  (user admin, password %s; the certificate is the gateway's own)", portal, password)
+	users, err := s.account(ctx, "user-password", "sato", "--role", "user", "--email", user)
+	if err != nil {
+		return err
+	}
+	s.say.line("portal   https://%s  (user admin, password %s, or user sato, password %s; the certificate is the gateway's own)", portal, password, users)
 	s.say.line("cloud    https://%s/ui/  (user operator, password in %s; the cloud's own certificate)", regions[0].listen, operator)
+	s.say.line("prints   https://%s/device  (user %s, password in %s) is where a code is typed; the letters lie in %s", regions[0].listen, administrator, approver, filepath.Join(stateDir, "mail"))
+	s.say.line("panel    http://%s  of jp-mfp-%d, which registers itself", panel, regions[0].devices)
 	s.say.line("metrics  http://%s/metrics", metrics)
 	s.say.line("status   bin/mfpgate status --socket %s", filepath.Join(stateDir, "gateway", "control.sock"))
 	s.say.line("printers ipp://127.0.1.1:%d/ipp/print to 127.0.1.8, SNMP on port %d, community public", ippPort, snmpPort)
 	s.say.line("eight MFPs share a capacity of five; Ctrl-C ends everything")
-	for _, r := range regions {
-		if err := os.MkdirAll(s.dir("devices-"+r.name), 0o700); err != nil {
-			return err
-		}
-		err := s.start("devices "+r.name, s.say.devices(), "mfpsim", "fleet", "--cloud", "https://"+r.listen, "--ca", filepath.Join(s.dir(r.name), "cert.pem"),
-			"--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--count", fmt.Sprint(r.devices), "--first", r.firstDevice,
-			"--proxy", "http://"+relay, "--model", model, "--state", s.dir("devices-"+r.name), "--poll", "5s", "--prefix", r.name+"-mfp-",
-			"--serial-prefix", strings.ToUpper(r.name), "--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour))
-		if err != nil {
+	for i, r := range regions {
+		if err := s.fleet(r, i == 0); err != nil {
 			return err
 		}
 	}
@@ -125,6 +143,53 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return s.live(ctx)
+}
+
+// fleet starts a region's devices. The last of them may be one that registers itself.
+func (s *site) fleet(r region, agent bool) error {
+	state := s.dir("devices-" + r.name)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return err
+	}
+	ca := filepath.Join(s.dir(r.name), "cert.pem")
+	common := []string{"--cloud", "https://" + r.listen, "--ca", ca, "--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--proxy", "http://" + relay,
+		"--model", model, "--poll", "5s", "--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour)}
+	count := r.devices
+	if agent {
+		count--
+		id := fmt.Sprintf("%s-mfp-%d", r.name, r.devices)
+		err := s.start("device "+id, s.say.devices(), "mfpsim", slices.Concat([]string{"run", "--id", id, "--serial", fmt.Sprintf("%s%06d", strings.ToUpper(r.name), r.devices),
+			"--bind", fmt.Sprintf("127.0.1.%d", r.devices), "--state", filepath.Join(state, id+".json"), "--agent", "https://" + portal,
+			"--agent-ca", filepath.Join(s.dir("gateway"), "portal", "certificate.pem"), "--print-service", "name=office,kind=reference,url=https://" + r.listen + ",ca=" + ca,
+			"--smtp", mailServer, "--smtp-tls", "none", "--mail-from", id + "@example.jp", "--admin-domain", "example.jp", "--panel", panel}, common)...)
+		if err != nil {
+			return err
+		}
+	}
+	return s.start("devices "+r.name, s.say.devices(), "mfpsim", slices.Concat([]string{"fleet", "--count", fmt.Sprint(count), "--first", r.firstDevice,
+		"--state", state, "--prefix", r.name + "-mfp-", "--serial-prefix", strings.ToUpper(r.name)}, common)...)
+}
+
+// mail runs the mail server, which writes each letter into a file.
+func (s *site) mail() (*mailbox.Box, error) {
+	dir := s.dir("mail")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	box, err := mailbox.Open(mailServer)
+	if err != nil {
+		return nil, fmt.Errorf("mail server: %w", err)
+	}
+	box.Came = func(l mailbox.Letter) {
+		file := filepath.Join(dir, strings.ReplaceAll(l.ID, "/", "_")+".txt")
+		text := fmt.Sprintf("From: %s\nTo: %s\nSubject: %s\n\n%s", l.From, l.To, l.Subject, l.Text)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			s.say.line("mail: %v", err)
+			return
+		}
+		s.say.line("mail to %s: %s (%s)", l.To, l.Subject, filepath.Join(stateDir, "mail", filepath.Base(file)))
+	}
+	return box, nil
 }
 
 // live publishes new versions until the end, or until a program ends by itself.
@@ -157,15 +222,15 @@ func (s *site) publish(ctx context.Context, r region, version int) error {
 	return s.do(ctx, "", "mfpcloud", "package", "generate", "--state", s.dir(r.name), "--model", model, "--version", fmt.Sprintf("1.%d", version), "--size", packageSize)
 }
 
-// account makes the portal's account with a new password and keeps it beside the state, for its owner alone.
-func (s *site) account(ctx context.Context) (string, error) {
-	file := filepath.Join(s.base, "portal-password")
+// account makes an account of the portal with a new password and keeps that beside the state, for its owner alone.
+func (s *site) account(ctx context.Context, file, name string, flags ...string) (string, error) {
+	file = filepath.Join(s.base, file)
 	if kept, err := os.ReadFile(file); err == nil {
 		return strings.TrimSpace(string(kept)), nil
 	}
 	password := strings.ToLower(rand.Text()[:16])
-	err := s.do(ctx, password+"\n", "mfpgate", "user", "add", "admin", "--socket", filepath.Join(s.dir("gateway"), "control.sock"))
-	if err != nil {
+	args := append([]string{"user", "add", name, "--socket", filepath.Join(s.dir("gateway"), "control.sock")}, flags...)
+	if err := s.do(ctx, password+"\n", "mfpgate", args...); err != nil {
 		return "", err
 	}
 	return password, os.WriteFile(file, []byte(password+"\n"), 0o600)
@@ -219,19 +284,27 @@ devices:
 		for i := range r.devices {
 			n++
 			address := fmt.Sprintf("127.0.1.%d", n)
-			fmt.Fprintf(&b, "    - {address: %s, name: %s-mfp-%d, uri: \"ipp://%s:%d/ipp/print\"}\n", address, r.name, i+1, address, ippPort)
+			more := ""
+			if n == regions[0].devices {
+				more = ", registration: agent"
+			}
+			fmt.Fprintf(&b, "    - {address: %s, name: %s-mfp-%d, uri: \"ipp://%s:%d/ipp/print\"%s}\n", address, r.name, i+1, address, ippPort, more)
 		}
 	}
 	fmt.Fprintf(&b, "cloud: {url: \"https://%s\", gateway_id: %s, token: {file: %s}}\n", regions[0].listen, gateway, token)
 	fmt.Fprintf(&b, "schedule: {background: [{name: log-upload, start: %q, duration: 4m, concurrency: 4}]}\n", s.crowd.In(calendarZone).Format("2006-01-02T15:04"))
-	fmt.Fprintf(&b, "portal: {listen: \"%s\"}\nmetrics: {listen: \"%s\"}\n", portal, metrics)
+	fmt.Fprintf(&b, `print_services: [{name: office, kind: reference, url: "https://%s", ca: %s}]
+registration: {admin: %s}
+mail: {smtp: "%s", from: mfpgate@example.jp, tls: none}
+`, regions[0].listen, filepath.Join(s.dir(regions[0].name), "cert.pem"), administrator, mailServer)
+	fmt.Fprintf(&b, "portal: {listen: \"%[1]s\", url: \"https://%[1]s\"}\nmetrics: {listen: \"%[2]s\"}\n", portal, metrics)
 	path = filepath.Join(s.base, "mfpgate.yaml")
 	return path, os.WriteFile(path, []byte(b.String()), 0o600)
 }
 
 func portsFree() error {
 	printers := fmt.Sprintf("%s:%d", regions[0].firstDevice, ippPort)
-	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen, printers} {
+	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen, mailServer, panel, printers} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			return fmt.Errorf("%s is taken; end what listens there, perhaps another `make run`: %w", address, err)

@@ -46,9 +46,10 @@ type Service struct {
 	// Before and After are called around each call with what it is about (a code's request id, a device); an error is the call's
 	// answer, in After's case although the call was made. Nil is no error.
 	Before, After func(call Call, about string) error
-	// Alter changes a code, a printer before they are given out; may be nil.
+	// Alter changes a code, a printer before they are given out, a certificate before it is signed; may be nil.
 	AlterCode    func(n int, c *mfpgate.Code)
 	AlterPrinter func(p *mfpgate.Printer)
+	AlterLeaf    func(c *x509.Certificate)
 
 	mu        sync.Mutex
 	codes     []*Code
@@ -308,6 +309,9 @@ func (s *Service) certify(csr []byte) ([]byte, error) {
 	}
 	now := s.Clock.Now()
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(int64(len(s.printers))), Subject: r.Subject, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
+	if s.AlterLeaf != nil {
+		s.AlterLeaf(leaf)
+	}
 	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "print service"}}
 	return x509.CreateCertificate(rand.Reader, leaf, issuer, r.PublicKey, s.ca)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -72,7 +71,7 @@ func New(o Options) (*Client, error) {
 	switch {
 	case base.Host == "" || strings.Trim(base.Path, "/") != "" || base.User != nil || base.RawQuery != "" || base.Fragment != "":
 		return nil, fmt.Errorf("hawkbit url %q: must be https://host[:port] and nothing more", base.Redacted())
-	case base.Scheme != "https" && (base.Scheme != "http" || !loopback(base.Hostname())):
+	case base.Scheme != "https" && (base.Scheme != "http" || !mfpgate.Loopback(base.Hostname())):
 		return nil, fmt.Errorf("hawkbit url %q: must start with https://; plain http is for loopback addresses only", base.Redacted())
 	case o.User == "" || o.Password == "" || strings.Contains(o.User, ":"):
 		return nil, errors.New("hawkbit: a user, without a colon, and a password are required")
@@ -106,8 +105,3 @@ func New(o Options) (*Client, error) {
 
 // Close frees idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}

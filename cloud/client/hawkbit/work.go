@@ -39,12 +39,7 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		if err != nil {
 			pause = min(firstWait<<min(failures, 10), lastWait, max(pause, firstWait)) // the others' starts are kept
-			if delay, ok := errors.AsType[interface {
-				error
-				Delay() time.Duration
-			}](err); ok {
-				pause = max(pause, delay.Delay())
-			}
+			pause = max(pause, mfpgate.RetryDelay(err))
 			if failures++; failures == 1 { // and not each of the tries
 				c.o.Logger.Warn().Err(err).Msg(event.HawkbitUnmoved)
 			}

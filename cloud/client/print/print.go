@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type Options struct {
 	Proxy     func(*http.Request) (*url.URL, error) // nil: none
 	Clock     mfpgate.Clock                         // nil: the machine's
 	Timeout   time.Duration                         // of one exchange; 0: 30 s
+	Source    netip.Addr                            // address that connections come from; the zero Addr: the system's choice
 }
 
 // Service is a print service as broker/approval wants it, which says what each method does.
@@ -58,7 +60,7 @@ func Open(o Options) (Service, error) {
 	}
 	if o.Kind == KindIPPSystem {
 		s, err := ippsystem.Open(ippsystem.Options{
-			URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority, RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout,
+			URL: o.URL, ClientID: o.ClientID, Scope: o.Scope, Authority: o.Authority, RootCAs: o.RootCAs, Proxy: o.Proxy, Clock: o.Clock, Timeout: o.Timeout, Source: o.Source,
 		})
 		if err != nil {
 			return nil, err
@@ -73,7 +75,7 @@ func Open(o Options) (Service, error) {
 	if base.RawQuery != "" || base.ForceQuery {
 		return nil, fmt.Errorf("print service: url %q must have no query", o.URL)
 	}
-	h := exchange.NewHTTP(exchange.Options{RootCAs: o.RootCAs, Proxy: o.Proxy, Timeout: o.Timeout})
+	h := exchange.NewHTTP(exchange.Options{RootCAs: o.RootCAs, Proxy: o.Proxy, Timeout: o.Timeout, Source: o.Source})
 	switch o.Kind {
 	case KindReference:
 		return openReference(o, base, h)

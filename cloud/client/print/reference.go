@@ -52,17 +52,7 @@ func (r *reference) RequestCode(ctx context.Context, q mfpgate.CodeRequest) (mfp
 	if q.Purpose == mfpgate.PurposeAllowUser {
 		scope = "print.allow"
 	}
-	extra := url.Values{}
-	for name, value := range map[string]string{
-		"device_uuid": q.Device.UUID, "device_name": q.Device.Name, "device_make": q.Device.Make, "device_model": q.Device.Model,
-		"device_serial": q.Device.Serial, "device_location": q.Device.Location, "device_address": q.Device.Address,
-		"requester": q.User, "site": q.Site, "printer_id": q.Printer,
-	} {
-		if value != "" {
-			extra.Set(name, value)
-		}
-	}
-	c, err := r.oauth.RequestCode(ctx, m, orDefault(r.scope, scope), extra, q.Verifier)
+	c, err := r.oauth.RequestCode(ctx, m, orDefault(r.scope, scope), deviceauth.Shown(q), q.Verifier)
 	if said, ok := errors.AsType[*exchange.Refusal](err); ok && said.Code == "invalid_target" { // RFC 8707 §2: of printer_id
 		err = fmt.Errorf("%w: %w", mfpgate.ErrNoPrinter, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // administrator is the mail address of the administrator who asks (RFC 7617), or a refusal.
@@ -17,8 +18,8 @@ func (s *Service) administrator(r *http.Request) (string, error) {
 		return "", ask("Log in as an administrator of the print service. `mfpcloud administrator add EMAIL --state DIR` makes an account and prints its password.")
 	}
 	// A password has 130 random bits, so it is not guesses that this bounds, but the log and the disk.
-	source := sourceOf(r.RemoteAddr)
-	if wait := s.passwords.take(source); wait > 0 {
+	source := throttle.Source(r.RemoteAddr)
+	if wait := s.passwords.Take(source); wait > 0 {
 		return "", refuse(http.StatusTooManyRequests, ReasonThrottled, "Too many wrong passwords came from this address. Wait.").after(wait)
 	}
 	mail, ok = mailOf(mail)
@@ -31,7 +32,7 @@ func (s *Service) administrator(r *http.Request) (string, error) {
 	if !ok {
 		return "", ask("The administrator's mail address or password is wrong.")
 	}
-	s.passwords.give(source)
+	s.passwords.GiveBack(source)
 	s.Caller(r, mail)
 	return mail, nil
 }

@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // The scopes.
@@ -74,7 +74,6 @@ func clip(text string) string {
 var (
 	validClient    = regexp.MustCompile(`^[\x21-\x7e]{1,128}$`)
 	validChallenge = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
-	validUUID      = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
 // maxText bounds each text that a client tells, in bytes.
@@ -141,7 +140,7 @@ func (s *Service) deviceAuthorization(w http.ResponseWriter, r *http.Request) {
 		s.oauth(w, r, "invalid_request", wrong)
 		return
 	}
-	c := codeRecord{Client: in.Get("client_id"), Scope: scope, Challenge: challenge, Asked: about, From: hostOf(r.RemoteAddr), Source: sourceOf(r.RemoteAddr)}
+	c := codeRecord{Client: in.Get("client_id"), Scope: scope, Challenge: challenge, Asked: about, From: hostOf(r.RemoteAddr), Source: throttle.Source(r.RemoteAddr)}
 	deviceCode, userCode, err := s.open(r.Context(), &c)
 	var f *refusal
 	switch {
@@ -180,7 +179,7 @@ func askedOf(in url.Values, scope string) (a asked, wrong string) {
 	}
 	a.UUID = strings.ToLower(a.UUID)
 	switch {
-	case a.UUID != "" && !validUUID.MatchString(a.UUID), a.UUID == "" && hasScope(scope, ScopeRegister):
+	case a.UUID != "" && mfpgate.CleanUUID(a.UUID) != a.UUID, a.UUID == "" && hasScope(scope, ScopeRegister):
 		return a, "device_uuid must be the UUID of the device, of 36 characters"
 	case a.PrinterID == "" && scope == ScopeAllow:
 		return a, "printer_id must name the printer that a user is to be allowed on"
@@ -236,7 +235,7 @@ func (s *Service) write(tx store.Tx, c codeRecord) error {
 		store.SetJSON(tx, codeKey(c.Hash), c),
 		store.SetJSON(tx, userCodeKey(c.User), c.Hash),
 		store.SetJSON(tx, fromKey(c), c.Hash),
-		s.journal.Intend(tx, journal.Intent{ID: "forget/" + c.ID, Kind: kindForget, NotBefore: c.Expires.Add(remembered), Payload: forgetting(codeKey(c.Hash))}),
+		s.journal.Intend(tx, journal.Intent{ID: "forget/" + c.ID, Kind: kindForget, NotBefore: c.Expires.Add(lingering), Payload: forgetting(codeKey(c.Hash))}),
 	)
 }
 
@@ -278,20 +277,4 @@ func hostOf(remote string) string {
 		return remote
 	}
 	return host
-}
-
-// sourceOf is who is counted: an IPv4 address, or the /64 of an IPv6 address, since its host may take any address in it.
-func sourceOf(remote string) string {
-	addr, err := netip.ParseAddr(hostOf(remote))
-	if err != nil {
-		return "other"
-	}
-	if addr = addr.Unmap().WithZone(""); addr.Is4() {
-		return addr.String()
-	}
-	prefix, err := addr.Prefix(64)
-	if err != nil {
-		return "other"
-	}
-	return prefix.Addr().String()
 }

@@ -57,7 +57,7 @@ func (s *Service) find(ctx context.Context, typed, administrator, source string)
 func (c codeRecord) undecided(now time.Time) error {
 	switch {
 	case c.State == codeDenied:
-		return refuse(http.StatusConflict, ReasonDecided, "This request was refused by "+c.DecidedBy+". Nothing is left to do.")
+		return refuse(http.StatusConflict, ReasonDecided, "This request was denied by "+c.DecidedBy+". Nothing is left to do.")
 	case c.State != codePending:
 		return refuse(http.StatusConflict, ReasonDecided, "This request was approved by "+c.DecidedBy+". Nothing is left to do.")
 	case c.expired(now):

@@ -205,6 +205,8 @@ func TestTheAdministratorChoosesTheUsers(t *testing.T) {
 		{"no address", nil, "ken", "“ken” is no mail address"},
 		{"a second header", []string{"ken@example.jp\r\nBcc: all@example.jp"}, "", "is no mail address"},
 		{"a display name", nil, "Ken<ken@example.jp>", "is no mail address"},
+		{"an address to route by", []string{"ken%evil.example@example.jp"}, "", "is no mail address"},
+		{"another one", []string{"evil.example!ken@example.jp"}, "", "is no mail address"},
 		{"two in one", []string{"a@example.jp,b@example.jp"}, "", "is no mail address"},
 		{"too many", nil, many(16), "At most 15 users"},
 	} {

@@ -166,8 +166,13 @@ type reply struct {
 	body   string
 }
 
+// connected is a recorder that takes deadlines as a connection does.
+type connected struct{ *httptest.ResponseRecorder }
+
+func (connected) SetWriteDeadline(time.Time) error { return nil }
+
 func (d *desk) do(r *http.Request) reply {
-	w := httptest.NewRecorder()
+	w := connected{httptest.NewRecorder()}
 	r.RemoteAddr = d.from
 	d.mux.ServeHTTP(w, r)
 	return reply{w.Code, w.Header(), w.Body.String()}

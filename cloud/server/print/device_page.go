@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // codePage is the form on which a code is typed. It has no field for what was typed: no page fills a code in.
@@ -51,7 +53,7 @@ func (s *Service) showRequest(w http.ResponseWriter, r *http.Request, who string
 	err := pageForm(w, r)
 	var f facts
 	if err == nil {
-		f, err = s.find(r.Context(), r.PostForm.Get("code"), who, sourceOf(r.RemoteAddr))
+		f, err = s.find(r.Context(), r.PostForm.Get("code"), who, throttle.Source(r.RemoteAddr))
 	}
 	if err != nil {
 		s.askCodeAgain(w, r, who, err)
@@ -64,7 +66,7 @@ func (s *Service) showFacts(w http.ResponseWriter, r *http.Request, who string, 
 	now := s.Clock.Now()
 	p := requestPage{
 		frame: s.frame("Allow this device?", who, "device"), Typed: shownCode(f.Typed), Purpose: "register", About: f.Code.Asked,
-		Kind: strings.TrimSpace(f.Code.Asked.Make + " " + f.Code.Asked.Model), Client: f.Code.Client, From: f.Code.From,
+		Kind: f.Code.Asked.kind(), Client: f.Code.Client, From: f.Code.From,
 		Asked: at(f.Code.At, now), Expires: at(f.Code.Expires, now), Printer: f.Printer,
 	}
 	if !hasScope(f.Code.Scope, ScopeRegister) {
@@ -88,7 +90,7 @@ func (s *Service) takeDecision(w http.ResponseWriter, r *http.Request, who strin
 	err := pageForm(w, r)
 	var f facts
 	if err == nil {
-		f, err = s.find(r.Context(), r.PostForm.Get("code"), who, sourceOf(r.RemoteAddr))
+		f, err = s.find(r.Context(), r.PostForm.Get("code"), who, throttle.Source(r.RemoteAddr))
 	}
 	do := r.PostForm.Get("do")
 	again := f.Code.DecidedBy == who && f.Typed != "" // the same form twice: decide finds out
@@ -127,12 +129,12 @@ func (s *Service) takeDecision(w http.ResponseWriter, r *http.Request, who strin
 		Device   string
 		Allowed  []string
 		Mailed   bool
-	}{s.frame(map[bool]string{true: "Allowed", false: "Refused"}[do == "approve"], who, "device"), do == "approve", f.title(), chosen, s.Mailer != nil})
+	}{s.frame(map[bool]string{true: "Allowed", false: "Denied"}[do == "approve"], who, "device"), do == "approve", f.title(), chosen, s.Mailer != nil})
 }
 
 func (f facts) title() string {
 	a := f.Code.Asked
-	for _, text := range []string{a.Name, strings.TrimSpace(a.Make + " " + a.Model), a.UUID, a.PrinterID} {
+	for _, text := range []string{a.Name, a.kind(), a.UUID, a.PrinterID} {
 		if text != "" {
 			return text
 		}

@@ -2,10 +2,10 @@ package print
 
 import (
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/mfpgate/mfpgate/cloud/api/sse"
 	"github.com/mfpgate/mfpgate/store"
 )
 
@@ -56,12 +56,12 @@ func (s *streams) changed(code string) {
 
 // deviceEvents tells when something changed: a decision, or the end of an operation. It ends with the code's time.
 func (s *Service) deviceEvents(w http.ResponseWriter, r *http.Request) {
-	scheme, deviceCode, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || deviceCode == "" {
+	deviceCode, ok := bearer(r)
+	if !ok {
 		s.problem(w, r, s.askToken(ReasonNoToken, "Send the device_code as `Authorization: Bearer DEVICE_CODE`.", ""))
 		return
 	}
-	hash := s.codeHash(strings.TrimSpace(deviceCode))
+	hash := s.codeHash(deviceCode.Reveal())
 	woken := s.streams.join(hash)
 	if woken == nil {
 		s.problem(w, r, refuse(http.StatusServiceUnavailable, ReasonTooMany, "Too many event streams are open; poll instead.").after(time.Minute))
@@ -85,41 +85,35 @@ func (s *Service) deviceEvents(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // for a proxy in front that would collect them
-	text := ": open\n\n"
-	if c.State != codePending {
-		text += eventChanged
+	out := sse.Open(w)
+	if out.Comment("open") == nil && (c.State == codePending || changed(out) == nil) {
+		s.listen(r, out, woken, left)
 	}
-	s.listen(w, r, woken, left, text)
 }
 
-const eventChanged = "event: changed\ndata: {}\n\n"
+func changed(out *sse.Stream) error { return out.Event("changed", []byte("{}")) }
 
-func (s *Service) listen(w http.ResponseWriter, r *http.Request, woken <-chan struct{}, left time.Duration, text string) {
+// listen passes on what wakes it, until the client has gone.
+func (s *Service) listen(r *http.Request, out *sse.Stream, woken <-chan struct{}, left time.Duration) {
 	end, beat := s.Clock.NewTimer(left), s.Clock.NewTimer(s.Heartbeat)
 	defer end.Stop()
 	defer beat.Stop()
-	out := http.NewResponseController(w)
 	for {
-		if _, err := w.Write([]byte(text)); err != nil {
-			return // the client has gone
-		}
-		if out.Flush() != nil {
-			return
-		}
+		var err error
 		select {
 		case <-woken:
-			text = eventChanged
+			err = changed(out)
 		case <-beat.C():
-			text = ": beat\n\n"
+			err = out.Comment("beat")
 		case <-end.C():
-			_, _ = w.Write([]byte(eventChanged)) // the code has expired; the end of the stream says it too
+			_ = changed(out) // the code has expired; the end of the stream says it too
 			return
 		case <-s.Ending:
 			return
 		case <-r.Context().Done():
+			return
+		}
+		if err != nil {
 			return
 		}
 		beat.Reset(s.Heartbeat)

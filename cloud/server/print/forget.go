@@ -35,6 +35,11 @@ func (s *Service) forget(ctx context.Context, in journal.Intent) (func(store.Tx)
 	if key != codeKey(c.Hash) { // of another kind: it has no index
 		return func(tx store.Tx) error { return tx.Delete(key) }, nil
 	}
+	if until := c.Expires.Add(remembered); c.State != codePending && s.Clock.Now().Before(until) {
+		return func(tx store.Tx) error {
+			return s.journal.Intend(tx, journal.Intent{ID: in.ID, Kind: kindForget, NotBefore: until, Payload: in.Payload})
+		}, nil
+	}
 	s.polls.drop(c.Hash)
 	s.opening.Lock()
 	if s.known > 0 {

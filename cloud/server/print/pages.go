@@ -26,7 +26,7 @@ func (s *Service) mountPages(mux *http.ServeMux) {
 		s.message(w, r, "", refuse(http.StatusForbidden, ReasonForeign, "This was sent from another site, and nothing was changed. Open this service's own page and do it there."))
 	}))
 	page := func(pattern string, show http.HandlerFunc) {
-		mux.Handle(pattern, guarded(origin.Handler(show)))
+		mux.Handle(pattern, guarded(s.prompt(origin.Handler(show))))
 	}
 	page("GET /device", s.asAdministrator(s.askCode))
 	page("POST /device", s.asAdministrator(s.showRequest))

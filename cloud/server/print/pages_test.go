@@ -96,7 +96,7 @@ func TestPages(t *testing.T) {
 	golden(t, "request-allow", d.as(admin, "/device", url.Values{"code": {allow.UserCode}}), 200)
 	again := d.code()
 	golden(t, "request-again", d.as(admin, "/device", url.Values{"code": {again.UserCode}}), 200)
-	golden(t, "refused", d.decide(admin, again, "deny"), 200)
+	golden(t, "denied", d.decide(admin, again, "deny"), 200)
 	d.fake.Advance(print.DefaultLifetime)
 	golden(t, "expired", d.as(admin, "/device", url.Values{"code": {allow.UserCode}}), 410)
 

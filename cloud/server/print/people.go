@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -40,14 +40,10 @@ type person struct {
 func personKey(mail string) string { return "person/" + mail }
 func personIDKey(id string) string { return "person-id/" + id } // the mail address
 
-// validMail is RFC 5321's dot-string at a host name, in ASCII: what cannot be more than one address, nor a header.
-var validMail = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$")
-
 // mailOf returns a mail address as it is compared: in lower case.
 func mailOf(text string) (string, bool) {
-	text = strings.ToLower(strings.TrimSpace(text))
-	at := strings.LastIndexByte(text, '@')
-	return text, at <= 64 && len(text) <= 254 && validMail.MatchString(text)
+	mail, err := mfpgate.MailAddress(strings.TrimSpace(text))
+	return strings.ToLower(mail), err == nil
 }
 
 // meet puts a person whom an administrator chose into the directory, with a letter if the address has not been confirmed.
@@ -118,12 +114,12 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 	if err != nil || p.ConfirmedAt != nil || p.Invitation != work.Invitation || s.Mailer == nil {
 		return nil, err // there is nothing to confirm any more, or a later letter
 	}
-	if wait := s.letters.take(""); wait > 0 {
+	if wait := s.letters.Take(""); wait > 0 {
 		return nil, journal.RetryAfter(errors.New("too many letters this hour"), wait)
 	}
 	now := s.Clock.Now().UTC()
 	err = s.Mailer.Send(ctx, mfpgate.Letter{
-		ID: strings.ReplaceAll(in.ID, "/", "."), To: p.Mail, Subject: "Please confirm: you may print on " + p.Printer, Text: s.letterText(p), Date: p.InvitedAt,
+		ID: strings.ReplaceAll(in.ID, "/", "."), To: p.Mail, Subject: "Please confirm: you may print on " + oneLine(p.Printer), Text: s.letterText(p), Date: p.InvitedAt,
 	})
 	if errors.Is(err, mfpgate.ErrRefused) {
 		text := err.Error()
@@ -134,6 +130,16 @@ func (s *Service) invite(ctx context.Context, in journal.Intent) (func(store.Tx)
 			p.SentAt = &now
 		}
 	}), err
+}
+
+// oneLine is a text as a subject may have it, with plain spaces for all others: names in Japanese have wide ones.
+func oneLine(text string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)), " ")
 }
 
 // told notes what became of a letter, unless there was another since.

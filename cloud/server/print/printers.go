@@ -4,12 +4,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
 )
@@ -189,7 +188,7 @@ func errManyPeople() error {
 }
 
 func (p printerRecord) title() string {
-	for _, text := range []string{p.Name, strings.TrimSpace(p.Make + " " + p.Model), p.ID} {
+	for _, text := range []string{p.Name, (asked{Make: p.Make, Model: p.Model}).kind(), p.ID} {
 		if text != "" {
 			return text
 		}
@@ -233,10 +232,8 @@ func (s *Service) unregister(tx store.Tx, id, by string) error {
 		s.journal.Audit(tx, journal.Entry{Actor: by, Action: "printer.unregistered", Object: id, Detail: "device " + p.UUID}))
 }
 
-// newUUID is of version 4 (RFC 9562 §5.4).
 func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	return mfpgate.MakeUUID(4, random)
 }

@@ -12,14 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	crand "crypto/rand"
-	"encoding/binary"
-
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/server/print/ippsystem"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
 	"github.com/mfpgate/mfpgate/store/seal"
+	"github.com/mfpgate/mfpgate/throttle"
 )
 
 // What a service without other options does.
@@ -43,7 +41,11 @@ const (
 	maxStreams       = 2000
 	maxStreamsOfCode = 2
 	tokenLifetime    = time.Hour
-	remembered       = 24 * time.Hour // an ended code or operation
+	bodyWithin       = 30 * time.Second // a request's body must have come
+	remembered       = 24 * time.Hour   // a code that was decided, an ended operation
+	// lingering is how long a code is remembered that nobody decided. Anybody may ask for codes, so one address must not fill the
+	// table with what is over.
+	lingering = 15 * time.Minute
 )
 
 // Mailer sends a letter, as package mail does: what it refuses for good wraps mfpgate.ErrRefused.
@@ -88,8 +90,8 @@ type Service struct {
 	journal   *journal.Journal
 	templates *template.Template
 	wrong     wrongCodes
-	passwords *buckets
-	letters   *buckets
+	passwords *throttle.Throttle
+	letters   *throttle.Throttle
 	polls     paces
 	streams   streams
 	opening   sync.Mutex // one code comes to be at a time, so that the bounds hold
@@ -107,14 +109,12 @@ func New(o Options) (*Service, error) {
 		}
 	}
 	s := &Service{Options: o, begun: o.Clock.Now(), known: -1,
-		wrong: newWrongCodes(o.Clock), passwords: newBuckets(o.Clock, 5, 30*time.Second), letters: newBuckets(o.Clock, lettersAtOnce, lettersEvery),
+		wrong: newWrongCodes(o.Clock), passwords: throttle.New(o.Clock, 5, 30*time.Second), letters: throttle.New(o.Clock, lettersAtOnce, lettersEvery),
 		polls: newPaces(o.Interval), streams: streams{of: map[string]map[chan struct{}]bool{}}}
 	s.At(o.URL)
-	var seed [16]byte
-	_, _ = crand.Read(seed[:]) // never fails (crypto/rand)
 	var err error
 	s.journal, err = journal.New(o.Store, journal.Options{
-		Clock: o.Clock, Rand: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
+		Clock: o.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Gateway: o.Region, Room: "print", Observe: s.observe,
 	})
 	if err != nil {
@@ -155,14 +155,22 @@ func (s *Service) Run(ctx context.Context) error { return s.journal.Run(ctx) }
 func (s *Service) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	mux.HandleFunc("GET /.well-known/openid-configuration", s.metadata)
-	mux.HandleFunc("POST /oauth/device_authorization", s.deviceAuthorization)
-	mux.HandleFunc("POST /oauth/token", s.token)
+	mux.Handle("POST /oauth/device_authorization", s.prompt(http.HandlerFunc(s.deviceAuthorization)))
+	mux.Handle("POST /oauth/token", s.prompt(http.HandlerFunc(s.token)))
 	mux.HandleFunc("GET /oauth/device_events", s.deviceEvents)
-	mux.HandleFunc("POST /print/v1/printers", s.postPrinter)
-	mux.HandleFunc("GET /print/v1/printers/{id}", s.getPrinter)
-	mux.HandleFunc("DELETE /print/v1/printers/{id}", s.deletePrinter)
-	mux.HandleFunc("POST /print/v1/printers/{id}/users", s.postUser)
-	mux.HandleFunc("GET /print/v1/operations/{id}", s.getOperation)
-	mux.Handle("POST "+ippsystem.Path, ippsystem.Handler(system{s}))
+	mux.Handle("POST /print/v1/printers", s.prompt(http.HandlerFunc(s.postPrinter)))
+	mux.Handle("GET /print/v1/printers/{id}", s.prompt(http.HandlerFunc(s.getPrinter)))
+	mux.Handle("DELETE /print/v1/printers/{id}", s.prompt(http.HandlerFunc(s.deletePrinter)))
+	mux.Handle("POST /print/v1/printers/{id}/users", s.prompt(http.HandlerFunc(s.postUser)))
+	mux.Handle("GET /print/v1/operations/{id}", s.prompt(http.HandlerFunc(s.getOperation)))
+	mux.Handle("POST "+ippsystem.Path, s.prompt(ippsystem.Handler(system{s})))
 	s.mountPages(mux)
+}
+
+// prompt ends a request whose body does not come: who sends a byte now and then holds a connection no longer than that.
+func (s *Service) prompt(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(s.Clock.Now().Add(bodyWithin)) // where it cannot be set, the server's own holds
+		next.ServeHTTP(w, r)
+	})
 }

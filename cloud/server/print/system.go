@@ -2,7 +2,6 @@ package print
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -27,12 +26,9 @@ func (s system) System() ippsystem.System {
 	}
 }
 
-// systemUUID is of version 8 (RFC 9562 §5.8): the same as long as the service has its key.
+// systemUUID is the same as long as the service has its key.
 func (s *Service) systemUUID() string {
-	b := s.Sealer.MAC("print/system", s.Region)[:16]
-	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
-	x := hex.EncodeToString(b)
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	return mfpgate.MakeUUID(8, [16]byte(s.Sealer.MAC("print/system", s.Region)))
 }
 
 // Register enters the device that the token was approved for.

@@ -42,7 +42,8 @@ func (c Client) clock() mfpgate.Clock {
 }
 
 // RequestCode asks for a code (RFC 8628 §3.1). extra are parameters that the server may show to who approves; scope and verifier
-// may be "". The lifetime of the code is cut at 24 h and the interval at 10 min.
+// may be "". The lifetime of the code is cut at 24 h and the interval at 10 min. The verification URI is as the server wrote it: who
+// sends a person there looks at it first, and knows which hosts are right. Events that are not on the endpoint's own origin are none.
 func (c Client) RequestCode(ctx context.Context, m Metadata, scope string, extra url.Values, verifier mfpgate.Secret) (mfpgate.Code, error) {
 	form := maps.Clone(extra)
 	if form == nil {
@@ -64,10 +65,29 @@ func (c Client) RequestCode(ctx context.Context, m Metadata, scope string, extra
 	if err == nil {
 		out, err = code(a.Body)
 	}
+	if !sameOrigin(out.Events, m.DeviceAuthorization) {
+		out.Events = "" // the device code goes with the question, so it goes where it came from
+	}
 	if err != nil {
 		return mfpgate.Code{}, fmt.Errorf("request code: %w", err)
 	}
 	return out, nil
+}
+
+// Shown are parameters that an authorization server may show to who approves, in the words of the reference print service. One that
+// does not know them ignores them (RFC 6749 §3.1).
+func Shown(r mfpgate.CodeRequest) url.Values {
+	out := url.Values{}
+	for name, value := range map[string]string{
+		"device_uuid": r.Device.UUID, "device_name": r.Device.Name, "device_make": r.Device.Make, "device_model": r.Device.Model,
+		"device_serial": r.Device.Serial, "device_location": r.Device.Location, "device_address": r.Device.Address,
+		"requester": r.User, "site": r.Site, "printer_id": r.Printer,
+	} {
+		if value != "" {
+			out.Set(name, value)
+		}
+	}
+	return out
 }
 
 // Redeem asks once whether a code was approved (RFC 8628 §3.4): mfpgate.ErrPending, ErrSlowDown, ErrCodeExpired, ErrDenied or
@@ -158,14 +178,14 @@ func code(o exchange.Object) (mfpgate.Code, error) {
 		return mfpgate.Code{}, fmt.Errorf("%w: without a device_code and a user_code that can be typed", exchange.ErrAnswer)
 	}
 	out := mfpgate.Code{DeviceCode: mfpgate.Secret(device), UserCode: mfpgate.Secret(user)}
-	if out.VerificationURI, err = o.Visible("verification_uri", maxURI); err == nil && out.VerificationURI == "" {
-		out.VerificationURI, err = o.Visible("verification_url", maxURI) // of drafts, and of Google
+	if out.VerificationURI, err = o.Text("verification_uri", exchange.MaxAnswer); err == nil && out.VerificationURI == "" {
+		out.VerificationURI, err = o.Text("verification_url", exchange.MaxAnswer) // of drafts, and of Google
 	}
 	if err != nil {
 		return mfpgate.Code{}, err
 	}
-	if _, err := exchange.Secure(out.VerificationURI); err != nil {
-		return mfpgate.Code{}, fmt.Errorf("%w: verification_uri: %w", exchange.ErrAnswer, err)
+	if out.VerificationURI == "" {
+		return mfpgate.Code{}, fmt.Errorf("%w: without a verification_uri", exchange.ErrAnswer)
 	}
 	if out.Lifetime, err = o.Seconds("expires_in", maxLifetime); err != nil {
 		return mfpgate.Code{}, err
@@ -186,6 +206,13 @@ func code(o exchange.Object) (mfpgate.Code, error) {
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// sameOrigin compares scheme, host and port (RFC 6454 §4), as they are written.
+func sameOrigin(a, b string) bool {
+	x, err1 := url.Parse(a)
+	y, err2 := url.Parse(b)
+	return err1 == nil && err2 == nil && x.Host != "" && strings.EqualFold(x.Scheme, y.Scheme) && strings.EqualFold(x.Host, y.Host)
+}
 
 // grant reads RFC 6749 §5.1.
 func grant(o exchange.Object, before time.Time) (mfpgate.Grant, error) {

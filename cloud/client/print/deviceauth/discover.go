@@ -89,6 +89,9 @@ func (c Client) metadata(ctx context.Context, issuer string, base *url.URL, at s
 		if err == nil && u.Scheme != base.Scheme && u.Scheme == "http" {
 			err = fmt.Errorf("url %q is plain http, and the issuer is not", endpoint)
 		}
+		if err == nil && mfpgate.Loopback(u.Hostname()) && !mfpgate.Loopback(base.Hostname()) {
+			err = fmt.Errorf("url %q is this machine, and the issuer is not", endpoint)
+		}
 		if err != nil {
 			return Metadata{}, fmt.Errorf("discover %s: %w: %w", at, mfpgate.ErrRefused, err)
 		}

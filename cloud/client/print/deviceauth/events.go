@@ -1,17 +1,16 @@
 package deviceauth
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api/sse"
 	"github.com/mfpgate/mfpgate/cloud/client/print/exchange"
 )
 
@@ -48,7 +47,7 @@ func (c Client) await(ctx context.Context, code mfpgate.Code) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Accept", sse.ContentType)
 	req.Header.Set("Authorization", "Bearer "+code.DeviceCode.Reveal())
 	req.Header.Set("Cache-Control", "no-store")
 	req.Header.Set("User-Agent", "mfpgate")
@@ -68,7 +67,7 @@ func (c Client) await(ctx context.Context, code mfpgate.Code) error {
 		a := exchange.Answer{Status: res.StatusCode, Header: res.Header, Now: c.clock().Now()}
 		return a.Refuse(nil, "", "")
 	}
-	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || kind != "text/event-stream" {
+	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || kind != sse.ContentType {
 		return fmt.Errorf("%w: it is no event stream", mfpgate.ErrNoEvents)
 	}
 	watch := &watched{in: io.LimitReader(res.Body, maxStream)}
@@ -104,25 +103,15 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// changed reads an event stream (WHATWG HTML §9.2.6) until an event named changed has ended. The data of an event say nothing.
+// changed reads an event stream until an event named changed has ended. The data of an event say nothing.
 func changed(in io.Reader) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 512), maxLine)
-	name := ""
-	for lines.Scan() {
-		line := strings.TrimSuffix(lines.Text(), "\r")
-		field, value, _ := strings.Cut(line, ":")
-		switch {
-		case line == "" && name == "changed":
+	for event, err := range sse.Read(in, maxLine) {
+		if err != nil {
+			return err
+		}
+		if event.Name == "changed" {
 			return nil
-		case line == "":
-			name = ""
-		case field == "event":
-			name = strings.TrimPrefix(value, " ")
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("event stream: %w", err)
-	}
-	return fmt.Errorf("event stream: %w", io.ErrUnexpectedEOF)
+	return io.ErrUnexpectedEOF
 }

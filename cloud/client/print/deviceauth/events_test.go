@@ -72,16 +72,30 @@ func TestAwaitEvent(t *testing.T) {
 }
 
 func TestAwaitEventOutlivesTheTimeoutOfAnExchange(t *testing.T) {
+	there, over := make(chan struct{}), make(chan struct{})
 	c, _, base := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/exchange" {
+			<-r.Context().Done()
+			return
+		}
 		stream(": hello\n\n", false)(w, r)
+		close(there)
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-over:
 		case <-r.Context().Done():
 		}
 		_, _ = io.WriteString(w, "event: changed\n\n")
 	})
 	c.HTTP.Timeout = 50 * time.Millisecond
-	if err := c.AwaitEvent(t.Context(), mfpgate.Code{DeviceCode: "d", Events: base}); err != nil {
+	end := make(chan error, 1)
+	go func() { end <- c.AwaitEvent(t.Context(), mfpgate.Code{DeviceCode: "d", Events: base}) }()
+	<-there
+	if res, err := c.HTTP.Get(base + "/exchange"); err == nil { // it began later, and its timeout has struck
+		res.Body.Close()
+		t.Fatal("an exchange without an answer does not end")
+	}
+	close(over)
+	if err := <-end; err != nil {
 		t.Error(err)
 	}
 }

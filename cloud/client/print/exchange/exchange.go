@@ -36,6 +36,7 @@ type Options struct {
 	RootCAs *x509.CertPool                        // nil: the system's
 	Proxy   func(*http.Request) (*url.URL, error) // nil: none
 	Timeout time.Duration                         // of one exchange with its answer; 0: 30 s
+	Source  netip.Addr                            // address that connections come from; the zero Addr: the system's choice
 }
 
 // idle is how many connections to a service are kept: net/http's own 2 would make a handshake of most of a hundred polls a second.
@@ -46,11 +47,15 @@ func NewHTTP(o Options) *http.Client {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	if o.Source.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.Source, 0))
+	}
 	return &http.Client{
 		Timeout: o.Timeout, CheckRedirect: stay,
 		Transport: &http.Transport{
 			Proxy: o.Proxy, TLSClientConfig: &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: o.Timeout, IdleConnTimeout: 30 * time.Second,
 			MaxIdleConns: idle, MaxIdleConnsPerHost: idle, MaxResponseHeaderBytes: 32 << 10,
 		},
@@ -72,16 +77,10 @@ func Secure(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("url %q names no host", u.Redacted())
 	case u.User != nil || u.Fragment != "" || strings.Contains(text, "#"):
 		return nil, fmt.Errorf("url %q must have no user and no fragment", u.Redacted())
-	case u.Scheme != "https" && !(u.Scheme == "http" && Loopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && mfpgate.Loopback(u.Hostname())):
 		return nil, fmt.Errorf("url %q must start with https://; plain http is for loopback addresses only", u.Redacted())
 	}
 	return u, nil
-}
-
-// Loopback reports whether a host is this machine by its name or address.
-func Loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Answer is what a service answered, of whatever status but a redirect.

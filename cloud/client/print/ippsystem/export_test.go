@@ -41,3 +41,6 @@ func TargetForTest(text string, plain bool) (posted, uri string, err error) {
 	}
 	return at.String(), uri, nil
 }
+
+// PinForTest says whether an authorization server that the system names may be asked.
+func (s *Service) PinForTest(issuer string) error { return s.pin(issuer) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type Options struct {
 	Proxy        func(*http.Request) (*url.URL, error) // nil: none
 	Clock        mfpgate.Clock                         // nil: the machine's
 	Timeout      time.Duration                         // of one exchange; 0: 30 s
+	Source       netip.Addr                            // address that connections come from; the zero Addr: the system's choice
 }
 
 // Service is a system as broker/approval wants it. It is safe for concurrent use.
@@ -68,7 +70,7 @@ func Open(o Options) (*Service, error) {
 			return nil, fmt.Errorf("print service: authority: %w", err)
 		}
 	}
-	h := exchange.NewHTTP(exchange.Options{RootCAs: o.RootCAs, Proxy: o.Proxy, Timeout: o.Timeout})
+	h := exchange.NewHTTP(exchange.Options{RootCAs: o.RootCAs, Proxy: o.Proxy, Timeout: o.Timeout, Source: o.Source})
 	return &Service{o: o, uri: uri, http: at, doer: h, oauth: deviceauth.Client{HTTP: h, ClientID: o.ClientID, Clock: o.Clock}}, nil
 }
 
@@ -85,7 +87,7 @@ func target(text string, plain bool) (at *url.URL, uri string, err error) {
 	if over == "" {
 		return nil, "", fmt.Errorf("url %q must start with ipps:// or https://", u.Redacted())
 	}
-	if over == "http" && !plain && !exchange.Loopback(u.Hostname()) {
+	if over == "http" && !plain && !mfpgate.Loopback(u.Hostname()) {
 		return nil, "", fmt.Errorf("url %q must start with ipps:// or https://; without TLS is for loopback addresses only", u.Redacted())
 	}
 	if u.Path == "" {
@@ -106,7 +108,7 @@ func target(text string, plain bool) (at *url.URL, uri string, err error) {
 
 // secret reports whether a token may go to the system.
 func (s *Service) secret() bool {
-	return s.http.Scheme == "https" || exchange.Loopback(s.http.Hostname())
+	return s.http.Scheme == "https" || mfpgate.Loopback(s.http.Hostname())
 }
 
 // Traits are none: a system certifies no key and has no users.
@@ -135,23 +137,7 @@ func (s *Service) RequestCode(ctx context.Context, r mfpgate.CodeRequest) (mfpga
 	if scope == "" {
 		scope = system.scope
 	}
-	return s.oauth.RequestCode(ctx, m, scope, shown(r), r.Verifier)
-}
-
-// shown is what the authorization server may show to who approves; one that does not know the parameters ignores them (RFC 6749
-// §3.1).
-func shown(r mfpgate.CodeRequest) url.Values {
-	out := url.Values{}
-	for name, value := range map[string]string{
-		"device_uuid": r.Device.UUID, "device_name": r.Device.Name, "device_make": r.Device.Make, "device_model": r.Device.Model,
-		"device_serial": r.Device.Serial, "device_location": r.Device.Location, "device_address": r.Device.Address,
-		"requester": r.User, "site": r.Site,
-	} {
-		if value != "" {
-			out.Set(name, value)
-		}
-	}
-	return out
+	return s.oauth.RequestCode(ctx, m, scope, deviceauth.Shown(r), r.Verifier)
 }
 
 // Redeem asks once whether a code was approved.
@@ -262,8 +248,12 @@ func (s *Service) pin(issuer string) error {
 	if issuer == "" {
 		return nil
 	}
-	if _, err := exchange.Secure(issuer); err != nil {
+	u, err := exchange.Secure(issuer)
+	if err != nil {
 		return fmt.Errorf("%w: authorization server: %w", mfpgate.ErrRefused, err)
+	}
+	if s.o.Authority == "" && mfpgate.Loopback(u.Hostname()) && !mfpgate.Loopback(s.http.Hostname()) {
+		return fmt.Errorf("%w: its authorization server is %q, which is this machine; configure that as the authority if it is meant", mfpgate.ErrRefused, issuer)
 	}
 	if !s.secret() {
 		return fmt.Errorf("%w: it has an authorization server, and a token does not go to %s without TLS; configure ipps://", mfpgate.ErrRefused, s.http.Host)
