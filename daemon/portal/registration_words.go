@@ -41,7 +41,7 @@ func registrationLook(r mfpgate.Registration, v visitor) look {
 		return look{Sign: "◕", Word: "Approved, being set up", Class: "quiet"}
 	case mfpgate.RegistrationRegistered:
 		if userWaits(r) {
-			return look{Sign: "▲", Word: "Registered, the user cannot print yet", Class: "warn"}
+			return look{Sign: "▲", Word: "Registered, not ready to print yet", Class: "warn"}
 		}
 		return look{Sign: "✓", Word: "Ready to print", Class: "good"}
 	case mfpgate.RegistrationFailed:

@@ -57,7 +57,7 @@ func itselfInASession(t *testing.T, h *house) {
 	stays()
 	asking.picture("denied")
 	h.letter(t, 1, fromGateway, user, "Not registered", "The administrator said no. Speak to the administrator.", "https://"+h.Portal+"/registrations/"+id)
-	h.asked.has(t, serialOfItself("agent-2"), "allowed", mail("ito"))
+	h.asked.has(t, serialOfItself("agent-2"), "allowed", mailOf("ito"))
 	h.audited(t, id, "requested", "denied")
 	panel.says("Failed in")
 	panel.picture("panel-denied")
@@ -89,7 +89,7 @@ func (h *house) registersItself(t *testing.T, s *service, service string, n int,
 	deciding.says(agent(n), serialOfItself(id), place, user)
 	deciding.picture("decide-itself")
 	deciding.allows()
-	asking.state("Registered, the user cannot print yet")
+	asking.state("Registered, not ready to print yet")
 	asking.says("Open the link in that letter, and confirm; then you can print.")
 	stays()
 	asking.picture("registered-itself")
@@ -124,7 +124,7 @@ func alone(t *testing.T, h *house) {
 	await(t, "the panel answers", func() bool {
 		return chromedp.Do(panel.ctx, chromedp.Navigate("http://"+at+"/")) == nil
 	}, func() string { return "it does not" })
-	user := mail("yamada")
+	user := mailOf("yamada")
 	panel.do(chromedp.SendKeys("#user", user), chromedp.SendKeys("#admin", deputy))
 	panel.picture("panel-form")
 	panel.do(chromedp.Click("form[action='/register'] button"))

@@ -85,12 +85,12 @@ func openHouse(t *testing.T) *house {
 	return h
 }
 
-func copierAt(n int) string   { return fmt.Sprintf("127.42.0.%d", n) }
-func copier(n int) string     { return fmt.Sprintf("Copier %d", n) }
-func serialOf(n int) string   { return fmt.Sprintf("SIM%06d", n) }
-func agentAt(n int) string    { return fmt.Sprintf("127.42.1.%d", n) }
-func agent(n int) string      { return fmt.Sprintf("Agent %d", n) }
-func mail(name string) string { return name + "@example.co.jp" }
+func copierAt(n int) string     { return fmt.Sprintf("127.42.0.%d", n) }
+func copier(n int) string       { return fmt.Sprintf("Copier %d", n) }
+func serialOf(n int) string     { return fmt.Sprintf("SIM%06d", n) }
+func agentAt(n int) string      { return fmt.Sprintf("127.42.1.%d", n) }
+func agent(n int) string        { return fmt.Sprintf("Agent %d", n) }
+func mailOf(name string) string { return name + "@example.co.jp" }
 
 // openSite starts a gateway that registers in services.
 func openSite(t *testing.T, box *mailbox.Box, services string) *site {
@@ -134,14 +134,14 @@ func (s *site) command(t *testing.T, args ...string) string {
 // member makes a portal account of role user, and returns its mail address.
 func (s *site) member(t *testing.T, name string) (address string) {
 	t.Helper()
-	cmd := exec.Command(rig.Binary(t), "user", "add", name, "--role", "user", "--email", mail(name), "--socket", s.Socket)
+	cmd := exec.Command(rig.Binary(t), "user", "add", name, "--role", "user", "--email", mailOf(name), "--socket", s.Socket)
 	rig.Unprivileged(cmd)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	cmd.Stdin = strings.NewReader(password + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("user add %s: %v: %s", name, err, out)
 	}
-	return mail(name)
+	return mailOf(name)
 }
 
 func (s *site) devices(t *testing.T) []mfpgate.Device {

@@ -17,7 +17,7 @@ import (
 // twoAtOnce are two users who ask for the same device at the same moment.
 func twoAtOnce(t *testing.T, h *house) {
 	const n = 3
-	users, ids := []string{mail("abe"), mail("goto")}, make([]string, 2)
+	users, ids := []string{mailOf("abe"), mailOf("goto")}, make([]string, 2)
 	var asking sync.WaitGroup
 	for i, user := range users {
 		asking.Go(func() { ids[i] = h.request(t, copier(n), "asked", user) })
@@ -51,22 +51,22 @@ func others(t *testing.T, h *house) {
 	user := h.member(t, "okada")
 	asking, id := h.asks(t, h.linkOf(t, copier(n)), "asked", "okada")
 	letter := h.letter(t, 1, fromGateway, deputy, "Please approve: "+copier(n), user)
-	if status := h.asked.approve(t, deputy, typed.FindString(letter.Text), mail("saito")); status != http.StatusOK {
+	if status := h.asked.approve(t, deputy, typed.FindString(letter.Text), mailOf("saito")); status != http.StatusOK {
 		t.Fatalf("the decision is answered with %d", status)
 	}
-	asking.state("Registered, the user cannot print yet")
+	asking.state("Registered, not ready to print yet")
 	asking.says("did not choose this user. Ask the administrator to allow the user in the print service, or ask again.")
 	asking.picture("others")
 	h.letter(t, 1, fromGateway, user, "Registered, but not for you: "+copier(n), "did not choose this user")
-	before := h.asked.has(t, serialOf(n), "unconfirmed", mail("saito"))
+	before := h.asked.has(t, serialOf(n), "unconfirmed", mailOf("saito"))
 
 	again, other := h.asks(t, h.linkOf(t, copier(n)), "asked", "okada")
 	letter = h.letter(t, 2, fromGateway, deputy, "Please approve: "+copier(n), "let one more user print", user)
 	if status := h.asked.approve(t, deputy, typed.FindString(letter.Text), user); status != http.StatusOK {
 		t.Fatalf("the decision is answered with %d", status)
 	}
-	again.state("Registered, the user cannot print yet")
-	if after := h.asked.has(t, serialOf(n), "unconfirmed", mail("saito"), user); after.id != before.id || other == id {
+	again.state("Registered, not ready to print yet")
+	if after := h.asked.has(t, serialOf(n), "unconfirmed", mailOf("saito"), user); after.id != before.id || other == id {
 		t.Errorf("the printer was %s, and is %s", before.id, after.id)
 	}
 }
@@ -98,7 +98,7 @@ func expiry(t *testing.T, h *house) {
 	asking.says("It is asked for again.")
 	stays = asking.remember()
 	h.inTime(t, h.site, h.brief, 3, copier(n), user)
-	asking.state("Registered, the user cannot print yet")
+	asking.state("Registered, not ready to print yet")
 	stays()
 	h.brief.has(t, serialOf(n), "unconfirmed", user)
 }
@@ -125,7 +125,7 @@ func mailAway(t *testing.T, h *house) {
 	box := mailbox.Start(t)
 	s := openSite(t, box, h.brief.entry("brief", "push"))
 	box.Down()
-	user := mail("kimura")
+	user := mailOf("kimura")
 	id := s.request(t, copier(n), "brief", user)
 	s.comes(t, id, "says that the letter waits", func(r mfpgate.Registration) bool {
 		return r.State == mfpgate.RegistrationAwaitingAdmin && r.MailError != "" && r.Mails == 0
@@ -180,13 +180,13 @@ func serviceAway(t *testing.T, h *house) {
 	if r.Attempt != 1 || r.Mails != 1 {
 		t.Errorf("it took %d codes and %d letters", r.Attempt, r.Mails)
 	}
-	asking.state("Registered, the user cannot print yet")
+	asking.state("Registered, not ready to print yet")
 	stays()
 	h.certified(t, s, h.registration(t, id), s.has(t, serialOf(n), "unconfirmed", user))
 	h.letter(t, 1, fromGateway, user, "One step to go: "+copier(n))
 
 	// Nobody lets the second user in.
-	second := mail("shimizu")
+	second := mailOf("shimizu")
 	other := h.request(t, copier(n), "shaky", second)
 	letter = h.letter(t, 2, fromGateway, boss, "Please approve: "+copier(n), second)
 	s.when(leaveAfter("POST /oauth/token"))
