@@ -37,7 +37,10 @@ const (
 	MaxAddress = 254 // RFC 5321 §4.5.3.1.3, without the brackets
 )
 
-const timeout = 30 * time.Second // of one connection, the TLS handshake and the letter included
+const (
+	timeout = 30 * time.Second // of one connection, the TLS handshake and the letter included
+	leave   = 3 * time.Second  // for a letter that is under way when its context ends
+)
 
 // ErrPlain is returned by Open for None and a server elsewhere.
 var ErrPlain = errors.New("mail without TLS is for a server on a loopback address only; use starttls or implicit")
@@ -110,9 +113,16 @@ func (s *Sender) Send(ctx context.Context, l mfpgate.Letter) error {
 	if err != nil {
 		return fmt.Errorf("letter %.60q: %w: %w", l.ID, mfpgate.ErrRefused, err)
 	}
+	open, done := context.WithCancel(context.WithoutCancel(ctx)) // as long as the connection
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	client, err := s.client(ctx)
+	stop := context.AfterFunc(ctx, func() { // what is all but taken is not broken off, and sent twice
+		_ = mfpgate.Wait(open, mfpgate.SystemClock{}, leave)
+		done()
+	})
+	defer stop()
+	client, err := s.client(open)
 	if err != nil {
 		return fmt.Errorf("mail server %s: %w", s.o.Server, err)
 	}
@@ -154,16 +164,16 @@ func (s *Sender) message(l mfpgate.Letter) (*gomail.Msg, error) {
 
 const idCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// client is made anew for each letter: go-mail's keeps the state of its connection. Its connection ends with ctx, for go-mail waits
+// client is made anew for each letter: go-mail's keeps the state of its connection. Its connection ends with open, for go-mail waits
 // for a greeting, and for the end of one, without any bound.
-func (s *Sender) client(ctx context.Context) (*gomail.Client, error) {
+func (s *Sender) client(open context.Context) (*gomail.Client, error) {
 	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout)}
 	dial := func(dialing context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
 		if err != nil {
 			return nil, err
 		}
-		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		context.AfterFunc(open, func() { _ = conn.Close() })
 		conn = &bounded{Conn: conn, left: maxSaid}
 		if s.o.TLS != Implicit {
 			return conn, nil

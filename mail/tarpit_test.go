@@ -46,6 +46,7 @@ func TestASlowServerEndsWithTheContext(t *testing.T) {
 		}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
+			t.Parallel()
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
