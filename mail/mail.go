@@ -129,7 +129,8 @@ func (s *Sender) message(l mfpgate.Letter) (*gomail.Msg, error) {
 	if err := errors.Join(msg.From(s.o.From), msg.To(to)); err != nil {
 		return nil, err
 	}
-	msg.Subject(l.Subject)
+	// A subject that looks encoded (RFC 2047) would be decoded by who reads it, into anything: line breaks, text that runs backwards.
+	msg.Subject(strings.ReplaceAll(l.Subject, "=?", "= ?"))
 	msg.SetMessageIDWithValue(l.ID + "@" + s.domain)
 	msg.SetDateWithValue(l.Date)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 §5: nobody's holiday answers it

@@ -139,3 +139,23 @@ func TestWithoutTLS(t *testing.T) {
 		t.Errorf("a server elsewhere without TLS: %v, want ErrPlain", err)
 	}
 }
+
+// TestASubjectIsNotDecoded has subjects that are written as though they were encoded (RFC 2047).
+func TestASubjectIsNotDecoded(t *testing.T) {
+	box := mailbox.Start(t)
+	s := open(t, box, nil)
+	for n, c := range []struct{ subject, want string }{
+		{"=?utf-8?q?copier=0D=0ABcc:_x@evil.example?=", "= ?utf-8?q?copier=0D=0ABcc:_x@evil.example?="},
+		{"複 =?utf-8?b?4oCu?= 合", "複 = ?utf-8?b?4oCu?= 合"},
+		{"==?utf-8?q?=41?=", "== ?utf-8?q?=41?="},
+	} {
+		l := letter()
+		l.Subject = c.subject
+		if err := s.Send(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		if got := box.Await(t, n+1)[n].Subject; got != c.want {
+			t.Errorf("%q comes as %q, want %q", c.subject, got, c.want)
+		}
+	}
+}

@@ -278,3 +278,41 @@ func TestCertificatesOfNoUse(t *testing.T) {
 		})
 	}
 }
+
+// TestTheUsersLetterHasNoForeignWords: what a service or a device says of its reasons is not sent on.
+func TestTheUsersLetterHasNoForeignWords(t *testing.T) {
+	const lure = "log in at https://evil.example/ now"
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.office.Before = func(c approvaltest.Call, _ string) error {
+			if c == approvaltest.RequestCode {
+				return fmt.Errorf("%w: %s", mfpgate.ErrRefused, lure)
+			}
+			return nil
+		}
+		g.start()
+		r := g.ask("d1", user)
+		g.pass(time.Minute)
+		if end := g.want(r.ID, mfpgate.RegistrationFailed, approval.RefusedBy, 0); !strings.Contains(end.Detail, lure) {
+			t.Errorf("the administrator does not read why: %s", end.Detail)
+		}
+		g.noForeignWords()
+	})
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.change(func(c *mfpgate.PrintCandidate) { c.Mode = mfpgate.RegistrationAgent })
+		g.start()
+		r := g.ask("d1", user)
+		if err := g.Report(t.Context(), "d1", r.ID, approval.Result{State: mfpgate.RegistrationFailed, Reason: "of-its-own", Detail: lure}); err != nil {
+			t.Fatal(err)
+		}
+		g.pass(time.Minute)
+		g.noForeignWords()
+	})
+}
+
+func (g *gateway) noForeignWords() {
+	g.t.Helper()
+	l := g.mailer.Letters(user)
+	if len(l) != 1 || strings.Contains(l[0].Text, "evil.example") || !strings.Contains(l[0].Text, "sk again.") && !strings.Contains(l[0].Text, "does not take") {
+		g.t.Errorf("letters: %+v", l)
+	}
+}

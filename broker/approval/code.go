@@ -194,7 +194,7 @@ func pinned(text string, hosts []string) error {
 	}
 	host := strings.ToLower(u.Hostname())
 	if u.Scheme != "https" && (u.Scheme != "http" || !mfpgate.Loopback(host)) {
-		return fmt.Errorf("the verification URI %.80q is not https: %w", text, errHost)
+		return fmt.Errorf("%.20q at %.100s is not https: %w", u.Scheme, host, errHost)
 	}
 	for _, h := range hosts {
 		name, port, err := net.SplitHostPort(h)

@@ -170,8 +170,11 @@ func (b *Broker) userLetter(r *record) mfpgate.Letter {
 	}
 	l.device(r)
 	l.fact("Asked at", utc(r.RequestedAt))
-	if r.Detail != "" {
-		l.say("\n%s", clean(r.Detail, 2*maxText))
+	// What a service or a device says of its reasons stays on the portal: a letter of ours must not carry their words and addresses.
+	if why := sentence(r.Reason); why != "" {
+		l.say("\n%s", why)
+	} else if r.State == mfpgate.RegistrationFailed {
+		l.say("\n%s", sentence(ByDevice))
 	}
 	if page := b.policy.Load().portalPage(r.ID); page != "" {
 		l.say("\nThe request on the gateway's portal:\n\n    %s", page)
