@@ -70,6 +70,7 @@ type RegistrationRequest struct {
 	Admin   string // mail address instead of the configured one; "" is that
 	Retries int    // new codes after the first, 2 to 10; 0 is as configured
 	From    string // address that the request came from, for the administrator to see; may be ""
+	Quiet   bool   // no letter to the user at the end: who asks for the user tells how it ended
 }
 
 // Registration is a device, and a user of it, being entered in a print service.

@@ -83,7 +83,7 @@ func (b *Broker) Retry(ctx context.Context, id, actor string) (mfpgate.Registrat
 		}
 	}
 	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: account, Admin: r.AskedAdmin,
-		Retries: r.AskedTries, From: from}, actor, "")
+		Retries: r.AskedTries, From: from, Quiet: r.Quiet}, actor, "")
 	return g, err
 }
 

@@ -291,3 +291,21 @@ func TestAgent(t *testing.T) {
 		g.leftovers("agent")
 	})
 }
+
+// TestAQuietRequestEndsWithoutALetterToTheUser is that of a device which asks for its gateway: the gateway tells the user.
+func TestAQuietRequestEndsWithoutALetterToTheUser(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.start()
+		r, _, err := g.Request(t.Context(), mfpgate.RegistrationRequest{Device: "d1", Service: "office", User: user, Quiet: true}, "gateway", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.pass(time.Second)
+		g.office.Decide(user, false)
+		g.pass(time.Minute)
+		g.want(r.ID, mfpgate.RegistrationFailed, approval.Denied, 1)
+		if asked, told := len(g.mailer.Letters(admin)), len(g.mailer.Letters(user)); asked != 1 || told != 0 {
+			t.Errorf("%d letters to the administrator and %d to the user, want 1 and none", asked, told)
+		}
+	})
+}

@@ -29,7 +29,8 @@ type record struct {
 	mfpgate.Registration
 	AskedAdmin string        `json:"askedAdmin"` // whom the request named
 	AskedTries int           `json:"askedTries"` // retries that the request named
-	Allowed    time.Duration `json:"allowed"`    // from the request to the deadline
+	Quiet      bool          `json:"quiet,omitempty"`
+	Allowed    time.Duration `json:"allowed"` // from the request to the deadline
 	ResentAt   time.Time     `json:"resentAt,omitzero"`
 
 	// The present code.

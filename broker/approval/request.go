@@ -104,7 +104,7 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 		mode = mfpgate.RegistrationDelegate
 	}
 	now := b.now()
-	return &record{Schema: schema, AskedAdmin: q.Admin, AskedTries: q.Retries, Allowed: p.deadline(), Registration: mfpgate.Registration{
+	return &record{Schema: schema, AskedAdmin: q.Admin, AskedTries: q.Retries, Quiet: q.Quiet, Allowed: p.deadline(), Registration: mfpgate.Registration{
 		ID: mfpgate.NewID(b.Clock, "reg"), Device: d, Service: s.Name, User: user, Account: clean(q.Account, maxText), From: clean(q.From, maxText), Admin: admin,
 		Mode: mode, Purpose: mfpgate.PurposeRegister, State: mfpgate.RegistrationRequested, Attempts: retries + 1, RequestedAt: now, Since: now,
 		Deadline: now.Add(p.deadline()),

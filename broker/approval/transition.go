@@ -337,7 +337,7 @@ func (b *Broker) end(tx store.Tx, r *record, state mfpgate.RegistrationState, wh
 		action = "failed"
 	}
 	errs = append(errs, b.audit(tx, r, actor, action, string(why)))
-	if state != mfpgate.RegistrationCancelled && b.Mailer != nil && b.policy.Load().mailable(r.User) {
+	if state != mfpgate.RegistrationCancelled && !r.Quiet && b.Mailer != nil && b.policy.Load().mailable(r.User) {
 		errs = append(errs, b.intend(tx, r.ID, kindTell, work{Registration: r.ID}, 0))
 	}
 	return errors.Join(errs...)

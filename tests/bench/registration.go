@@ -77,7 +77,11 @@ func (b *bench) registrationCost(ctx context.Context, who string) (c registratio
 	var p *peer
 	begin := func() error { return nil }
 	if who == ours {
-		keys := fmt.Sprintf("print_services: [{name: office, kind: reference, url: %q, completion: poll}]\nregistration: {admin: it@example.jp, admin_domains: [example.jp]}\ndevices:\n  static:\n", s.url)
+		portal, err := freeAddress() // where administrators would look: there is no mail
+		if err != nil {
+			return c, err
+		}
+		keys := fmt.Sprintf("portal: {listen: %q}\nprint_services: [{name: office, kind: reference, url: %q, completion: poll}]\nregistration: {admin: it@example.jp, admin_domains: [example.jp]}\ndevices:\n  static:\n", portal, s.url)
 		for n := range openRegistrations {
 			keys += fmt.Sprintf("    - {name: \"Copier %d\", address: 127.2.%d.%d}\n", n, n/250, n%250+1)
 		}

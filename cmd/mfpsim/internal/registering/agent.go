@@ -248,7 +248,7 @@ func (a *agent) begin(ctx context.Context, item api.RegistrationRequest) error {
 		a.allow(item.Admin)
 		// The gateway's id makes it the same request after a crash between this call and the next.
 		g, _, err := a.broker.Request(ctx, mfpgate.RegistrationRequest{Device: a.Device.ID, Service: service.Name, User: item.User, Admin: item.Admin,
-			Retries: item.Retries, From: item.From}, "gateway", item.RegistrationID)
+			Retries: item.Retries, From: item.From, Quiet: true}, "gateway", item.RegistrationID)
 		var no mfpgate.Refused
 		switch {
 		case errors.As(err, &no):
