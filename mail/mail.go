@@ -34,7 +34,10 @@ const (
 	MaxSubject = 500
 )
 
-const timeout = 30 * time.Second // of one connection, the TLS handshake and the letter included
+const (
+	timeout = 30 * time.Second // of one connection, the TLS handshake and the letter included
+	leave   = 3 * time.Second  // for a letter that is under way when its context ends
+)
 
 // ErrPlain is returned by Open for None and a server elsewhere.
 var ErrPlain = errors.New("mail without TLS is for a server on a loopback address only; use starttls or implicit")
@@ -96,12 +99,19 @@ func (s *Sender) Send(ctx context.Context, l mfpgate.Letter) error {
 	if err != nil {
 		return fmt.Errorf("letter %.60q: %w: %w", l.ID, mfpgate.ErrRefused, err)
 	}
-	client, err := s.client()
+	open, done := context.WithCancel(context.WithoutCancel(ctx)) // as long as the connection
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { // what is all but taken is not broken off, and sent twice
+		_ = mfpgate.Wait(open, mfpgate.SystemClock{}, leave)
+		done()
+	})
+	defer stop()
+	client, err := s.client(open)
 	if err != nil {
 		return fmt.Errorf("mail server %s: %w", s.o.Server, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	err = client.DialAndSendWithContext(ctx, msg)
 	if err == nil || msg.IsDelivered() {
 		return nil // an end of the connection that went wrong does not make the letter come back
@@ -140,9 +150,28 @@ func (s *Sender) message(l mfpgate.Letter) (*gomail.Msg, error) {
 
 const idCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// client is made anew for each letter: go-mail's keeps the state of its connection.
-func (s *Sender) client() (*gomail.Client, error) {
+// client is made anew for each letter: go-mail's keeps the state of its connection. Its connection ends with open, for go-mail waits
+// for a greeting, and for the end of one, without any bound.
+func (s *Sender) client(open context.Context) (*gomail.Client, error) {
 	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout)}
+	dial := func(dialing context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(open, func() { _ = conn.Close() })
+		conn = &bounded{Conn: conn, left: maxSaid}
+		if s.o.TLS != Implicit {
+			return conn, nil
+		}
+		secured := tls.Client(conn, s.tls())
+		if err := secured.HandshakeContext(dialing); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return secured, nil
+	}
+	options = append(options, gomail.WithDialContextFunc(dial))
 	switch s.o.TLS {
 	case Implicit:
 		options = append(options, gomail.WithSSL())
@@ -152,7 +181,7 @@ func (s *Sender) client() (*gomail.Client, error) {
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
 	}
 	if s.o.TLS != None {
-		options = append(options, gomail.WithTLSConfig(&tls.Config{ServerName: s.host, RootCAs: s.o.RootCAs, MinVersion: tls.VersionTLS12}))
+		options = append(options, gomail.WithTLSConfig(s.tls()))
 	}
 	if s.o.Hello != "" {
 		options = append(options, gomail.WithHELO(s.o.Hello))
@@ -165,4 +194,26 @@ func (s *Sender) client() (*gomail.Client, error) {
 		options = append(options, gomail.WithSMTPAuth(auth), gomail.WithUsername(s.o.User), gomail.WithPassword(s.o.Password.Reveal()))
 	}
 	return gomail.NewClient(s.host, options...)
+}
+
+// maxSaid is how many bytes a server may say in all, TLS included.
+const maxSaid = 1 << 20
+
+// bounded is a connection of which so many bytes can be read.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the server has said more than %d bytes", maxSaid)
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+func (s *Sender) tls() *tls.Config {
+	return &tls.Config{ServerName: s.host, RootCAs: s.o.RootCAs, MinVersion: tls.VersionTLS12}
 }
