@@ -66,14 +66,14 @@ func (b *Broker) Resend(ctx context.Context, id, actor string) error {
 	})
 }
 
-// Retry asks anew for what has failed or was cancelled; if the same is open, it returns that. ErrNotFound, Refusal.
+// Retry asks anew for what has failed, was cancelled, or left its user out; if the same is open, it returns that. ErrNotFound, Refusal.
 func (b *Broker) Retry(ctx context.Context, id, actor string) (mfpgate.Registration, error) {
 	r, err := b.read(ctx, id)
 	if err != nil {
 		return mfpgate.Registration{}, err
 	}
-	if r.State != mfpgate.RegistrationFailed && r.State != mfpgate.RegistrationCancelled {
-		return mfpgate.Registration{}, refuse(NotNow, "Only a registration that has failed or was cancelled can be asked for again.")
+	if !CanRetry(r.Registration) {
+		return mfpgate.Registration{}, refuse(NotNow, "Only a registration that has failed, was cancelled or left its user out can be asked for again.")
 	}
 	account, from := r.Account, r.From
 	if actor != account { // who asks again is who asks: the administrator must not read another's name and address
@@ -85,6 +85,11 @@ func (b *Broker) Retry(ctx context.Context, id, actor string) (mfpgate.Registrat
 	g, _, err := b.Request(ctx, mfpgate.RegistrationRequest{Device: r.Device.ID, Service: r.Service, User: r.User, Account: account, Admin: r.AskedAdmin,
 		Retries: r.AskedTries, From: from, Quiet: r.Quiet}, actor, "")
 	return g, err
+}
+
+// CanRetry reports whether Retry takes a registration.
+func CanRetry(r mfpgate.Registration) bool {
+	return r.State == mfpgate.RegistrationFailed || r.State == mfpgate.RegistrationCancelled || r.State == mfpgate.RegistrationRegistered && r.Reason == UserNotAllowed
 }
 
 // anybody is the actor of who called the API and was not named.

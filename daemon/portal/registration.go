@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/broker/approval"
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
@@ -67,10 +68,10 @@ func (p *Portal) registrationPage(r *http.Request, g mfpgate.Registration) regis
 	f, v := p.frame(r, "registrations"), p.visitor(r)
 	f.Deeper = true
 	when := func(t time.Time) moment { return at(t, f.now, f.zone) }
-	open, failed := !g.State.Ended(), g.State == mfpgate.RegistrationFailed || g.State == mfpgate.RegistrationCancelled
+	open := !g.State.Ended()
 	page := registrationPage{frame: f, ID: g.ID, Href: registrationHref(g.ID), Name: printName(g.Device), Kind: printKind(g.Device), Service: g.Service,
 		State: registrationLook(g, v), Now: nowWords(g, v), Why: whyOf(g, v), Since: when(g.Since), Steps: stepsOf(g), Asked: askedWords(g, v, when),
-		CanCancel: open, CanAsk: failed, Decide: v.administrator() && decidable(g),
+		CanCancel: open, CanAsk: approval.CanRetry(g), Decide: v.administrator() && decidable(g),
 		CanResend: g.State == mfpgate.RegistrationAwaitingAdmin && g.Mode != mfpgate.RegistrationAgent && g.Admin != ""}
 	page.Steps[0].Time = when(g.RequestedAt)
 	if last := &page.Steps[len(page.Steps)-1]; !open {

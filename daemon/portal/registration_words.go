@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/broker/approval"
 )
 
 // decidable reports whether an administrator of this gateway must say yes or no.
@@ -52,13 +53,10 @@ func registrationLook(r mfpgate.Registration, v visitor) look {
 	return look{Sign: "·", Word: string(r.State), Class: "quiet"}
 }
 
-// unreached is broker/approval's reason of a service that is asked again.
-const unreached mfpgate.Reason = "service-unreached"
-
 // whyOf is why a registration stands, failed or waits, and what to do. A user is not told the administrator's address.
 func whyOf(r mfpgate.Registration, v visitor) string {
 	text := r.Detail
-	if !v.administrator() && r.Reason == unreached {
+	if !v.administrator() && r.Reason == approval.Unreached {
 		text, _, _ = strings.Cut(text, " (") // what the network said is for administrators
 	}
 	if !v.administrator() && r.Admin != "" {
