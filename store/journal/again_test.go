@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,13 +17,20 @@ import (
 func TestAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		facts, began := memory.New(), time.Now()
+		var mu sync.Mutex
 		var at, due []time.Duration // of each call, since the beginning
 		busy := time.Duration(0)    // that a call takes
+		with := func(fn func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			fn()
+		}
 		ready := func() *site {
 			h := newSite(t, facts, func(o *journal.Options) { o.Clock = mfpgate.SystemClock{} })
 			h.Handle("poll", func(ctx context.Context, in journal.Intent) (func(store.Tx) error, error) {
-				at, due = append(at, time.Since(began)), append(due, in.Due.Sub(began))
-				_ = mfpgate.Wait(ctx, mfpgate.SystemClock{}, busy)
+				var long time.Duration
+				with(func() { at, due, long = append(at, time.Since(began)), append(due, in.Due.Sub(began)), busy })
+				_ = mfpgate.Wait(ctx, mfpgate.SystemClock{}, long)
 				return nil, journal.Again(time.Minute)
 			})
 			return h
@@ -40,7 +48,7 @@ func TestAgain(t *testing.T) {
 			if !same {
 				t.Errorf("%s: called at %v, due at %v; want %v", rule, at, due, calls)
 			}
-			at, due = nil, nil
+			with(func() { at, due = nil, nil })
 		}
 		h := ready()
 		h.intend(journal.Intent{ID: "p", Kind: "poll", Delay: time.Second})
@@ -52,10 +60,10 @@ func TestAgain(t *testing.T) {
 		h.Hasten("p")
 		pass(59 * time.Second)
 		want("hastened", 2*time.Minute+2*time.Second)
-		busy = 10 * time.Second
+		with(func() { busy = 10 * time.Second })
 		pass(5 * time.Second) // of the next call
 		h.Hasten("p")
-		busy = 0
+		with(func() { busy = 0 })
 		pass(6 * time.Second)
 		if len(at) != 2 || at[0] != 3*time.Minute+2*time.Second || at[1] != at[0]+10*time.Second {
 			t.Errorf("hastened while it is called: called at %v", at)
@@ -68,7 +76,7 @@ func TestAgain(t *testing.T) {
 		}
 		stop()
 		pass(time.Hour)
-		at, due = nil, nil
+		with(func() { at, due = nil, nil })
 		h = ready()
 		stop = h.run()
 		synctest.Wait()
