@@ -284,7 +284,7 @@ func TestARegisteredPrinterThatItsUserCannotUseYet(t *testing.T) {
 		r := &d.gateway.RegistrationsAre[at]
 		r.Reason, r.Detail = "user-unconfirmed", "open the link in the print service's letter"
 		page := d.page("/registrations/reg_registered/live")
-		if !strings.Contains(page, "Open the link in the print service&#39;s letter.") || !strings.Contains(page, "cannot print yet") || strings.Contains(page, "Ready to print") {
+		if !strings.Contains(page, "Open the link in the print service&#39;s letter.") || !strings.Contains(page, "not ready to print yet") || strings.Contains(page, "Ready to print") {
 			t.Errorf("%s sees:\n%s", who, page)
 		}
 	}
