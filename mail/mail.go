@@ -155,12 +155,12 @@ const idCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 func (s *Sender) client(open context.Context) (*gomail.Client, error) {
 	options := []gomail.Option{gomail.WithPort(s.port), gomail.WithTimeout(timeout)}
 	dial := func(dialing context.Context, network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
+		dialed, err := (&net.Dialer{}).DialContext(dialing, network, address)
 		if err != nil {
 			return nil, err
 		}
-		context.AfterFunc(open, func() { _ = conn.Close() })
-		conn = &bounded{Conn: conn, left: maxSaid}
+		context.AfterFunc(open, func() { _ = dialed.Close() })
+		conn := &bounded{Conn: dialed, left: maxSaid}
 		if s.o.TLS != Implicit {
 			return conn, nil
 		}

@@ -18,7 +18,7 @@ func TestTheAPIsStreamsEndWithTheSession(t *testing.T) {
 		{"a logout", func(w *wire) { w.ask("POST", "/logout", "") }},
 		{"a removed account", func(w *wire) { _ = w.gateway.RemoveUser(w.t.Context(), "mori") }},
 		{"another role", func(w *wire) {
-			w.gateway.AccountsAre["mori"] = control.User{Role: control.RoleUser, Email: "mori@example.co.jp"}
+			w.gateway.SetAccount("mori", control.User{Role: control.RoleUser, Email: "mori@example.co.jp"})
 		}},
 		{"the idle time, which the stream does not extend", func(w *wire) { pass(w.t, portal.IdleTimeout) }},
 	} {

@@ -51,6 +51,13 @@ func (g *Gateway) User(_ context.Context, name string) (control.User, bool, erro
 	return g.account(name), ok, g.CheckFails
 }
 
+// SetAccount says what an account is from now on.
+func (g *Gateway) SetAccount(name string, u control.User) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.AccountsAre[name] = u
+}
+
 func (g *Gateway) account(name string) control.User {
 	u := g.AccountsAre[name]
 	u.Name = name
