@@ -194,7 +194,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 		{"a logout", func(w *wire) { w.ask("POST", "/logout", "") }, true},
 		{"a removed account", func(w *wire) { _ = w.gateway.RemoveUser(w.t.Context(), "sato") }, false},
 		{"another role", func(w *wire) {
-			w.gateway.AccountsAre["sato"] = control.User{Role: control.RoleAdministrator, Email: "sato@example.co.jp"}
+			w.gateway.SetAccount("sato", control.User{Role: control.RoleAdministrator, Email: "sato@example.co.jp"})
 		}, false},
 		{"a new password", func(w *wire) {
 			_ = w.gateway.AddUser(w.t.Context(), control.User{Name: "sato", Role: control.RoleUser, Email: "sato@example.co.jp"}, "another horse battery")
