@@ -3,10 +3,11 @@
 GO ?= go
 export CGO_ENABLED ?= 0
 BUILD = $(GO) build -trimpath -ldflags=-s
-# The race detector makes pure computation several times slower. Blowfish and the planner start no goroutine and lock nothing
+# The race detector makes pure computation several times slower. Blowfish, the calendar and the planner start no goroutine and lock nothing
 # (tests/house holds ours to that): they are left out.
-UNRACED = golang.org/x/crypto/blowfish github.com/mfpgate/mfpgate/scheduler/load github.com/mfpgate/mfpgate/scheduler/repair github.com/mfpgate/mfpgate/scheduler/plan
-RACE = -race $(UNRACED:%=-gcflags=%=-race=false)
+UNRACED = golang.org/x/crypto/blowfish github.com/mfpgate/mfpgate/calendar github.com/mfpgate/mfpgate/scheduler/load github.com/mfpgate/mfpgate/scheduler/repair github.com/mfpgate/mfpgate/scheduler/plan
+# Without paths in them, what is compiled in one clone serves the next.
+RACE = -trimpath -race $(UNRACED:%=-gcflags=%=-race=false)
 # Each process waits at its end for reports of other threads, by default a second: tests start hundreds.
 export GORACE = atexit_sleep_ms=50
 

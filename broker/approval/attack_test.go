@@ -120,7 +120,7 @@ func TestADomainThatIsTakenAwayIsNotWrittenTo(t *testing.T) {
 	})
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.policy.AdminDomains = []string{"example.com", "partner.example"}
-		g.office.Lifetime = 10 * time.Hour
+		g.office.Lifetime, g.office.Interval = 10*time.Hour, time.Minute // what is looked at is not the polls
 		for n := range 20 {
 			g.device(mfpgate.DeviceID(fmt.Sprint("x", n)))
 		}

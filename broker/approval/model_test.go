@@ -9,14 +9,15 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/approval"
 	"github.com/mfpgate/mfpgate/broker/approval/approvaltest"
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // TestWhateverHappens has a service, a mail server, an administrator, two users, a clock and a power supply that do anything. What must hold:
 // no more codes count than are allowed, no device is two printers, and everything ends by its deadline.
 func TestWhateverHappens(t *testing.T) {
-	rounds := 40
+	rounds := need.Seeds(40)
 	ends := map[mfpgate.Reason]int{}
-	for seed := range uint64(rounds) {
+	for seed := range rounds {
 		bubble(t, func(t *testing.T, g *gateway) {
 			dice := rand.New(rand.NewPCG(seed, 7))
 			trouble := dice.Float64() * .5

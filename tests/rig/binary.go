@@ -95,7 +95,7 @@ func build(name string, racing bool) (string, error) {
 	args := []string{"build", "-buildvcs=false", "-o", at}
 	if racing {
 		// With it a hash of a password would cost seconds, and Blowfish shares nothing: as in Makefile.
-		args = append(args, "-race", "-gcflags=golang.org/x/crypto/blowfish=-race=false")
+		args = append(args, "-trimpath", "-race", "-gcflags=golang.org/x/crypto/blowfish=-race=false")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/"+name)...)
 	cmd.Dir = root
