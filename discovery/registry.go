@@ -3,6 +3,7 @@ package discovery
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -74,8 +75,10 @@ type Registry struct {
 	byLink     map[link][]*device
 	byAddress  map[netip.Addr][]*device
 	indexed    map[*device]indexed
-	stale      int  // additions since the table was built, which look-ups may miss for a moment
-	wrong      bool // the table says what is not so
+	staticAt   map[netip.Addr]struct{} // addresses of entries of the configuration
+	unsettled  map[netip.Addr]struct{} // of these: who has them may have changed since settle
+	stale      int                     // additions since the table was built, which look-ups may miss for a moment
+	wrong      bool                    // the table says what is not so
 
 	queue   map[mfpgate.DeviceID]struct{} // wait to be stored
 	watches map[chan mfpgate.DeviceID]struct{}
@@ -93,6 +96,7 @@ type indexed struct {
 func New(ctx context.Context, o Options, p *Policy) (*Registry, error) {
 	r := &Registry{Options: o, policy: &Policy{}, devices: map[mfpgate.DeviceID]*device{}, bySighting: map[mfpgate.SightingID]*device{},
 		byKey: map[key][]*device{}, byLink: map[link][]*device{}, byAddress: map[netip.Addr][]*device{}, indexed: map[*device]indexed{},
+		staticAt: map[netip.Addr]struct{}{}, unsettled: map[netip.Addr]struct{}{},
 		queue: map[mfpgate.DeviceID]struct{}{}, watches: map[chan mfpgate.DeviceID]struct{}{}}
 	if err := r.load(ctx); err != nil {
 		return nil, err
@@ -106,6 +110,10 @@ func (r *Registry) Configure(p *Policy) {
 	r.mu.Lock()
 	defer r.release()
 	r.policy = p
+	clear(r.staticAt)
+	for _, s := range p.Static {
+		r.staticAt[s.Address] = struct{}{}
+	}
 	before := map[mfpgate.SightingID]*device{}
 	for _, d := range r.devices {
 		for id := range d.sightings {
@@ -207,6 +215,7 @@ func (r *Registry) reindex(d *device) {
 	}
 	for _, a := range now.addresses {
 		addTo(r.byAddress, a, d)
+		r.unsettle(a)
 	}
 	for id, s := range d.sightings {
 		r.bySighting[id] = d
@@ -226,8 +235,33 @@ func (r *Registry) reindex(d *device) {
 	}
 }
 
-// release builds a new table if the present one is wrong, or misses many devices, and unlocks.
+// unsettle notes that another device may be alone at an address now.
+func (r *Registry) unsettle(a netip.Addr) {
+	if _, named := r.staticAt[a]; named {
+		r.unsettled[a] = struct{}{}
+	}
+}
+
+// settleAll gives the entries of the configuration to whom a restart would give them. To settle one address may unsettle others.
+func (r *Registry) settleAll() {
+	for range maxSettling {
+		if len(r.unsettled) == 0 {
+			return
+		}
+		all := slices.SortedFunc(maps.Keys(r.unsettled), netip.Addr.Compare)
+		clear(r.unsettled)
+		for _, a := range all {
+			r.settle(a)
+		}
+	}
+}
+
+// maxSettling bounds settleAll; an entry moves to whom it belongs, and stays.
+const maxSettling = 8
+
+// release settles what changed, builds a new table if the present one is wrong, or misses many devices, and unlocks.
 func (r *Registry) release() {
+	r.settleAll()
 	if t := r.table.Load(); r.wrong || t == nil || r.stale > t.size()/8 {
 		r.rebuild()
 	}
@@ -250,6 +284,7 @@ func (r *Registry) unindex(d *device) {
 	}
 	for _, a := range was.addresses {
 		takeFrom(r.byAddress, a, d)
+		r.unsettle(a)
 	}
 }
 
