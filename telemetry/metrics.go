@@ -10,11 +10,12 @@ import (
 
 // Counter, Gauge and Observer are what the rooms need of Prometheus' types.
 type (
-	Counter    = prometheus.Counter
-	CounterVec = prometheus.CounterVec
-	Gauge      = prometheus.Gauge
-	GaugeVec   = prometheus.GaugeVec
-	Observer   = prometheus.Observer
+	Counter      = prometheus.Counter
+	CounterVec   = prometheus.CounterVec
+	Gauge        = prometheus.Gauge
+	GaugeVec     = prometheus.GaugeVec
+	HistogramVec = prometheus.HistogramVec
+	Observer     = prometheus.Observer
 )
 
 // Metrics is every metric of the gateway. No label carries a device, a host or a user: those are in the log and the API.
@@ -72,6 +73,14 @@ type Metrics struct {
 	RegistrationPolls       *CounterVec // code: granted, pending, slow_down, expired, denied, invalid_grant, refused, unreached
 	RegistrationMails       *CounterVec // result: sent, delayed, refused, digested
 	RegistrationOldestOpen  Gauge
+
+	MoveState       *GaugeVec     // state
+	MoveStepTime    *HistogramVec // step
+	MoveOldestOpen  Gauge
+	MoveSwitchAge   Gauge
+	MoveUnenforced  Gauge
+	RegionBlocks    *CounterVec // region
+	RouteMismatches Counter
 }
 
 // NewMetrics registers every metric, and the process's and the runtime's own, on a registry of its own.
@@ -138,6 +147,15 @@ func NewMetrics() *Metrics {
 	m.RegistrationPolls = m.counterVec("mfpgate_registration_polls_total", "Questions to print services whether a code was approved, by answer.", "code")
 	m.RegistrationMails = m.counterVec("mfpgate_registration_mails_total", "Letters of registrations, by what became of them.", "result")
 	m.RegistrationOldestOpen = m.gauge("mfpgate_registration_oldest_open_seconds", "Age of the oldest registration that has not ended; 0 if there is none.")
+
+	m.MoveState = m.gaugeVec("mfpgate_move_state", "Moves between regions that the gateway keeps, by state.", "state")
+	m.MoveStepTime = m.histogramVec("mfpgate_move_step_seconds", "From the end of one step of a move to the end of the next.",
+		[]float64{.1, 1, 10, 60, 600, 3600, 24 * 3600, 30 * 24 * 3600}, "step")
+	m.MoveOldestOpen = m.gauge("mfpgate_move_open_age_seconds", "Age of the oldest move that has not ended; 0 if there is none.")
+	m.MoveSwitchAge = m.gauge("mfpgate_move_switch_age_seconds", "Age of the oldest commit of a move whose switch the region has not acknowledged; 0 if there is none.")
+	m.MoveUnenforced = m.gauge("mfpgate_region_unenforced_devices", "Devices of a changed region whose connections do not come through the relay.")
+	m.RegionBlocks = m.counterVec("mfpgate_region_blocks_total", "Connections that were refused because their host belongs to another region than the device, by that region.", "region")
+	m.RouteMismatches = m.counter("mfpgate_route_mismatches_total", "Connections to a region's hosts that is not the device's, whatever became of them.")
 	return m
 }
 
@@ -196,6 +214,12 @@ func (m *Metrics) counterVec(name, help string, labels ...string) *CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	m.registry.MustRegister(c)
 	return c
+}
+
+func (m *Metrics) histogramVec(name, help string, buckets []float64, labels ...string) *HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(h)
+	return h
 }
 
 func (m *Metrics) histogram(name, help string, buckets []float64) Observer {

@@ -131,6 +131,15 @@ func (j *Journal) Audit(tx store.Tx, e Entry) (err error) {
 	return errors.Join(store.SetJSON(tx, auditKey(chain, e.Seq), auditRow{schema, e}), store.SetJSON(tx, chain+auditHead, last))
 }
 
+// NextAudit returns the sequence number that the next entry of the journal's chain gets, if g is the transaction that writes it.
+func (j *Journal) NextAudit(g store.Getter) (uint64, error) {
+	last, err := getAuditLast(g, j.chain())
+	if err != nil {
+		return 0, fmt.Errorf("audit: %w", err)
+	}
+	return last.Seq + 1, nil
+}
+
 func (j *Journal) chain() string { return auditPrefix + j.Gateway + "/" + j.Room + "/" }
 
 // ListAudit returns up to limit entries of the journal's chain, the newest first: those before sequence number before, or from

@@ -158,3 +158,16 @@ func TestAuditRefuses(t *testing.T) {
 		t.Errorf("row: %s", row)
 	}
 }
+
+func TestNextAuditIsTheNumberOfTheEntryThatFollows(t *testing.T) {
+	h := newSite(t, memory.New())
+	for want := uint64(1); want <= 2; want++ {
+		h.update(func(tx store.Tx) error {
+			got, err := h.NextAudit(tx)
+			if err != nil || got != want {
+				t.Errorf("NextAudit: %d, %v; want %d", got, err, want)
+			}
+			return h.Audit(tx, journal.Entry{Action: "a"})
+		})
+	}
+}

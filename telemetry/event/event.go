@@ -69,4 +69,13 @@ const (
 	ApprovalCancelled  = "approval.cancelled"
 	ApprovalUnreached  = "approval.unreached" // a print service, or the mail server; it is asked again
 	ApprovalUnstored   = "approval.unstored"  // what came of a call could not be kept; it is made again
+
+	MoveChanged    = "move.changed"    // a step or a state of a move
+	MoveSwitched   = "move.switched"   // the device's routes lead to its new region
+	MoveUnreached  = "move.unreached"  // a region, or the site's cloud; it is asked again
+	MoveUnstored   = "move.unstored"   // what came of a call could not be kept; it is made again
+	MoveSuggested  = "move.suggested"  // a device's home is another region than the site's
+	MoveUnenforced = "move.unenforced" // the relay does not see a device whose region was changed
+
+	ResidencyBlocked = "residency.blocked" // a device may not reach a region
 )

@@ -34,6 +34,9 @@ const (
 	Interface    = "interface"
 	Region       = "region"
 	Registration = "registration"
+	Move         = "move"
+	Step         = "step"
+	Epoch        = "epoch"
 	Request      = "request" // the id that X-Request-Id and a problem's traceId carry
 	Error        = "error"
 	Text         = "text"
