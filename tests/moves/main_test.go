@@ -1,0 +1,9 @@
+package moves_test
+
+import (
+	"testing"
+
+	"github.com/mfpgate/mfpgate/tests/rig"
+)
+
+func TestMain(m *testing.M) { rig.Main(m) }
