@@ -86,7 +86,9 @@ func TestATransferIsHeldAgainstItself(t *testing.T) {
 		{"another digest", func(t *mfpgate.HoldingTransfer) { t.Digest = strings.Repeat("0", 64) }, region.ErrOutOfTurn},
 		{"an item is missing", func(t *mfpgate.HoldingTransfer) { t.Items = t.Items[:1] }, region.ErrOutOfTurn},
 		{"an item twice", func(t *mfpgate.HoldingTransfer) { t.Items = append(t.Items, t.Items[0]); again(t) }, region.ErrOutOfTurn},
-		{"an item that is to stay", func(t *mfpgate.HoldingTransfer) { t.Order.Data = map[string]mfpgate.DataPolicy{"log": mfpgate.DataLeave} }, region.ErrOutOfTurn},
+		{"an item that is to stay", func(t *mfpgate.HoldingTransfer) {
+			t.Order.Data = map[string]mfpgate.DataPolicy{"log": mfpgate.DataLeave}
+		}, region.ErrOutOfTurn},
 		{"too large", func(t *mfpgate.HoldingTransfer) { t.Items[0].Value = make([]byte, holding.MaxItem+1); again(t) }, region.ErrOutOfTurn},
 		{"too many", func(t *mfpgate.HoldingTransfer) {
 			for n := range holding.MaxItems {
