@@ -375,8 +375,8 @@ func (s *Saga) abort(ctx context.Context, r *record) error {
 		return fmt.Errorf("services of region %s, step %s: %w", r.To, r.Step, err)
 	}
 	s.learn(r, a.Seen)
-	switch a.State {
-	case mfpgate.HoldingPrepared, mfpgate.HoldingActive, mfpgate.HoldingDraining:
+	held := a.State == mfpgate.HoldingActive || a.State == mfpgate.HoldingDraining // by a registration that was there before, if nothing was copied
+	if a.State == mfpgate.HoldingPrepared || held && took(r, mfpgate.StepCopy) {
 		return lied("the services of region %s say that what was prepared is taken back, and that the device is %s there", r.To, a.State)
 	}
 	return nil
