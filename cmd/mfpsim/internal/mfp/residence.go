@@ -120,7 +120,7 @@ func (d *Device) tellOnce(e Event, about string) {
 	if d.living.told == nil {
 		d.living.told = map[Kind]string{}
 	}
-	if d.living.told[e.Kind] == about {
+	if last, ok := d.living.told[e.Kind]; ok && last == about {
 		return
 	}
 	d.living.told[e.Kind] = about
