@@ -24,6 +24,7 @@ type surroundings struct {
 	poll                                           time.Duration
 	json                                           bool
 	printing                                       *printing
+	residing                                       *residing
 	registration                                   *registration
 }
 
@@ -31,7 +32,7 @@ func surroundingsFlags(c *cobra.Command) *surroundings {
 	s := &surroundings{registration: &registration{}}
 	f := c.Flags()
 	f.StringVar(&s.cloud, "cloud", "", "the cloud's base URL")
-	f.StringVar(&s.ca, "ca", "", "certificates to trust, PEM; empty: the system's")
+	f.StringVar(&s.ca, "ca", "", "file with the certificates to trust, PEM, of every region it may move to; empty: the system's")
 	f.StringVar(&s.proxy, "proxy", "", "the relay, http://host:3128; empty: none")
 	f.StringVar(&s.proxyUser, "proxy-user", "", "user at the relay")
 	f.StringVar(&s.proxyPasswordFile, "proxy-password-file", "", "file with the password at the relay")
@@ -42,6 +43,7 @@ func surroundingsFlags(c *cobra.Command) *surroundings {
 	f.DurationVar(&s.poll, "poll", 5*time.Second, "between check-ins; 0: what the cloud says")
 	f.BoolVar(&s.json, "json", false, "one JSON object per event")
 	s.printing = printingFlags(c)
+	s.residing = residingFlags(c)
 	must(c.MarkFlagRequired("cloud"))
 	c.MarkFlagsOneRequired("factory-key", "token-file")
 	c.MarkFlagsMutuallyExclusive("factory-key", "token-file")
@@ -75,6 +77,9 @@ func (s *surroundings) complete(o *mfp.Options) (err error) {
 		return err
 	}
 	if o.Token, err = s.token(o.ID); err != nil {
+		return err
+	}
+	if err := s.residing.complete(o); err != nil {
 		return err
 	}
 	o.Model, o.Firmware, o.Poll, o.Clock = s.model, s.firmware, s.poll, mfpgate.SystemClock{}
