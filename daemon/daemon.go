@@ -75,6 +75,7 @@ type Daemon struct {
 	health       *health
 	schedule     *schedule
 	registration *registration
+	moves        *moves
 	history      *history
 	portal       *portal.Portal      // nil: off
 	cert         *portal.Certificate // what the portal shows
@@ -133,6 +134,10 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	policy.Planned = d.schedule.planned
+	// All routes are in force before the relay can let anything pass.
+	if d.moves, err = newMoves(ctx, d); err != nil {
+		return nil, err
+	}
 	if d.registration, err = newRegistration(ctx, d); err != nil {
 		return nil, err
 	}
@@ -141,10 +146,12 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.relay, err = proxy.New(proxy.Options{Name: "mfpgate-" + cfg.Site.Name, Clock: o.Clock, Log: d.log, Metrics: d.metrics,
-		Devices: d.registry, Descriptors: limit, Transferred: d.schedule.transfers.ended}, policy)
+		Devices: d.registry, Descriptors: limit, Transferred: d.schedule.transfers.ended,
+		Routes: d.moves, Reached: d.moves.Reached}, policy)
 	if err != nil {
 		return nil, err
 	}
+	d.moves.SetTunnels(d.relay)
 	d.history = newHistory(d)
 	d.loaded(true, nil)
 	return d, nil
@@ -183,6 +190,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.start(jobs, "inventory", d.inventory.run)
 	work.start(jobs, "schedule", d.schedule.run)
 	work.start(jobs, "registrations", d.registration.run)
+	work.start(jobs, "moves", d.moves.run)
 	if d.hawkbit != nil {
 		work.start(jobs, "hawkbit", d.hawkbit.Run)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // audited are the rooms that keep an audit, and where their views of the shared store stand.
-var audited = []struct{ room, view string }{{"approval", approvalStore}}
+var audited = []struct{ room, view string }{{"approval", approvalStore}, {"route", moveStore}}
 
 // Audit implements control.Gateway.
 func (g gateway) Audit(ctx context.Context, room string, before uint64, limit int) ([]control.AuditEntry, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/approval"
@@ -69,40 +68,9 @@ func (g gateway) DecideRegistration(ctx context.Context, id, actor string, appro
 	return registrationError(g.registration.Decide(ctx, id, actor, approve))
 }
 
-// heartbeat is how long a reader of changes hears nothing at most, so that it finds out who has gone.
-const heartbeat = 15 * time.Second
-
 // RegistrationChanges implements control.Gateway.
 func (g gateway) RegistrationChanges(ctx context.Context) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		changes, ended := make(chan string), make(chan struct{})
-		defer func() { cancel(); <-ended }()
-		go func() { // ends with ctx, for which the deferred function waits
-			defer close(ended)
-			for id := range g.registration.Changes(ctx) {
-				select {
-				case changes <- id:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}()
-		for {
-			beat, id := g.Clock.NewTimer(heartbeat), ""
-			select {
-			case id = <-changes:
-			case <-beat.C():
-			case <-ended:
-				beat.Stop()
-				return
-			}
-			beat.Stop()
-			if !yield(id) {
-				return
-			}
-		}
-	}
+	return beating(ctx, g.Clock, g.registration.Changes)
 }
 
 // registrationError gives the broker's refusals the API's names.

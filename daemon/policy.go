@@ -11,6 +11,7 @@ import (
 	"github.com/mfpgate/mfpgate/discovery"
 	"github.com/mfpgate/mfpgate/proxy"
 	"github.com/mfpgate/mfpgate/proxy/account"
+	"github.com/mfpgate/mfpgate/proxy/destination"
 )
 
 // relayPolicy is the relay's part of a configuration.
@@ -29,6 +30,9 @@ func relayPolicy(cfg *config.Config) (*proxy.Policy, error) {
 		Idle:         r.Timeouts.Idle,
 		HeadTimeout:  r.Timeouts.Head,
 		Gateways:     map[string]mfpgate.Secret{},
+	}
+	if len(r.DNSServers) > 0 {
+		p.Resolver = destination.ResolverOf(r.DNSServers)
 	}
 	if r.Accounts.File != "" {
 		accounts, err := account.Load(r.Accounts.File)

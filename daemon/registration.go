@@ -69,7 +69,7 @@ func newRegistration(ctx context.Context, d *Daemon) (*registration, error) {
 		return nil, err
 	}
 	o := approval.Options{Clock: d.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Store: store.Prefix(d.shared, approvalStore),
-		Sealer: sealer, Site: r, Log: d.log, Metrics: d.metrics, Gateway: gatewayID(cfg)}
+		Sealer: sealer, Site: r, Regions: d.moves, Log: d.log, Metrics: d.metrics, Gateway: gatewayID(cfg)}
 	if next.sender != nil {
 		r.letter = &letters{daemon: d}
 		o.Mailer = r.letter
@@ -200,5 +200,7 @@ func (r *registration) Candidate(id mfpgate.DeviceID) (mfpgate.PrintCandidate, b
 	if err != nil {
 		return mfpgate.PrintCandidate{}, false
 	}
-	return candidate(r.daemon.config.Load(), found), true
+	c := candidate(r.daemon.config.Load(), found)
+	c.Here, c.Home = r.daemon.moves.here(id)
+	return c, true
 }

@@ -66,6 +66,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	d.inventory.reload()
 	d.schedule.wake()
 	d.registration.apply(registering)
+	d.moves.reload(next)
 	return changes.Keys(), nil
 }
 

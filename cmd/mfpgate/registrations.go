@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -161,40 +160,14 @@ func (r *remote) begun(ctx context.Context, text []byte, err error, wait bool) e
 	return err
 }
 
-const (
-	followAgain = 2 * time.Second
-	// followTries is how often in a row a stream may not be had: a daemon that is restarted comes back sooner.
-	followTries = 30
-)
-
 // follow tells what a registration becomes, until it has ended. A bad end is an exit.
 func (r *remote) follow(ctx context.Context, id string) error {
-	client := control.Client(r.path())
-	client.Timeout = 0 // it lasts as long as the administrator thinks
-	var last mfpgate.Registration
-	for failures := 0; ; failures++ {
-		resp, err := r.open(ctx, client, http.MethodGet, "registrations/"+id+"/events", nil, nil)
-		if err == nil {
-			failures = 0
-			err = control.Follow(resp.Body, func(g mfpgate.Registration) bool {
-				if text := progress(g); !*r.json && text != progress(last) {
-					fmt.Fprintf(r.process.out, "%s  %s\n", g.Since.Local().Format(time.TimeOnly), clean(text))
-				}
-				last = g
-				return !g.State.Ended()
-			})
-			_ = resp.Body.Close()
-			if err == nil {
-				return r.ended(last)
-			}
-		}
-		if e, ok := errors.AsType[*exit](err); ok && (e.code != unreachable || failures >= followTries || last.ID == "") {
-			return err
-		}
-		if err := mfpgate.Wait(ctx, r.process.clock, followAgain); err != nil {
-			return &exit{refused, err}
-		}
+	g, err := follow(ctx, r, "registrations/"+id+"/events", following[mfpgate.Registration]{
+		progress: progress, since: func(g mfpgate.Registration) string { return timeOfDay(g.Since) }, ended: func(g mfpgate.Registration) bool { return g.State.Ended() }})
+	if err != nil {
+		return err
 	}
+	return r.ended(g)
 }
 
 func (r *remote) ended(g mfpgate.Registration) error {

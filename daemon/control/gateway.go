@@ -33,6 +33,7 @@ type Gateway interface {
 	Users
 	Schedules
 	Registrations
+	Moves
 	Audits
 }
 

@@ -34,17 +34,23 @@ type Gateway struct {
 	PrintServicesAre []control.PrintService
 	RegistrationsAre []mfpgate.Registration
 	RequestsWere     []mfpgate.RegistrationRequest
+	MovesAre         []mfpgate.Move
+	ResidencesAre    []mfpgate.Residence
+	ResidencesFail   error
+	BlockersAre      map[mfpgate.DeviceID][]mfpgate.MoveBlocker // of plans
+	StartsWere       []mfpgate.MoveRequest
 	AuditIs          []control.AuditEntry
 	ReportIs         control.AuditReport
-	DoneWere         []string                  // what was done to registrations, and by whom
+	DoneWere         []string                  // what was done to registrations and moves, and by whom
 	Users            map[string]mfpgate.Secret // administrators, unless AccountsAre says otherwise
 	AccountsAre      map[string]control.User
 	CheckFails       error
 
 	keys      map[string]string // of requests, to their registrations
-	listeners []*listener
+	listeners []*listener       // to registrations
+	followers []*listener       // of moves
 
-	mu *sync.Mutex // guards the devices, the accounts and the registrations, which change
+	mu *sync.Mutex // guards the devices, the accounts, the registrations and the moves, which change
 }
 
 // Status implements control.Gateway.

@@ -183,8 +183,10 @@ func (g *Gateway) DecideRegistration(_ context.Context, id, actor string, approv
 }
 
 // tell wakes who listens; the caller holds mu.
-func (g *Gateway) tell(id string) {
-	for _, l := range g.listeners {
+func (g *Gateway) tell(id string) { wake(g.listeners, id) }
+
+func wake(listeners []*listener, id string) {
+	for _, l := range listeners {
 		l.heard = append(l.heard, id)
 		select {
 		case l.wake <- struct{}{}:
@@ -200,31 +202,34 @@ type listener struct {
 
 // RegistrationChanges implements control.Gateway.
 func (g *Gateway) RegistrationChanges(ctx context.Context) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		l := &listener{heard: []string{""}, wake: make(chan struct{}, 1)}
-		l.wake <- struct{}{}
+	return func(yield func(string) bool) { g.listen(ctx, &g.listeners, yield) }
+}
+
+// listen tells yield of what changes until ctx ends.
+func (g *Gateway) listen(ctx context.Context, among *[]*listener, yield func(string) bool) {
+	l := &listener{heard: []string{""}, wake: make(chan struct{}, 1)}
+	l.wake <- struct{}{}
+	g.mu.Lock()
+	*among = append(*among, l)
+	g.mu.Unlock()
+	defer func() {
 		g.mu.Lock()
-		g.listeners = append(g.listeners, l)
+		defer g.mu.Unlock()
+		*among = slices.DeleteFunc(*among, func(other *listener) bool { return other == l })
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		}
+		g.mu.Lock()
+		heard := l.heard
+		l.heard = nil
 		g.mu.Unlock()
-		defer func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.listeners = slices.DeleteFunc(g.listeners, func(other *listener) bool { return other == l })
-		}()
-		for {
-			select {
-			case <-ctx.Done():
+		for _, id := range heard {
+			if !yield(id) {
 				return
-			case <-l.wake:
-			}
-			g.mu.Lock()
-			heard := l.heard
-			l.heard = nil
-			g.mu.Unlock()
-			for _, id := range heard {
-				if !yield(id) {
-					return
-				}
 			}
 		}
 	}
@@ -234,5 +239,5 @@ func (g *Gateway) RegistrationChanges(ctx context.Context) iter.Seq[string] {
 func (g *Gateway) Listeners() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.listeners)
+	return len(g.listeners) + len(g.followers)
 }
