@@ -36,6 +36,7 @@ type residencyPage struct {
 
 type residenceRow struct {
 	Name, Href, MFP, Market, Home string
+	HomeKnown                     bool
 	State                         look
 	Why                           string
 	Since                         moment
@@ -158,7 +159,7 @@ func residencySummary(all int, found []mfpgate.Residence) string {
 }
 
 func residenceRowOf(of mfpgate.Residence, f frame) residenceRow {
-	row := residenceRow{Name: residentName(of), Href: deviceHref(of.Device), MFP: of.MFP, Market: regionName(of.Market), Home: regionOr(of.Home, "Not known"), State: residenceLook(of.State),
+	row := residenceRow{Name: residentName(of), Href: deviceHref(of.Device), MFP: of.MFP, Market: regionName(of.Market), Home: regionOr(of.Home, "Not known"), HomeKnown: of.Home != "", State: residenceLook(of.State),
 		Why: sentence(of.Detail), Since: dated(of.Since, f.zone), Registration: of.Registration, Enforcement: enforcementLook(of)}
 	for _, s := range of.Services {
 		text := s.ID
