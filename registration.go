@@ -57,6 +57,8 @@ type PrintDevice struct {
 type PrintCandidate struct {
 	PrintDevice
 	Market string           // its market region; "" is not known
+	Here   bool             // the site region knows it, whatever its market is
+	Home   string           // the region that has its data, if that is another than the site's and a move would be taken; else ""
 	Mode   RegistrationMode // "" is delegate
 	Admin  string           // mail address of who approves: the device's, its range's or the site's; "" is nobody
 }
@@ -87,6 +89,7 @@ type Registration struct {
 	State    RegistrationState   `json:"state"`
 	Reason   Reason              `json:"reason"`   // why it stands, failed or waits; "" is nothing to say
 	Detail   string              `json:"detail"`   // the same in a sentence, with what to do
+	Advice   string              `json:"advice"`   // what else may be done, in a sentence: that the device's data can be moved to the site region; "" is nothing
 	Attempt  int                 `json:"attempt"`  // codes so far that count, 1 to Attempts; 0 before the first
 	Attempts int                 `json:"attempts"` // codes at most: the retries and one
 

@@ -28,4 +28,5 @@ const (
 	RegionLiteral    Reason = "region-literal"     // CONNECT to an address that is no host of the device's region
 	RegionMap        Reason = "region-map"         // the map of regions cannot be read, and the device's region was changed
 	RegionHidden     Reason = "region-server-name" // the ClientHello names a host of a region that the device may not reach
+	RegionSwitched   Reason = "region-switched"    // the device's routes changed while the connection was being made: it may try again
 )

@@ -19,6 +19,7 @@ func (r *reader) check(c *Config) {
 	r.checkDevices(c, accounts)
 	r.checkSchedule(c)
 	r.checkRegistration(c)
+	r.checkRegion(c)
 	r.checkCertificate(c.Portal.TLS)
 }
 

@@ -26,6 +26,7 @@ type Config struct {
 	PrintServices []PrintService
 	Registration  Registration
 	Mail          Mail
+	Region        Region
 
 	Portal  Portal
 	Metrics Metrics
@@ -51,6 +52,7 @@ type Relay struct {
 	Allow          []mfpgate.AllowRule
 	Capacity       Capacity
 	PerDevice      PerDevice
+	DNSServers     []netip.AddrPort // asked in this order; none: those of /etc/resolv.conf
 	Upstream       Upstream
 	Timeouts       Timeouts
 }

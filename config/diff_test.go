@@ -43,6 +43,9 @@ func TestDiff(t *testing.T) {
 		{"who approves", "admin: b@", "admin: c@", config.Changes{{Key: "registration.admins"}}},
 		{"the mail server", "smtp.example.co.jp:587", "smtp.example.co.jp:465", config.Changes{{Key: "mail.smtp"}}},
 		{"the key that seals", "deadline: 24h", "deadline: 24h, key: {file: /etc/mfpgate/seal-key}", config.Changes{{Key: "registration.key", Restart: true}}},
+		{"who moves devices", "policy: ask", "policy: never, follow_redirects: [P 502]", config.Changes{{Key: "region.policy"}, {Key: "region.follow_redirects"}}},
+		{"whether regions are enforced", "enforce: true", "enforce: false", config.Changes{{Key: "region.enforce"}}},
+		{"who resolves names", "clients: ", "dns_servers: [10.0.0.53]\n  clients: ", config.Changes{{Key: "relay.dns_servers"}}},
 		{"where browsers reach the portal", `portal: {`, `portal: {url: "https://p.example", `, config.Changes{{Key: "portal.url"}}},
 		{"a part that goes", `static: [{address: 10.1.0.9, name: "2F copier"}]`, "static: []", config.Changes{{Key: "devices.static"}}},
 		{

@@ -61,6 +61,7 @@ func keys(c *Config) object {
 				may("connections", "connections at once", one(&c.Relay.PerDevice.Connections, whole(1, 1000)).or("16")),
 				may("rate", "bytes per second over all connections, both directions; 0 is unlimited", one(&c.Relay.PerDevice.Rate, rate()).or("0")),
 			}),
+			may("dns_servers", "name servers that the relay asks, in this order; by default those of /etc/resolv.conf", many(&c.Relay.DNSServers, 1, 4, dnsServer())),
 			may("upstream", "the proxy through which the relay dials", object{
 				must("url", "http://host:port", one(&c.Relay.Upstream.URL, proxyURL())),
 				may("user", "name at the upstream; needs password", one(&c.Relay.Upstream.User, account())),
@@ -80,6 +81,7 @@ func keys(c *Config) object {
 		may("print_services", "cloud print services in which devices are registered", printServices(&c.PrintServices)),
 		may("registration", "how devices are registered there, and who approves", registration(&c.Registration)),
 		may("mail", "the server through which letters to administrators and users go", mail(&c.Mail)),
+		may("region", "devices whose data live in another region than the site", regions(&c.Region)),
 		may("portal", "the pages of administrators and users", object{
 			may("listen", "address of the portal; empty is off", one(&c.Portal.Listen, orEmpty(hostPort())).or("")).restart(),
 			may("url", "where browsers reach it, for the links in letters and on sheets", one(&c.Portal.URL, portalURL())),

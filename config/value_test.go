@@ -19,6 +19,7 @@ import (
 var options = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.Comparer(func(a, b mfpgate.HostPattern) bool { return a == b }),
 	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() }),
 	cmp.Comparer(func(a, b *calendar.Capacity) bool {
@@ -82,6 +83,7 @@ func TestDefaults(t *testing.T) {
 
 		Registration: config.Registration{Retries: 3, Deadline: 24 * time.Hour},
 		Mail:         config.Mail{TLS: config.MailStartTLS},
+		Region:       config.Region{Enforce: true, Policy: config.RegionAsk},
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Errorf("smallest file (-want +got):\n%s", diff)
@@ -112,6 +114,8 @@ func TestEveryKey(t *testing.T) {
 				QueueTimeout: 90 * time.Second, Linger: 10 * time.Millisecond,
 			},
 			PerDevice: config.PerDevice{Connections: 1000, Rate: 1 << 20},
+			DNSServers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("127.0.0.1:5353"), netip.MustParseAddrPort("[2001:db8::53]:53"),
+				netip.MustParseAddrPort("[2001:db8::53]:5353")},
 			Upstream: config.Upstream{
 				URL: &url.URL{Scheme: "http", Host: "[2001:db8::1]:8080"}, User: "mfp", Password: "p4ss",
 				Except:    []mfpgate.HostPattern{pattern(t, "intra.example"), pattern(t, "*.intra.example")},
@@ -166,6 +170,7 @@ func TestEveryKey(t *testing.T) {
 			Key: mfpgate.Secret(strings.Repeat("5ea1", 16)),
 		},
 		Mail:    config.Mail{SMTP: "[2001:db8::25]:465", From: "mfpgate@example.no", User: "mfp", Password: "s3cret", TLS: config.MailImplicit, CA: authorities(t)},
+		Region:  config.Region{Policy: config.RegionAutomatic, FollowRedirects: []string{"IM C4510", "P 502"}},
 		Portal:  config.Portal{Listen: "localhost:8443", URL: &url.URL{Scheme: "https", Host: "mfpgate.example.no", Path: "/portal"}, TLS: config.TLS{Cert: "/etc/mfpgate/portal.crt", Key: "/etc/mfpgate/portal.key"}},
 		Metrics: config.Metrics{Listen: ":9631"},
 		Cloud:   config.Cloud{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}, GatewayID: "oslo-1", Token: "t0ken"},

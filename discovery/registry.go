@@ -46,7 +46,7 @@ type Policy struct {
 	Monitoring mfpgate.MonitoringMode // "" is proxy
 	Ranges     []Range
 	Static     []Static
-	SiteRegion string // the home of a device of which nothing else is known
+	SiteRegion string // the home of a device of which SetHomes says nothing
 	AskStatic  bool   // configured devices are asked at their addresses even in mode proxy
 	// Agents are the networks in which devices are asked over SNMP, besides the configured ones: a question gives away the
 	// community, so it goes to no address that a device made up.
@@ -69,6 +69,7 @@ type Registry struct {
 
 	mu         sync.Mutex
 	policy     *Policy
+	homes      map[mfpgate.DeviceID]string // see SetHomes
 	devices    map[mfpgate.DeviceID]*device
 	bySighting map[mfpgate.SightingID]*device
 	byKey      map[key][]*device

@@ -72,3 +72,58 @@ func TestLastSeenIsASignOfLife(t *testing.T) {
 	r, stop = s.open(p)
 	want("after a restart", relayed)
 }
+
+// The relay's sight of a device is its connections alone.
+func TestRelayedIsAConnection(t *testing.T) {
+	s := newSite(t)
+	p := policy(discovery.Static{Name: "2F copier", Address: copierAt})
+	r, stop := s.open(p)
+	id := r.List()[0].ID
+	r.Sight(answeredIPP("10.1.0.9:631", mfpgate.Identity{Serial: "S1", Make: "HP", Model: "E52645"}))
+	if at := r.Relayed(id); !at.IsZero() {
+		t.Errorf("an answer counts as a connection: %s", at)
+	}
+	s.clock.Advance(time.Minute)
+	r.Identify(copierAt, "")
+	if got, want := r.Relayed(id), s.clock.Now(); !got.Equal(want) {
+		t.Errorf("a connection that no sweep has seen: %s, want %s", got, want)
+	}
+	if at := r.Relayed("dev_0"); !at.IsZero() {
+		t.Errorf("of no device: %s", at)
+	}
+	want := s.clock.Now()
+	stop()
+	s.clock.Advance(time.Hour)
+	r, stop = s.open(p)
+	defer func() { stop() }()
+	if got := r.Relayed(id); !got.Equal(want) {
+		t.Errorf("after a restart: %s, want %s", got, want)
+	}
+}
+
+func TestHomesAreToldOf(t *testing.T) {
+	s := newSite(t)
+	r, stop := s.open(policy(discovery.Static{Name: "2F copier", Address: copierAt}))
+	defer func() { stop() }()
+	d := r.List()[0]
+	if d.Home != "jp" {
+		t.Fatalf("a device of which nothing is known is at home in %q", d.Home)
+	}
+	changes, quit := r.Watch(4)
+	defer quit()
+	homes := map[mfpgate.DeviceID]string{d.ID: "us", "dev_0": "us"}
+	heard := func() int { return len(changes) }
+	r.SetHomes(homes)
+	homes[d.ID] = "de" // the caller's own
+	if got := r.List()[0].Home; got != "us" || heard() != 1 {
+		t.Errorf("home %q, %d changes", got, heard())
+	}
+	r.SetHomes(map[mfpgate.DeviceID]string{d.ID: "us"})
+	if heard() != 1 {
+		t.Errorf("the same home is a change")
+	}
+	r.SetHomes(nil)
+	if got := r.List()[0].Home; got != "jp" || heard() != 2 {
+		t.Errorf("home %q, %d changes", got, heard())
+	}
+}

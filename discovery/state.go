@@ -127,7 +127,7 @@ func (r *Registry) List() []mfpgate.Device {
 func (r *Registry) show(d *device) mfpgate.Device {
 	i := d.identity()
 	out := mfpgate.Device{ID: d.id, Name: d.found.name, Make: i.Make, Model: i.Model, Serial: i.Serial, Attachment: d.attachment(),
-		State: d.state, Reason: d.reason, Since: d.since, MonitoringMode: r.monitoring(d), Market: r.market(d), Home: r.policy.SiteRegion,
+		State: d.state, Reason: d.reason, Since: d.since, MonitoringMode: r.monitoring(d), Market: r.market(d), Home: r.home(d.id),
 		LastSeen: d.lastSeen()}
 	if d.readings != nil {
 		out.Firmware = d.readings.Firmware

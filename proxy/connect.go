@@ -10,7 +10,6 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/proxy/head"
-	"github.com/mfpgate/mfpgate/proxy/hello"
 	"github.com/mfpgate/mfpgate/proxy/tunnel"
 )
 
@@ -44,6 +43,7 @@ func (r *Relay) connect(c *head.Conn, h *head.Head, again bool) outcome {
 		_ = c.SetWriteDeadline(time.Time{})
 	}
 	if err != nil {
+		r.crossings.leave(x)
 		x.slot.Close()
 		_ = spec.Origin.Close()
 		x.refused(refuse(ClientLeft))
@@ -51,7 +51,10 @@ func (r *Relay) connect(c *head.Conn, h *head.Head, again bool) outcome {
 	}
 	x.slot.Established()
 	spec.FromClient = c.Early()
-	r.tunnels.Open(spec)
+	t := r.tunnels.Open(spec)
+	if x.crossing != nil {
+		r.crossings.opened(x.crossing, func(route mfpgate.Route) { t.Cut(route.Reason) })
+	}
 	return tunnelled
 }
 
@@ -82,6 +85,9 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 		return tunnel.Spec{}, refuse(NotAllowed)
 	}
 	x.rule = rule.String()
+	if err := x.lead(); err != nil {
+		return tunnel.Spec{}, err
+	}
 
 	if x.slot, err = r.slots.Connect(x.device.key); err != nil {
 		return tunnel.Spec{}, err
@@ -89,6 +95,10 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 	if err := x.queue(ctx, r.clock); err != nil {
 		x.slot.Close()
 		return tunnel.Spec{}, first(ctx, err)
+	}
+	if err := x.lead(); err != nil { // it may have waited for long
+		x.slot.Close()
+		return tunnel.Spec{}, err
 	}
 	began := r.clock.Now()
 	origin, said, err := r.dial(ctx, p, x, rule)
@@ -98,14 +108,23 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 		r.record.dialFailed(asRefusal(ctx, err))
 		return tunnel.Spec{}, first(ctx, err)
 	}
+	if err := r.crossings.enter(x); err != nil {
+		x.slot.Close()
+		_ = origin.Close()
+		return tunnel.Spec{}, err
+	}
 	idle := rule.Idle
 	if idle == 0 {
 		idle = p.Idle
 	}
+	var answered func(int)
+	if r.Reached != nil {
+		answered = func(n int) { x.reached(int64(n)) }
+	}
 	return tunnel.Spec{Client: c.TCPConn, Origin: origin, FromOrigin: said, Turn: x.slot, MaxTurn: p.maxTurn(), Idle: idle,
-		Inspect: inspect(rule, x.host), Owner: x, Done: func(t *tunnel.Tunnel) { r.ended(t, x) },
+		Inspect: x.inspect(rule), Answered: answered, Owner: x, Done: func(t *tunnel.Tunnel) { r.ended(t, x) },
 		Label: tunnel.Label{Device: x.device.id, DeviceName: x.device.name, Client: x.from.String(),
-			Destination: x.destination(), Rule: x.rule}}, nil
+			Destination: x.destination(), Forwarded: x.forwarded(), Rule: x.rule}}, nil
 }
 
 // first prefers the reason why ctx ended, such as that the relay is stopping, to the error that followed from it.
@@ -117,20 +136,33 @@ func first(ctx context.Context, err error) error {
 }
 
 func (r *Relay) ended(t *tunnel.Tunnel, x *exchange) {
+	r.crossings.leave(x)
 	x.slot.Close()
 	x.closed(t)
 	r.gone(t.Client)
 }
 
+// guard is the rule by which addresses are judged: that of the host that is dialled, if it has one, else that of the host
+// that was asked for and allowed. So whoever lets devices reach a region's host may say that it has a private address.
+func (p *Policy) guard(x *exchange, asked mfpgate.AllowRule) mfpgate.AllowRule {
+	if x.way.Action == mfpgate.RouteForward {
+		if own, ok := p.rules.Allow(x.way.to.host, x.way.to.port); ok {
+			return own
+		}
+	}
+	return asked
+}
+
 // dial reaches the origin, directly or through the upstream proxy. said is what the origin sent already.
 func (r *Relay) dial(ctx context.Context, p *Policy, x *exchange, rule mfpgate.AllowRule) (conn *net.TCPConn, said []byte, err error) {
-	if p.Upstream.covers(x.host) {
-		if err := r.dialer.Load().CheckLiteral(rule, x.host, x.port); err != nil {
+	to, rule := x.way.to, p.guard(x, rule)
+	if p.Upstream.covers(to.host) {
+		if err := r.dialer.Load().CheckLiteral(rule, to.host, to.port); err != nil {
 			return nil, nil, err
 		}
 		return r.dialUpstream(ctx, p, x)
 	}
-	conn, err = r.dialer.Load().Dial(ctx, rule, x.host, x.port)
+	conn, err = r.dialer.Load().Dial(ctx, rule, to.host, to.port)
 	return conn, nil, err
 }
 
@@ -155,39 +187,6 @@ func splitTarget(target string) (mfpgate.Host, uint16, error) {
 	return host, uint16(port), nil
 }
 
-// inspect holds the client's first bytes against the rule: a TLS client that asks for another server than its CONNECT
-// named would carry the rule's permission elsewhere.
-func inspect(rule mfpgate.AllowRule, host mfpgate.Host) tunnel.Inspect {
-	if rule.AnySNI && !rule.TLSOnly {
-		return nil
-	}
-	return func(first []byte, final bool) (bool, error) {
-		got, state := hello.Parse(first)
-		switch state {
-		case hello.NeedMore:
-			if final {
-				return false, refuse(BadHello)
-			}
-			return false, nil
-		case hello.NotTLS:
-			if rule.TLSOnly {
-				return false, refuse(NotTLS)
-			}
-			return true, nil
-		case hello.Hello:
-		default:
-			return false, refuse(BadHello)
-		}
-		if rule.AnySNI || !got.HasServerName {
-			return true, nil
-		}
-		if asked, err := mfpgate.ParseHost(got.ServerName); err != nil || asked != host {
-			return false, refuse(SNIMismatch)
-		}
-		return true, nil
-	}
-}
-
 // queue waits for the device's slot.
 func (x *exchange) queue(ctx context.Context, clock mfpgate.Clock) error {
 	began := clock.Now()
@@ -200,5 +199,5 @@ func (x *exchange) destination() string {
 	if !x.host.Valid() {
 		return ""
 	}
-	return net.JoinHostPort(x.host.String(), strconv.Itoa(int(x.port)))
+	return target{x.host, x.port}.String()
 }

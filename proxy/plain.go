@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -92,7 +94,7 @@ func (p *plain) transports(policy *Policy) *outbound {
 			}
 			ctx, done := e.whileWanted(ctx)
 			defer done()
-			return p.relay.dialer.Load().Dial(ctx, e.allow, e.host, e.port)
+			return p.relay.dialer.Load().Dial(ctx, e.guard, e.way.to.host, e.way.to.port)
 		},
 	}
 	out := &outbound{direct: direct}
@@ -192,6 +194,10 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	done, err := p.admit(e, req)
+	if err == nil && e.way.Action == mfpgate.RouteRedirect {
+		p.redirect(w, e, req)
+		return
+	}
 	if err != nil {
 		p.answer(w, e, asRefusal(req.Context(), first(req.Context(), err)))
 		return
@@ -200,7 +206,15 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
 	defer e.watch(cancel)()
-	e.wanted = ctx
+	e.wanted, e.cut = ctx, cancel
+	if err := p.relay.crossings.enter(e.exchange); err != nil {
+		p.answer(w, e, asRefusal(ctx, err))
+		return
+	}
+	defer p.relay.crossings.leave(e.exchange)
+	if e.crossing != nil {
+		p.relay.crossings.opened(e.crossing, e.end)
+	}
 	// net/http looks at its own request again when it answers: only the copy gets another body.
 	out := req.WithContext(context.WithValue(ctx, exchangeKey{}, e))
 	if req.Body != http.NoBody { // which the transport must see as it is: else it has a length that nobody knows
@@ -248,7 +262,25 @@ func (p *plain) answer(w http.ResponseWriter, e *request, no *refusal) {
 	e.refused(no)
 }
 
-// admit passes the gates of CONNECT, and prepares the request for the next hop. done gives the slot back.
+// redirect tells a client that follows it where to go. RFC 9110 §15.4.9: method and content stay.
+func (p *plain) redirect(w http.ResponseWriter, e *request, req *http.Request) {
+	to := net.JoinHostPort(e.way.to.host.String(), strconv.Itoa(int(e.way.to.port)))
+	if e.way.to.port == 80 {
+		to = strings.TrimSuffix(to, ":80")
+	}
+	why := cmp.Or(e.way.Reason, mfpgate.RegionMoved)
+	body := string(why) + ": " + movedText + "\n"
+	h := w.Header()
+	h.Set("Location", "http://"+to+req.URL.RequestURI())
+	h.Set("Proxy-Status", fmt.Sprintf("%s; details=%q", p.relay.Name, why))
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusPermanentRedirect)
+	_, _ = io.WriteString(w, body)
+	e.answered("redirected", http.StatusPermanentRedirect, 0, int64(len(body)))
+}
+
+// admit passes the gates of CONNECT, and prepares the request for the next hop. done gives the slot back; there is none if
+// the client is to be redirected.
 func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 	policy := p.relay.policy.Load()
 	get := func(name string) (string, bool) {
@@ -274,7 +306,10 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 	if !ok {
 		return nil, refuse(NotAllowed)
 	}
-	e.allow, e.rule = rule, rule.String()
+	e.rule = rule.String()
+	if err := e.lead(); err != nil || e.way.Action == mfpgate.RouteRedirect {
+		return nil, err
+	}
 	if e.slot, err = p.relay.slots.Connect(e.device.key); err != nil {
 		return nil, err
 	}
@@ -282,8 +317,13 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 		e.slot.Close()
 		return nil, err
 	}
-	if e.via = policy.Upstream.covers(e.host); e.via {
-		if err := p.relay.dialer.Load().CheckLiteral(rule, e.host, e.port); err != nil {
+	if err := e.lead(); err != nil || e.way.Action == mfpgate.RouteRedirect { // it may have waited for long
+		e.slot.Close()
+		return nil, err
+	}
+	e.guard = policy.guard(e.exchange, rule)
+	if e.via = policy.Upstream.covers(e.way.to.host); e.via {
+		if err := p.relay.dialer.Load().CheckLiteral(e.guard, e.way.to.host, e.way.to.port); err != nil {
 			e.slot.Close()
 			return nil, err
 		}
@@ -292,7 +332,7 @@ func (p *plain) admit(e *request, req *http.Request) (done func(), err error) {
 	if e.idle = rule.Idle; e.idle == 0 {
 		e.idle = policy.Idle
 	}
-	authority := req.URL.Host
+	authority := cmp.Or(e.forwarded(), req.URL.Host)
 	p.relay.prepare(req)
 	if e.via {
 		for name, value := range policy.Upstream.fields(p.relay.clock, req.Method, authority, e.device) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -31,6 +32,7 @@ type Policy struct {
 	Connections  int   // per device
 	Rate         int64 // bytes per second per device; 0 is no limit
 
+	Resolver    *net.Resolver // nil: Options.Resolver; see destination.ResolverOf
 	DialTimeout time.Duration
 	Idle        time.Duration // of a tunnel whose rule says nothing else
 	HeadTimeout time.Duration

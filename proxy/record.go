@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -54,18 +55,21 @@ func newRecord(r *Relay) *record {
 
 // exchange is one request or tunnel, from its head to its event.
 type exchange struct {
-	record  *record
-	from    netip.AddrPort
-	method  string
-	device  device
-	host    mfpgate.Host
-	port    uint16
-	rule    string
-	via     []string // of a CONNECT, for the upstream proxy
-	slot    *slots.Conn
-	began   time.Time
-	queued  time.Duration
-	dialled time.Duration
+	record   *record
+	from     netip.AddrPort
+	method   string
+	device   device
+	host     mfpgate.Host
+	port     uint16
+	rule     string
+	way      way
+	strayed  atomic.Bool // counted as one that its routes do not let pass as it is
+	crossing *crossing   // nil until the last gate, and without Routes
+	via      []string    // of a CONNECT, for the upstream proxy
+	slot     *slots.Conn
+	began    time.Time
+	queued   time.Duration
+	dialled  time.Duration
 
 	reported [4]int64 // bytes in the metrics so far: up spliced, up copied, down spliced, down copied
 }
@@ -75,7 +79,7 @@ func (r *record) start(from netip.AddrPort, method string) *exchange {
 }
 
 func (r *record) dialFailed(no *refusal) {
-	if no.reason != ClientLeft && no.reason != Stopping {
+	if no.reason != ClientLeft && no.reason != Stopping && !no.routed {
 		r.relay.Metrics.RelayDialErrors.WithLabelValues(string(no.reason)).Inc()
 	}
 }
@@ -84,7 +88,7 @@ func (r *record) dialFailed(no *refusal) {
 func (x *exchange) refused(no *refusal) {
 	r := x.record
 	r.relay.Metrics.RelayRefusals.WithLabelValues(string(no.reason)).Inc()
-	e := r.relay.Log.Info().
+	e := x.log().Info().
 		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
 		Str(field.Client, x.from.String()).
 		Str(field.Method, x.method).
@@ -98,12 +102,16 @@ func (x *exchange) refused(no *refusal) {
 		e = e.AnErr(field.Error, no.err)
 	}
 	e.Msg(event.RelayRefused)
+	r.list(x, no.reason)
+}
 
+// list keeps a refusal for who asks for the latest.
+func (r *record) list(x *exchange, why mfpgate.Reason) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.refusals[r.next%keptRefusals] = Refusal{Time: r.relay.clock.Now(), Device: x.device.id, DeviceName: x.device.name,
-		Client: x.from.Addr().String(), Destination: x.destination(), Reason: no.reason}
+		Client: x.from.Addr().String(), Destination: x.destination(), Reason: why}
 	r.next++
-	r.mu.Unlock()
 }
 
 // ruleOrDefault names the configuration key that decided.
@@ -132,7 +140,7 @@ func (x *exchange) closed(t *tunnel.Tunnel) {
 	r.collect([]*tunnel.Tunnel{t})
 	r.relay.Metrics.RelayTunnelsTotal.WithLabelValues(why).Inc()
 	r.relay.Metrics.RelayTunnelDuration.Observe(t.Age().Seconds())
-	r.relay.Log.Info().
+	x.log().Info().
 		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
 		Str(field.Client, x.from.String()).
 		Str(field.Method, x.method).
@@ -146,12 +154,28 @@ func (x *exchange) closed(t *tunnel.Tunnel) {
 	x.transferred(t.Age(), up, down)
 }
 
+// log is the relay's, which says where the exchange was led, if that is not where it asked for.
+func (x *exchange) log() *telemetry.Logger {
+	log := &x.record.relay.Log
+	if to := x.forwarded(); to != "" {
+		led := log.With().Str(field.Forwarded, to).Logger()
+		return &led
+	}
+	return log
+}
+
 // served ends a plain request that reached its origin.
 func (x *exchange) served(outcome string, status int, up, down int64) {
+	x.answered(outcome, status, up, down)
+	x.transferred(x.record.relay.clock.Now().Sub(x.began)-x.queued, up, down)
+}
+
+// answered writes the event of a plain request that was not refused.
+func (x *exchange) answered(outcome string, status int, up, down int64) {
 	r := x.record
 	m := r.relay.Metrics
 	m.RelayRequestsTotal.WithLabelValues(outcome).Inc()
-	r.relay.Log.Info().
+	x.log().Info().
 		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
 		Str(field.Client, x.from.String()).
 		Str(field.Method, x.method).
@@ -163,7 +187,6 @@ func (x *exchange) served(outcome string, status int, up, down int64) {
 		Int64(field.Queued, x.queued.Milliseconds()).
 		Int64(field.Duration, r.relay.clock.Now().Sub(x.began).Milliseconds()).
 		Msg(event.RelayServed)
-	x.transferred(r.relay.clock.Now().Sub(x.began)-x.queued, up, down)
 }
 
 // transferred tells who wants to know.

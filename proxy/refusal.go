@@ -81,7 +81,16 @@ var answers = map[mfpgate.Reason]answer{
 	UpstreamSilent:    {504, "connection_timeout", "The upstream proxy does not answer in time; try again."},
 	OriginBroken:      {502, "http_protocol_error", "The origin's answer is not HTTP, or did not come; try again, or ask who runs the origin."},
 	OriginSilent:      {504, "http_response_timeout", "Nothing moved for the idle time of this destination; try again."},
-	Internal:          {500, "proxy_internal_error", "The relay failed; an administrator can find the reason in its log."},
+
+	mfpgate.RegionMoved:      {403, "http_request_denied", movedText},
+	mfpgate.RegionRedirected: {403, "http_request_denied", movedText},
+	mfpgate.RegionName:       {403, "http_request_denied", movedText},
+	mfpgate.RegionHidden:     {403, "http_request_denied", movedText},
+	mfpgate.RegionLiteral:    {403, "destination_ip_prohibited", "This device's region was changed, and the address is no host of its region; ask for the host by its name."},
+	mfpgate.RegionMap:        {403, "http_request_denied", "The map of regions cannot be read, so this device is kept from every region; an administrator can find the reason in the relay's log."},
+	mfpgate.RegionSwitched:   {503, "destination_unavailable", "The device's region is being changed; try again."},
+
+	Internal: {500, "proxy_internal_error", "The relay failed; an administrator can find the reason in its log."},
 
 	slots.ReasonQueueFull:         {503, "connection_limit_reached", "The relay is at capacity and its queue is full; try again."},
 	slots.ReasonQueueTimeout:      {503, "connection_limit_reached", "The relay is at capacity; come back in time and the device keeps its turn."},
@@ -89,6 +98,7 @@ var answers = map[mfpgate.Reason]answer{
 }
 
 const (
+	movedText       = "This host belongs to a region that the device has left; ask the device's management server where to go."
 	prohibitedText  = "The destination's address may not be reached through the relay; an administrator can set private in its rule."
 	unreachableText = "The destination cannot be reached; try again."
 )
@@ -99,6 +109,7 @@ type refusal struct {
 	retryAfter time.Duration
 	err        error // for the log alone
 	text       string
+	routed     bool // by Routes
 }
 
 func refuse(reason mfpgate.Reason) *refusal { return &refusal{reason: reason} }

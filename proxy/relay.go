@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -31,7 +32,12 @@ type Options struct {
 	Resolver    *net.Resolver  // nil: /etc/resolv.conf's servers
 	Descriptors int            // RLIMIT_NOFILE
 	Transferred func(Transfer) // nil: nobody wants to know; called as each tunnel or request ends, and must not wait
-	FirstBytes  time.Duration  // for a TLS client's whole hello; 0: 10 s, which tests shorten
+	Routes      Routes         // nil: every device may go wherever a rule lets it
+	// Reached is told of each tunnel once, when the first bytes have come from where it goes, and of each plain request that
+	// is answered: the device as Routes knows it, the host that was dialled in the end, or that an upstream proxy was asked
+	// for, and how many bytes had come; at least 1 of a request, however its answer looks. It must not wait. Nil: nobody.
+	Reached    func(device mfpgate.DeviceID, host mfpgate.Host, port uint16, down int64)
+	FirstBytes time.Duration // for a TLS client's whole hello; 0: 10 s, which tests shorten
 }
 
 // The bounds that no configuration changes.
@@ -46,17 +52,18 @@ const (
 // Relay serves the site's devices. See New.
 type Relay struct {
 	Options
-	clock    mfpgate.Clock
-	devices  Devices
-	policy   atomic.Pointer[Policy]
-	slots    *slots.Admission
-	tunnels  *tunnel.Registry
-	dialer   atomic.Pointer[destination.Dialer]
-	box      *destination.Box
-	throttle *account.Limiter
-	plain    *plain
-	record   *record
-	limit    int // client connections at once
+	clock     mfpgate.Clock
+	devices   Devices
+	policy    atomic.Pointer[Policy]
+	slots     *slots.Admission
+	tunnels   *tunnel.Registry
+	dialer    atomic.Pointer[destination.Dialer]
+	box       *destination.Box
+	throttle  *account.Limiter
+	plain     *plain
+	record    *record
+	crossings *crossings
+	limit     int // client connections at once
 	// pseudonym names this process in Via (RFC 9110 §7.6.3): it must differ between relays that share a configuration.
 	pseudonym string
 
@@ -94,6 +101,7 @@ func New(o Options, p *Policy) (*Relay, error) {
 	r.conns.Add(1) // until nothing is accepted any more, so that Drain does not find none while one is being accepted
 	r.stopping, r.stop = context.WithCancelCause(context.Background())
 	r.record = newRecord(r)
+	r.crossings = newCrossings(r)
 	r.slots = slots.New(r.slotOptions(p))
 	r.plain = newPlain(r, p.HeadTimeout)
 	r.Apply(p)
@@ -109,7 +117,7 @@ func (r *Relay) slotOptions(p *Policy) slots.Options {
 // Apply puts a policy in force for every request that comes from now on. Open tunnels stay.
 func (r *Relay) Apply(p *Policy) {
 	p.rules = destination.NewPolicy(p.Allow)
-	r.dialer.Store(&destination.Dialer{Resolver: r.Resolver, Clock: r.clock, Box: r.box, Timeout: p.DialTimeout})
+	r.dialer.Store(&destination.Dialer{Resolver: cmp.Or(p.Resolver, r.Resolver), Clock: r.clock, Box: r.box, Timeout: p.DialTimeout})
 	p.out = r.plain.transports(p)
 	if old := r.policy.Swap(p); old != nil {
 		r.slots.Reconfigure(r.slotOptions(p))
@@ -120,11 +128,12 @@ func (r *Relay) Apply(p *Policy) {
 // Refresh asks the policy's Capacity and Planned again, after something that they depend on has changed.
 func (r *Relay) Refresh() { r.slots.Reconfigure(r.slotOptions(r.policy.Load())) }
 
-// Run expires slots and tunnels until ctx ends. It outlives Serve, so that a drain is bounded too.
+// Run expires slots and tunnels, and ends what Reroute found, until ctx ends. It outlives Serve, so that a drain is bounded too.
 func (r *Relay) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.slots.Run(ctx) })
 	g.Go(func() error { return r.tunnels.Run(ctx) })
+	g.Go(func() error { return r.crossings.run(ctx) })
 	return g.Wait()
 }
 

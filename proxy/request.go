@@ -20,12 +20,13 @@ type request struct {
 	*exchange
 	plain *plain
 	in    *http.ResponseController
-	allow mfpgate.AllowRule
-	via   bool // through the upstream proxy
+	guard mfpgate.AllowRule // for the addresses of what is dialled
+	via   bool              // through the upstream proxy
 
-	wanted context.Context // ends when the client leaves, or after idle without a byte
-	hop    [][2]string     // fields for the upstream proxy
-	out    *outbound       // of the policy that admitted the request
+	wanted context.Context // ends when the client leaves, after idle without a byte, or when cut
+	cut    context.CancelCauseFunc
+	hop    [][2]string // fields for the upstream proxy
+	out    *outbound   // of the policy that admitted the request
 	idle   time.Duration
 	turn   int          // bytes that move between two questions for the rate; 0 is no rate
 	moved  atomic.Int64 // when the last byte did, in nanoseconds after began
@@ -66,8 +67,9 @@ func (p *plain) roundTrip(req *http.Request) *http.Response {
 	// Once the request is written its device rests until bytes move: an origin that thinks, or that holds a long poll, is
 	// no work of the relay.
 	sent := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn:      e.gotConn,
 		WroteRequest: func(httptrace.WroteRequestInfo) { e.slot.Established() }})
-	resp, err := transport.RoundTrip(req.WithContext(sent))
+	resp, err := transport.RoundTrip(e.outward(req.WithContext(sent)))
 	if err == nil {
 		e.slot.Established()
 		e.touch()
@@ -78,6 +80,9 @@ func (p *plain) roundTrip(req *http.Request) *http.Response {
 	if err == nil && e.via && (resp.StatusCode == http.StatusProxyAuthRequired) {
 		_ = resp.Body.Close()
 		err = upstreamRefusal(resp)
+	}
+	if err == nil && p.relay.Reached != nil {
+		e.reached(max(1, resp.ContentLength))
 	}
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
 		_ = resp.Body.Close()
@@ -97,6 +102,34 @@ func (p *plain) roundTrip(req *http.Request) *http.Response {
 	p.relay.addVia(resp.Header, resp.ProtoMinor)
 	resp.Body = &responseBody{ReadCloser: resp.Body, request: e, ctx: req.Context()}
 	return resp
+}
+
+// outward addresses a request to where its routes lead. The pool of connections goes by that too, so that no connection
+// serves two routes. The origin sees the Host that the client sent; an upstream proxy writes the Host of the target anyway
+// (RFC 9112 §3.2.2).
+func (e *request) outward(req *http.Request) *http.Request {
+	if to := e.forwarded(); to != "" {
+		u := *req.URL
+		u.Host = to
+		req.URL = &u // req is a copy; its URL is still that of the client's request
+		if e.via {
+			req.Host = to
+		}
+	}
+	return req
+}
+
+// gotConn is the last moment before the request is written: a dial may have taken long, and a connection may come from the
+// pool. A closed connection takes nothing.
+func (e *request) gotConn(info httptrace.GotConnInfo) {
+	r := e.record.relay
+	if r.Routes == nil {
+		return
+	}
+	if err := e.led(r.way(e.device.id, target{e.host, e.port}, false)); err != nil {
+		e.cut(err)
+		_ = info.Conn.Close()
+	}
 }
 
 // local is a refusal as the response of a round trip.

@@ -62,7 +62,7 @@ func connectUpstream(ctx context.Context, u *Upstream) (*net.TCPConn, error) {
 }
 
 func (r *Relay) askUpstream(conn *net.TCPConn, u *Upstream, x *exchange) (said []byte, err error) {
-	to := x.destination()
+	to := x.way.to.String()
 	var ask bytes.Buffer
 	fmt.Fprintf(&ask, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", to, to)
 	for name, value := range u.fields(r.clock, http.MethodConnect, to, x.device) {

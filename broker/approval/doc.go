@@ -7,7 +7,7 @@
 // code, one more for each crash at most. N retries mean N+1 codes that count; a code whose letter waited for the mail server until
 // it expired does not count, nor does one whose grant was lost, of which there may be three.
 //
-// It refuses, with a Refusal that says why and what to do: unknown devices and services, devices of another market region,
+// It refuses, with a Refusal that says why and what to do: unknown devices and services, devices of another market that the site region does not take up,
 // administrators outside the allowed domains, more than five requests for one user in an hour, and a page for the code on a host that the service was not
 // configured with. It never mails anybody outside the allowed domains, but for administrators that the configuration names while it names no domains.
 //

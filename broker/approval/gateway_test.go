@@ -48,6 +48,7 @@ type gateway struct {
 	policy  approval.Policy
 	devices map[mfpgate.DeviceID]mfpgate.PrintCandidate
 	metrics *telemetry.Metrics
+	regions approval.Regions
 	noMail  bool
 	halt    func()
 }
@@ -85,7 +86,7 @@ var sealer = func() *seal.Sealer {
 
 func (g *gateway) options(s store.Store) approval.Options {
 	g.metrics = telemetry.NewMetrics()
-	o := approval.Options{Clock: g.clock, Rand: rand.New(rand.NewPCG(1, 2)), Store: s, Sealer: sealer, Site: g, Mailer: g.mailer, Log: telemetry.Discard(),
+	o := approval.Options{Clock: g.clock, Rand: rand.New(rand.NewPCG(1, 2)), Store: s, Sealer: sealer, Site: g, Regions: g.regions, Mailer: g.mailer, Log: telemetry.Discard(),
 		Metrics: g.metrics, Gateway: "osaka-1"}
 	if g.noMail {
 		o.Mailer = nil

@@ -31,6 +31,7 @@ const (
 	MaxReports   = 100              // of a device about one registration
 	MaxListeners = 256              // connections that wait for a service's events
 	MaxLost      = 3                // grants that were lost, or answers that could not be used, before it is given up
+	EnrolTimeout = 15 * time.Second // for the site region to take up a device of another market
 	Overtime     = 15 * time.Minute // that an approval in the last minute is given to be carried out
 )
 
@@ -41,7 +42,8 @@ type Options struct {
 	Store   store.Store // a view of its own
 	Sealer  *seal.Sealer
 	Site    Site
-	Mailer  Mailer // nil: letters are not sent, and administrators find the codes on the portal
+	Regions Regions // nil: devices of other markets are refused
+	Mailer  Mailer  // nil: letters are not sent, and administrators find the codes on the portal
 	Log     telemetry.Logger
 	Metrics *telemetry.Metrics
 	Gateway string // its id, for the audit

@@ -33,6 +33,13 @@ type Site interface {
 	Candidate(id mfpgate.DeviceID) (mfpgate.PrintCandidate, bool)
 }
 
+// Regions enters devices of other markets in the site region, so that they can be registered there.
+type Regions interface {
+	// Enrol enters a device under the id that its market gave it; its data stay where they are. It is idempotent, and makes calls. An
+	// error that is a mfpgate.Refused has a sentence for people; every other one means that nobody could be asked.
+	Enrol(ctx context.Context, device mfpgate.DeviceID, actor string) (mfpgate.Residence, error)
+}
+
 // Mailer sends a letter. Its errors wrap mfpgate.ErrRefused if the same letter will be refused again.
 type Mailer interface {
 	Send(ctx context.Context, l mfpgate.Letter) error

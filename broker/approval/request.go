@@ -27,6 +27,9 @@ func (b *Broker) Request(ctx context.Context, q mfpgate.RegistrationRequest, act
 	}
 	p := *b.policy.Load()
 	r, refused := b.draft(p, q)
+	if refused == nil {
+		refused = b.enrol(ctx, p, r, actor)
+	}
 	var id string
 	err = b.update(ctx, func(tx store.Tx) error {
 		created = false
@@ -74,9 +77,6 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 	if q.Retries != 0 && (q.Retries < MinRetries || q.Retries > MaxRetries) {
 		return nil, refuse(BadRequest, fmt.Sprintf("Retries must be from %d to %d.", MinRetries, MaxRetries))
 	}
-	if c.Market != "" && !strings.EqualFold(c.Market, p.Region) {
-		return nil, otherRegion(c, p.Region)
-	}
 	user, err := mfpgate.MailAddress(q.User)
 	if err != nil {
 		return nil, refuse(BadRequest, "The user must be one mail address, such as a.tanaka@example.co.jp.")
@@ -111,10 +111,39 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 	}}, nil
 }
 
-// otherRegion is where the moves' broker will be asked for a move.
-func otherRegion(c mfpgate.PrintCandidate, region string) error {
-	return refuse(OtherRegion, fmt.Sprintf("%s was made for region %s, and this site is in %s. It would have to be moved between the regions first, which this gateway does not do yet.",
-		clean(c.Name, maxText), clean(c.Market, 16), region))
+// enrol sees to it that the site region knows the device of a request that nothing else stands against: one that was made for
+// another region is entered there first, without its user having to do anything. Where its data are is said in the answer.
+func (b *Broker) enrol(ctx context.Context, p Policy, r *record, actor string) error {
+	c, known := b.Site.Candidate(r.Device.ID)
+	if !known { // forgotten meanwhile; it was there a moment ago
+		return nil
+	}
+	home := c.Home
+	if c.Market != "" && !strings.EqualFold(c.Market, p.Region) && !c.Here {
+		if b.Regions == nil {
+			return refuse(OtherRegion, fmt.Sprintf("%s was made for region %s, and this site is in %s, whose cloud this gateway does not know. Name it in cloud, or correct the device's market.",
+				clean(c.Name, maxText), clean(c.Market, 16), p.Region))
+		}
+		call, cancel := context.WithTimeout(ctx, EnrolTimeout)
+		defer cancel()
+		_, err := b.Regions.Enrol(call, r.Device.ID, actor)
+		var no mfpgate.Refused
+		switch {
+		case errors.As(err, &no):
+			return refuse(OtherRegion, no.Error())
+		case err != nil:
+			return refuse(OtherRegion, fmt.Sprintf("%s was made for region %s, and the cloud of %s cannot be asked now for its registration there (id unknown here; %v). Ask again later.",
+				clean(c.Name, maxText), clean(c.Market, 16), p.Region, err))
+		}
+		if c, known = b.Site.Candidate(r.Device.ID); known {
+			home = c.Home
+		}
+	}
+	if home != "" && !strings.EqualFold(home, p.Region) {
+		r.Advice = fmt.Sprintf("The device's data are in region %s, and stay there. They can be moved to %s: an administrator begins that under Moves on the portal, or with `mfpgate moves plan %s`.",
+			clean(home, 16), p.Region, r.Device.ID)
+	}
+	return nil
 }
 
 // create keeps a new registration, unless the same is open; it returns the id of the one that is there then.

@@ -40,6 +40,7 @@ func Handler(g Gateway, version string) http.Handler {
 	devices(api, g)
 	schedules(api, g)
 	registrations(api, g)
+	moves(api, g)
 	audits(api, g)
 	get(api, "slots", "Devices that are served or wait", func(ctx context.Context, _ *struct{}) (*list[Slot], error) {
 		return listOf(g.Slots(ctx)), nil

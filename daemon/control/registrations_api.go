@@ -137,5 +137,8 @@ func registrations(api huma.API, g Registrations) {
 		func(ctx context.Context, in *decideIn) (*struct{}, error) {
 			return nil, registrationProblem(g.DecideRegistration(ctx, in.ID, CallerOf(ctx).Actor, in.Body.Approve))
 		})
-	events(api, g)
+	stream[mfpgate.Registration]{name: "registration", path: one + "/events", // its code is not in its JSON
+		summary: "What it becomes, as server-sent events: the registration at first and after each change, until it has ended",
+		get:     g.Registration, changes: g.RegistrationChanges, problem: registrationProblem,
+		ended: func(r mfpgate.Registration) bool { return r.State.Ended() }}.register(api)
 }

@@ -28,6 +28,7 @@ type flow struct {
 	want  int // bytes to splice in
 	got   int // bytes in the pipe
 	err   error
+	heard func(n int) // of the first bytes; nil afterwards
 
 	waits           atomic.Bool // for its turn: nobody reads from the source
 	spliced, copied atomic.Int64
@@ -62,6 +63,7 @@ func (f *flow) pump(first []byte, inspect Inspect) error {
 		}
 	}
 	if len(first) > 0 {
+		f.tell(len(first))
 		if err := f.forward(first); err != nil {
 			return err
 		}
@@ -75,6 +77,9 @@ func (f *flow) pump(first []byte, inspect Inspect) error {
 		}
 		if f.avail == 0 {
 			break
+		}
+		if f.heard != nil {
+			f.tell(f.avail)
 		}
 		if err := f.turn(&f.avail); err != nil {
 			return err
@@ -91,6 +96,13 @@ func (f *flow) pump(first []byte, inspect Inspect) error {
 		return fmt.Errorf("%w: %w", errDestination, err)
 	}
 	return nil
+}
+
+func (f *flow) tell(n int) {
+	if f.heard != nil {
+		f.heard(n)
+		f.heard = nil
+	}
 }
 
 // maxTurn bounds what moves between two questions for the turn and the rate.

@@ -45,6 +45,7 @@ type Spec struct {
 	MaxTurn                int           // bytes that move between two questions to Turn; 0 is the most, 1 MiB
 	Idle                   time.Duration // cut after this long without a byte in either direction
 	Inspect                Inspect       // of the client's first bytes; nil lets them pass
+	Answered               func(n int)   // called once, when the first bytes have come from the origin, with how many; must not wait
 	Label                  Label
 	Owner                  any           // whatever the opener finds again in List and Done
 	Done                   func(*Tunnel) // called once, after both connections are closed
@@ -64,6 +65,7 @@ type Label struct {
 	DeviceName  string           `json:"deviceName"`
 	Client      string           `json:"client"`
 	Destination string           `json:"destination"`
+	Forwarded   string           `json:"forwarded"` // where the tunnel goes in place of Destination; "" is there
 	Rule        string           `json:"rule"`
 }
 

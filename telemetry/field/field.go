@@ -9,6 +9,7 @@ const (
 	Client       = "client"
 	Method       = "method"
 	Destination  = "destination"
+	Forwarded    = "forwarded" // where the relay went in place of the destination, as the device's region says
 	Address      = "address"
 	Rule         = "rule"
 	Outcome      = "outcome"
