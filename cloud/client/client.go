@@ -1,19 +1,12 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -79,45 +72,25 @@ type Options struct {
 
 // Client calls one region as one gateway. It is safe for concurrent use.
 type Client struct {
-	o    Options
-	base *url.URL
-	http *http.Client
+	o        Options
+	endpoint *Endpoint
 }
 
 // New checks the options. It makes no connection.
 func New(o Options) (*Client, error) {
-	base, err := url.Parse(o.URL)
-	if err != nil {
-		return nil, fmt.Errorf("cloud url: %w", err)
-	}
-	switch {
-	case base.Host == "" || strings.Trim(base.Path, "/") != "" || base.User != nil || base.RawQuery != "":
-		return nil, fmt.Errorf("cloud url %q: must be https://host[:port] and nothing more", base.Redacted())
-	case base.Scheme != "https" && !(base.Scheme == "http" && mfpgate.Loopback(base.Hostname())):
-		return nil, fmt.Errorf("cloud url %q: must start with https://; plain http is for loopback addresses only", base.Redacted())
-	case o.Gateway == "" || o.Token == "":
+	if o.Gateway == "" || o.Token == "" {
 		return nil, errors.New("cloud: gateway id and token are required")
 	}
-	if o.Timeout <= 0 {
-		o.Timeout = defaultTimeout
+	e, err := Dial(EndpointOptions{URL: o.URL, Token: o.Token, Clock: o.Clock, RootCAs: o.RootCAs, Proxy: o.Proxy, UserAgent: o.UserAgent, Timeout: o.Timeout})
+	if err != nil {
+		return nil, fmt.Errorf("cloud %w", err)
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = "mfpgate"
-	}
-	return &Client{o: o, base: base, http: &http.Client{
-		Timeout:       o.Timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy: o.Proxy, TLSClientConfig: &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: o.Timeout, IdleConnTimeout: 90 * time.Second,
-			MaxIdleConns: 4, MaxResponseHeaderBytes: 32 << 10,
-		},
-	}}, nil
+	o.Timeout = e.o.Timeout
+	return &Client{o: o, endpoint: e}, nil
 }
 
 // Close frees idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.endpoint.Close() }
 
 // Contract returns the gateway's contract and its entity tag. With the tag of the version that the caller has ("" for
 // none) it returns ErrNotModified if that is still in force. An answer that breaks the contract's rules is ErrAnswer, so
@@ -175,15 +148,7 @@ func (c *Client) Devices(ctx context.Context, cursor string) (api.Page[api.Devic
 type header map[string]string
 
 func (c *Client) gateway(parts ...string) *url.URL {
-	return c.base.JoinPath(append([]string{"v1", "gateways", url.PathEscape(c.o.Gateway)}, escaped(parts)...)...)
-}
-
-func escaped(parts []string) []string {
-	out := make([]string, len(parts))
-	for i, p := range parts {
-		out[i] = url.PathEscape(p)
-	}
-	return out
+	return c.endpoint.Path(append([]string{"v1", "gateways", c.o.Gateway}, parts...)...)
 }
 
 func (c *Client) call(ctx context.Context, method string, u *url.URL, h header, in, out any) (etag string, err error) {
@@ -192,79 +157,5 @@ func (c *Client) call(ctx context.Context, method string, u *url.URL, h header, 
 
 // callUpTo is call with a bound on the answer, in bytes.
 func (c *Client) callUpTo(ctx context.Context, bound int64, method string, u *url.URL, h header, in, out any) (etag string, err error) {
-	var body io.Reader
-	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
-			return "", err
-		}
-		body = bytes.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		return "", err
-	}
-	for name, value := range h {
-		if value != "" {
-			req.Header.Set(name, value)
-		}
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json, application/problem+json")
-	req.Header.Set("Authorization", "Bearer "+c.o.Token.Reveal())
-	req.Header.Set("User-Agent", c.o.UserAgent)
-	res, err := c.http.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	switch {
-	case res.StatusCode == http.StatusNotModified:
-		return "", ErrNotModified
-	case res.StatusCode >= 400:
-		return "", c.refusal(res)
-	case res.StatusCode >= 300:
-		return "", fmt.Errorf("%w: redirect to %q", ErrAnswer, clip(res.Header.Get("Location")))
-	}
-	data, err := io.ReadAll(io.LimitReader(res.Body, bound+1))
-	if err != nil {
-		return "", err
-	}
-	if int64(len(data)) > bound {
-		return "", fmt.Errorf("%w: longer than %d bytes", ErrAnswer, bound)
-	}
-	if out != nil {
-		if err := json.Unmarshal(data, out); err != nil {
-			return "", fmt.Errorf("%w: %v", ErrAnswer, err)
-		}
-	}
-	return res.Header.Get("ETag"), nil
+	return c.endpoint.Call(ctx, Call{Method: method, URL: u, Header: h, In: in, Out: out, Bound: bound})
 }
-
-// refusal reads a problem; an answer that is none, say of a proxy on the way, becomes one by its status.
-func (c *Client) refusal(res *http.Response) error {
-	e := &Error{RetryAfter: RetryAfter(res.Header, c.o.Clock.Now())}
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxProblem))
-	if err != nil || json.Unmarshal(data, &e.Problem) != nil || e.Problem.Title == "" {
-		e.Problem = api.Problem{Type: "about:blank", Title: http.StatusText(res.StatusCode)}
-	}
-	e.Problem.Status = res.StatusCode // not what the body claims
-	return e
-}
-
-// RetryAfter reads RFC 9110 §10.2.3 in both its forms; 0 if there is none, and at most one hour: a clock that is wrong
-// at one end must not silence the other.
-func RetryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	wait := time.Duration(0)
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), time.Hour)
-}
-
-func clip(s string) string { return s[:min(len(s), 128)] }
