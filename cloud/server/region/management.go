@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -56,7 +55,8 @@ type Caller struct {
 type Door struct {
 	Operation func(method, path, id, summary string, callers ...Role) huma.Operation
 	Caller    func(context.Context) Caller
-	Ending    <-chan struct{} // is closed when calls that wait shall end
+	Refuse    func(huma.Context, *Refusal) // answers outside an operation
+	Ending    <-chan struct{}              // is closed when calls that wait shall end
 }
 
 // ManagementOptions are what a management server is made of. Those without a word on it are required.
@@ -254,4 +254,3 @@ func brief(h mfpgate.Holding) api.HoldingBrief {
 	}
 	return out
 }
-

@@ -133,7 +133,8 @@ func (m *Management) find(ctx context.Context, model, serial string) (mfpgate.Re
 		return mfpgate.Registrant{}, fmt.Errorf("model %.64q with serial number %.64q at the management server of %s: %w", model, serial, m.Region, broker.ErrNoHolding)
 	}
 	out := mfpgate.Registrant{
-		MFP: r.MFP, Model: r.Model, Serial: r.Serial, Registration: r.Registration, Region: r.Region, Epoch: r.Epoch, State: r.State, Since: r.Since,
+		// The asker's own spelling: it compares.
+		MFP: r.MFP, Model: model, Serial: serial, Registration: r.Registration, Region: r.Region, Epoch: r.Epoch, State: r.State, Since: r.Since,
 		Services: held(r.Services), Data: []mfpgate.HeldData{},
 	}
 	if r.State != mfpgate.HoldingActive {

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	askedAtOnce  = 8
-	askedWithin  = 5 * time.Second
-	maxAsked     = 20_000           // devices whose answers are remembered
-	abroadFor    = time.Minute      // an answer of another region
-	homeFor      = 5 * time.Second  // of the own services
-	downFor      = 10 * time.Second // a region that did not answer is not asked again
+	askedAtOnce = 8
+	askedWithin = 5 * time.Second
+	maxAsked    = 20_000           // devices whose answers are remembered
+	abroadFor   = time.Minute      // an answer of another region
+	homeFor     = 5 * time.Second  // of the own services
+	downFor     = 10 * time.Second // a region that did not answer is not asked again
 )
 
 // Why a residence is not known.
