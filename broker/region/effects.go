@@ -294,7 +294,7 @@ func (s *Saga) commit(tx store.Tx, r *record) (bool, error) {
 		return false, err
 	}
 	if s.Adopt != nil {
-		if err := s.Adopt(tx, r.MFP, data); err != nil {
+		if err := s.Adopt(tx, r.Move, data); err != nil {
 			return false, fmt.Errorf("take over device %s: %w", r.MFP, err)
 		}
 	}

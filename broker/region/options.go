@@ -23,8 +23,8 @@ type Options struct {
 	Devices Devices
 	Log     telemetry.Logger
 
-	// Adopt takes over what the source's management server knew of a device, in the transaction of the commit. May be nil.
-	Adopt func(tx store.Tx, mfp string, data json.RawMessage) error
+	// Adopt takes over what the source's management server knew of the device of a move, in the transaction of the commit. May be nil.
+	Adopt func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 	// Receipt checks the signature of a region's deletion receipt. May be nil.
 	Receipt func(region string, r mfpgate.DeletionReceipt) error
 	// Changed is told the id of a move that has changed, "" for any. May be nil; must not block.
