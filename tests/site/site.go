@@ -43,16 +43,19 @@ const (
 	jobsPerHour = 60
 )
 
-// region is one country's cloud, and how many of the devices are its own.
+// region is one country's cloud: its management server, its services, what it offers, and how many of the devices were built for it.
 type region struct {
-	name, listen, firstDevice string
-	devices                   int
+	name, listen, services, offers, firstDevice string
+	devices                                     int
 }
 
 var regions = []region{
-	{"jp", "127.0.0.1:18441", "127.0.1.1", 6},
-	{"us", "127.0.0.1:18442", "127.0.1.7", 2},
+	{"jp", "127.0.0.1:18441", "127.0.0.1:18451", "--child translate", "127.0.1.1", 6},
+	{"us", "127.0.0.1:18442", "127.0.0.1:18452", "--child translate --child whiteboard", "127.0.1.7", 2},
 }
+
+// cloudService is what every device uses.
+const cloudService = "document-cloud"
 
 // A new version comes often enough that there is something to see, and seldom enough that the disk does not fill: so many
 // versions of so many bytes, then no more.
@@ -99,18 +102,28 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range regions {
+	if err := s.oneFactory(ctx); err != nil {
+		return err
+	}
+	for i, r := range regions {
 		if err := s.publish(ctx, r, 1); err != nil {
 			return err
 		}
-		err := s.start("cloud "+r.name, s.say.cloud(r.name), "mfpcloud", "serve", "--region", r.name, "--listen", r.listen, "--state", s.dir(r.name),
-			"--push-interval", "4s", "--smtp", mailServer, "--mail-from", "print@"+r.name+".example")
+		if err := s.do(ctx, "", "mfpcloud", slices.Concat([]string{"rollout", "add", cloudService, "--state", s.dir(r.name)}, strings.Fields(r.offers))...); err != nil {
+			return err
+		}
+		other := regions[1-i]
+		err := s.start("cloud "+r.name, s.say.cloud(r.name), "mfpcloud", "serve", "--region", r.name, "--listen", r.listen, "--service-listen", r.services,
+			"--peer", other.name+"=https://"+other.listen, "--state", s.dir(r.name), "--push-interval", "4s", "--smtp", mailServer, "--mail-from", "print@"+r.name+".example")
 		if err != nil {
 			return err
 		}
 		if err := answers(ctx, r.listen); err != nil {
 			return err
 		}
+	}
+	if err := s.befriend(ctx); err != nil {
+		return err
 	}
 	if err := s.start("gateway", s.say.gateway(), "mfpgate", "serve", "--config", config); err != nil {
 		return err
@@ -135,7 +148,7 @@ func run(ctx context.Context, out io.Writer) error {
 	s.say.line("printers ipp://127.0.1.1:%d/ipp/print to 127.0.1.8, SNMP on port %d, community public", ippPort, snmpPort)
 	s.say.line("eight MFPs share a capacity of five; Ctrl-C ends everything")
 	for i, r := range regions {
-		if err := s.fleet(r, i == 0); err != nil {
+		if err := s.fleet(ctx, r, i == 0); err != nil {
 			return err
 		}
 	}
@@ -146,13 +159,19 @@ func run(ctx context.Context, out io.Writer) error {
 }
 
 // fleet starts a region's devices. The last of them may be one that registers itself.
-func (s *site) fleet(r region, agent bool) error {
+func (s *site) fleet(ctx context.Context, r region, agent bool) error {
 	state := s.dir("devices-" + r.name)
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return err
 	}
 	ca := filepath.Join(s.dir(r.name), "cert.pem")
-	common := []string{"--cloud", "https://" + r.listen, "--ca", ca, "--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--proxy", "http://" + relay,
+	key, err := s.kept(ctx, r.name+"-key", r.name, "key")
+	if err != nil {
+		return err
+	}
+	children := strings.ReplaceAll(strings.TrimPrefix(r.offers, "--child "), " --child ", ",")
+	common := []string{"--service", cloudService + "=" + children, "--region-key", key, "--data-every", "30s",
+		"--cloud", "https://" + r.listen, "--ca", filepath.Join(s.base, "clouds.pem"), "--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--proxy", "http://" + relay,
 		"--model", model, "--poll", "5s", "--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour)}
 	count := r.devices
 	if agent {
@@ -236,13 +255,18 @@ func (s *site) account(ctx context.Context, file, name string, flags ...string) 
 	return password, os.WriteFile(file, []byte(password+"\n"), 0o600)
 }
 
-// made runs a command of the first region that prints a secret once, and keeps what it prints in a file of its owner's.
+// made runs a command of the first region that prints a secret once, and keeps what it prints.
 func (s *site) made(ctx context.Context, file string, command ...string) (path string, err error) {
+	return s.kept(ctx, file, regions[0].name, command...)
+}
+
+// kept is the file with what a command of a region printed, for its owner alone. Where it is, the command is not run again.
+func (s *site) kept(ctx context.Context, file, region string, command ...string) (path string, err error) {
 	path = filepath.Join(s.base, file)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join("bin", "mfpcloud"), append(command, "--state", s.dir(regions[0].name))...)
+	cmd := exec.CommandContext(ctx, filepath.Join("bin", "mfpcloud"), append(command, "--state", s.dir(region))...)
 	text, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("mfpcloud %s: %w", strings.Join(command, " "), err)
@@ -267,7 +291,11 @@ relay:
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&b, "    - {host: %s, ports: [%s], private: true}\n", host, port)
+		_, services, err := net.SplitHostPort(r.services)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "    - {host: %s, ports: [%s, %s], private: true}\n", host, port, services)
 	}
 	fmt.Fprintf(&b, `  capacity: {devices: 5, queue_timeout: 20s, linger: 2s}
   per_device: {rate: 500kB/s}
@@ -304,7 +332,7 @@ mail: {smtp: "%s", from: mfpgate@example.jp, tls: none}
 
 func portsFree() error {
 	printers := fmt.Sprintf("%s:%d", regions[0].firstDevice, ippPort)
-	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen, mailServer, panel, printers} {
+	for _, address := range []string{relay, portal, metrics, regions[0].listen, regions[1].listen, regions[0].services, regions[1].services, mailServer, panel, printers} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			return fmt.Errorf("%s is taken; end what listens there, perhaps another `make run`: %w", address, err)
