@@ -58,14 +58,7 @@ func (s *Saga) take(ctx context.Context, r *record) (result, error) {
 	case mfpgate.StepConfirm:
 		return s.confirm(ctx, r)
 	case mfpgate.StepDelete:
-		_, err := s.source(ctx, r, mfpgate.HoldingAbsent)
-		if err == nil || errors.Is(err, ErrNoHolding) {
-			_, err = s.manager(ctx, r)
-		}
-		if errors.Is(err, ErrNoHolding) {
-			err = nil
-		}
-		return nothing, err
+		return nothing, s.forget(ctx, r)
 	case mfpgate.StepAbort:
 		return nothing, s.abort(ctx, r)
 	case mfpgate.StepUndrain, mfpgate.StepRelink:
@@ -153,61 +146,6 @@ func (s *Saga) manager(ctx context.Context, r *record) (mfpgate.MoveAnswer, erro
 	}
 	s.learn(r, a.Seen)
 	return a, nil
-}
-
-// check asks once more whether the services are rolled out, and whether both regions hold what the plan says.
-func (s *Saga) check(ctx context.Context, r *record) error {
-	offers, err := s.offers(ctx)
-	if err != nil {
-		return err
-	}
-	for _, service := range r.Plan.Services {
-		if _, ok := offers[service.ID]; !ok {
-			return notRolledOut(service.ID, r.To)
-		}
-	}
-	for _, c := range r.Plan.Children {
-		if c.Action == actionKeep && !slices.Contains(offers[c.Service], c.ID) {
-			return refuse(NotRolledOut, "region %s has ceased to offer %s of service %s: plan the move anew", r.To, c.ID, c.Service)
-		}
-	}
-	p, err := s.services(r.From)
-	if err != nil {
-		return err
-	}
-	h, err := p.Holding(ctx, r.MFP)
-	if err != nil {
-		return fmt.Errorf("what region %s holds: %w", r.From, err)
-	}
-	switch {
-	case h.MFP != r.MFP || h.Region != r.From || h.Registration != r.OldRegistration:
-		return lied("the services of region %s, asked for device %s, registration %s, name device %.64q, registration %.64q, of region %.8q", r.From, r.MFP,
-			r.OldRegistration, h.MFP, h.Registration, h.Region)
-	case h.State != mfpgate.HoldingActive || h.Epoch+1 != r.Epoch:
-		return refuse(PlanChanged, "the device is %s in region %s, in epoch %d: plan the move anew", state(h.State), r.From, h.Epoch)
-	}
-	return s.vacant(ctx, r.MFP)
-}
-
-// vacant makes sure that no other move has put the device into this region.
-func (s *Saga) vacant(ctx context.Context, mfp string) error {
-	p, err := s.services(s.Region)
-	if err != nil {
-		return err
-	}
-	h, err := p.Holding(ctx, mfp)
-	switch {
-	case errors.Is(err, ErrNoHolding):
-		return nil
-	case err != nil:
-		return fmt.Errorf("what region %s holds: %w", s.Region, err)
-	}
-	switch h.State {
-	case mfpgate.HoldingPrepared, mfpgate.HoldingActive, mfpgate.HoldingDraining:
-		return refuse(TargetOccupied, "the services of region %s hold the device already (%s, move %s): end that move first, or remove the device there", s.Region,
-			h.State, h.Move)
-	}
-	return nil
 }
 
 // copy has the source send what it holds to the target, and stages what its management server knows of the device.
@@ -353,7 +291,9 @@ func (s *Saga) confirm(ctx context.Context, r *record) (result, error) {
 	switch {
 	case err != nil:
 		return result{}, fmt.Errorf("what region %s holds: %w", r.To, err)
-	case h.State != mfpgate.HoldingActive || h.Epoch != r.Epoch || h.MFP != r.MFP:
+	case h.MFP == r.MFP && (h.Epoch > r.Epoch || h.Epoch == r.Epoch && h.State == mfpgate.HoldingMoved):
+		return nothing, nil // a later move has led it on, and sees to it that it comes
+	case h.State != mfpgate.HoldingActive && h.State != mfpgate.HoldingDraining || h.Epoch != r.Epoch || h.MFP != r.MFP:
 		return result{}, lied("the device is %s in epoch %d in region %s, though the move there was committed in epoch %d", state(h.State), h.Epoch, r.To, r.Epoch)
 	case h.CheckedIn.IsZero():
 		return result{}, notYet{AwaitsDevice, fmt.Sprintf("The device has not come to region %s yet.", r.To)}
@@ -362,6 +302,18 @@ func (s *Saga) confirm(ctx context.Context, r *record) (result, error) {
 		now.ConfirmedAt, now.State = h.CheckedIn, mfpgate.MoveCommitted
 		return true, s.disarm(tx, now, timerStuck)
 	}}, nil
+}
+
+// forget has the source drop its tombstone. A device that has come back by another move stays.
+func (s *Saga) forget(ctx context.Context, r *record) error {
+	a, err := s.source(ctx, r, mfpgate.HoldingAbsent)
+	if back := errors.As(err, new(lie)) && a.State != mfpgate.HoldingMoved; err != nil && !back && !errors.Is(err, ErrNoHolding) {
+		return err
+	}
+	if _, err = s.manager(ctx, r); errors.Is(err, ErrNoHolding) {
+		return nil
+	}
+	return err
 }
 
 // abort has the target forget what it prepared, and remember that it did, also if nothing was.

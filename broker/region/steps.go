@@ -150,9 +150,9 @@ func (s *Saga) handleStep(ctx context.Context, in journal.Intent) (func(store.Tx
 	if err != nil {
 		return nil, err
 	}
-	leave, ok := s.slow.enter(r.From, s.Clock.Now())
-	if !ok {
-		return nil, journal.Again(slowAfter)
+	leave := s.gates.enter(ctx, s.Clock, r.From)
+	if leave == nil {
+		return nil, journal.Again(gateAgain)
 	}
 	defer leave()
 	got, err := s.take(ctx, r)
