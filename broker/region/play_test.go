@@ -73,3 +73,31 @@ func TestMovesOnABadNetwork(t *testing.T) {
 		})
 	}
 }
+
+// TestEveryCrash kills each process at each of its commits of a move that is done, and of one that is taken back.
+func TestEveryCrash(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		world regiontest.Config
+		end   mfpgate.MoveState
+	}{
+		{"done", regiontest.Config{}, mfpgate.MoveDone},
+		{"taken back", regiontest.Config{Abort: 15 * time.Second, Break: regiontest.Break{Told: regiontest.NotVerifying}}, mfpgate.MoveRolledBack},
+	} {
+		c.world.Seed, c.world.Faults.LateBy = 5, time.Second
+		alive := play(t, c.world)
+		sound(t, alive, c.end)
+		for _, process := range []string{"jp", "us", "gateway"} {
+			t.Run(c.name+" "+process, func(t *testing.T) {
+				for at := int64(1); at <= alive.Commits[process]; at++ {
+					c.world.Kill = map[string]int64{process: at}
+					r := play(t, c.world)
+					if sound(t, r); !r.Finished || t.Failed() {
+						t.Fatalf("killed at %d: %s", at, told(r))
+					}
+				}
+				t.Logf("%d commits", alive.Commits[process])
+			})
+		}
+	}
+}

@@ -184,16 +184,23 @@ func (w *world) administer() (finished bool, err error) {
 	return true, nil
 }
 
-// begin starts a move, as soon as the region answers.
+// begin starts a move, as soon as the region answers. What was planned once is asked for with the same key until it is refused.
 func (w *world) begin(to string, until time.Time) (m mfpgate.Move, err error) {
+	r := mfpgate.MoveRequest{Device: deviceID, To: to, Data: map[string]mfpgate.DataPolicy{"log": mfpgate.DataLeave, "settings": mfpgate.DataReset}}
 	for w.clock.Now().Before(until) {
 		if l := w.regions[to].alive(); l != nil {
-			r := mfpgate.MoveRequest{Device: deviceID, To: to, Data: map[string]mfpgate.DataPolicy{"log": mfpgate.DataLeave, "settings": mfpgate.DataReset}}
-			plan, err := l.region.saga.Plan(l.ctx, gatewayName, r)
-			if err == nil {
-				r.Plan = plan.Hash
+			if r.Plan == "" {
+				plan, err := l.region.saga.Plan(l.ctx, gatewayName, r)
+				if err == nil {
+					r.Plan = plan.Hash
+				}
+			}
+			if r.Plan != "" {
 				if m, _, err = l.region.saga.Start(l.ctx, gatewayName, r, "anna", "key-"+to); err == nil {
 					return m, nil
+				}
+				if errors.Is(err, mfpgate.ErrRefused) {
+					r.Plan = ""
 				}
 			}
 		}
