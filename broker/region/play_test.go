@@ -74,8 +74,8 @@ func TestMovesOnABadNetwork(t *testing.T) {
 	}
 }
 
-// TestEveryCrash kills each process at each of its commits of a move that is done, and of one that is taken back.
-func TestEveryCrash(t *testing.T) {
+// TestEveryCrashOfTheWorld kills each process at each of its commits of a move that is done, and of one that is taken back.
+func TestEveryCrashOfTheWorld(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		world regiontest.Config
