@@ -36,7 +36,7 @@ type Link struct {
 	Register   func(context.Context, api.ServiceRegistration) (mfpgate.Holding, error)
 	Send       func(context.Context, mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error)
 	Hosts      func(context.Context) ([]mfpgate.RegionHosts, error) // as signed by the region
-	Close      func()
+	Close      func()                                               // frees idle connections; may be nil
 }
 
 // Connect makes a link. It makes no connection.
@@ -100,6 +100,11 @@ func (l *links) all() (map[string]*opened, error) {
 			return nil, err
 		}
 		next[p.Region] = &opened{p, link}
+	}
+	for name, was := range l.open {
+		if next[name] != was && was.link.Close != nil {
+			was.link.Close()
+		}
 	}
 	l.open, l.read = next, now
 	return next, nil
