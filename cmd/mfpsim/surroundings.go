@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,6 +26,7 @@ type surroundings struct {
 	json                                           bool
 	printing                                       *printing
 	residing                                       *residing
+	roots                                          *x509.CertPool // read once for all
 	registration                                   *registration
 }
 
@@ -73,9 +75,12 @@ func (s *surroundings) complete(o *mfp.Options) (err error) {
 		}
 		o.Proxy.User = url.UserPassword(s.proxyUser, strings.TrimRight(string(password), "\r\n"))
 	}
-	if o.RootCAs, err = trust(s.ca); err != nil {
-		return err
+	if s.roots == nil {
+		if s.roots, err = trust(s.ca); err != nil {
+			return err
+		}
 	}
+	o.RootCAs = s.roots
 	if o.Token, err = s.token(o.ID); err != nil {
 		return err
 	}
