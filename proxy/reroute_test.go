@@ -200,6 +200,48 @@ func TestWhoWaitedIsJudgedAgain(t *testing.T) {
 	}
 }
 
+// A switch while the relay connects is heeded before anything is sent, with no look of Reroute.
+func TestASwitchWhileTheRelayConnects(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, tt := range []struct {
+		rule   string
+		now    mfpgate.Route
+		status int
+		reason mfpgate.Reason
+	}{
+		{"blocked now", mfpgate.Route{Action: mfpgate.RouteBlock}, http.StatusForbidden, mfpgate.RegionMoved},
+		{"led elsewhere now", mfpgate.Route{Action: mfpgate.RouteForward, To: w.jp.insecure()}, http.StatusServiceUnavailable, mfpgate.RegionSwitched},
+	} {
+		switched := func() { w.atlas.set(map[string]mfpgate.Route{w.us.name: tt.now}) }
+		check := func(by string, resp *http.Response) {
+			t.Helper()
+			if resp.StatusCode != tt.status || !strings.Contains(resp.Header.Get("Proxy-Status"), string(tt.reason)) ||
+				(resp.Header.Get("Retry-After") != "") != (tt.reason == mfpgate.RegionSwitched) {
+				t.Errorf("%s, %s: %s %v", tt.rule, by, resp.Status, resp.Header)
+			}
+		}
+		w.atlas.set(nil)
+		w.resolving.Store(&switched)
+		_, resp := w.connect(t, "127.0.0.2", w.us.insecure())
+		check("CONNECT", resp)
+
+		w.atlas.set(nil)
+		resp, err := w.client(t).Post("http://"+w.us.insecure()+"/mute", "text/plain", strings.NewReader("scan"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		check("plain", resp)
+		w.resolving.Store(nil)
+	}
+	if len(w.arrived) > 0 || len(w.reached) > 0 {
+		t.Error("the old region was asked")
+	}
+	if n := w.metrics.Value("mfpgate_relay_dial_errors_total", "reason", string(mfpgate.RegionSwitched)); n != 0 {
+		t.Errorf("%v dial errors are counted", n)
+	}
+}
+
 // Whatever a keep-alive connection or the pool holds, each request goes where its route leads now.
 func TestNoPooledConnectionCrossesTheBorder(t *testing.T) {
 	w := newWorld(t, nil)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"math/big"
 	"net"
@@ -92,6 +93,8 @@ type world struct {
 	ca      string // file
 	reached chan string
 	arrived chan string // what an origin was asked and does not answer
+
+	resolving atomic.Pointer[func()] // called while the relay waits for an address
 }
 
 // journal is a log that may be read while it is written.
@@ -142,7 +145,7 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 	policy := &proxy.Policy{Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AdmitUnknown: true,
 		Allow:    []mfpgate.AllowRule{rule("*.cloud.test", false), rule("front.cloud.test", true), rule("127.0.1.0/24", true)},
 		Capacity: func(time.Time) (int, time.Time) { return 50, time.Time{} }, QueueTimeout: time.Minute, Linger: time.Minute,
-		Resolver:    destination.ResolverOf([]netip.AddrPort{nameserver(t, addresses)}),
+		Resolver:    destination.ResolverOf([]netip.AddrPort{w.nameserver(t, addresses)}),
 		DialTimeout: time.Minute, Idle: time.Hour, HeadTimeout: time.Minute}
 	options := proxy.Options{Name: "test", Clock: mfpgate.SystemClock{}, Log: telemetry.NewLogger(w.log, mfpgate.SystemClock{}, &telemetry.Level{}, false),
 		Metrics: w.metrics, Devices: anybody{}, Descriptors: 4096, Routes: w.atlas, FirstBytes: 100 * time.Millisecond,
@@ -186,7 +189,7 @@ func origin(t *testing.T, label, address string, cert tls.Certificate, arrived c
 		s := httptest.NewUnstartedServer(handler)
 		_ = s.Listener.Close()
 		s.Listener = listen()
-		s.Config.ErrorLog = nil
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		if secure {
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 			s.StartTLS()
@@ -235,7 +238,7 @@ func (w *world) authority(t *testing.T) (issue func(names ...string) tls.Certifi
 }
 
 // nameserver answers for A records of its names.
-func nameserver(t *testing.T, names map[string]string) netip.AddrPort {
+func (w *world) nameserver(t *testing.T, names map[string]string) netip.AddrPort {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -254,6 +257,9 @@ func nameserver(t *testing.T, names map[string]string) netip.AddrPort {
 			var m dnsmessage.Message
 			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
 				continue
+			}
+			if meanwhile := w.resolving.Load(); meanwhile != nil {
+				(*meanwhile)()
 			}
 			q := m.Questions[0]
 			m = dnsmessage.Message{Questions: m.Questions, Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}}
