@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,8 +10,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"math/big"
 	"net"
@@ -56,10 +59,13 @@ func (a *atlas) Route(device mfpgate.DeviceID, host mfpgate.Host, _ uint16, conn
 	return mfpgate.Route{Epoch: 7}
 }
 
+// set gives routes, of a managed device to hosts of us unless they say otherwise.
 func (a *atlas) set(routes map[string]mfpgate.Route) {
 	for host, r := range routes {
-		r.Epoch, r.Region = 7, "us"
-		routes[host] = r
+		if r.Region == "" {
+			r.Epoch, r.Region = 7, "us"
+			routes[host] = r
+		}
 	}
 	a.routes.Store(&routes)
 }
@@ -86,6 +92,9 @@ type world struct {
 	roots   *x509.CertPool
 	ca      string // file
 	reached chan string
+	arrived chan string // what an origin was asked and does not answer
+
+	resolving atomic.Pointer[func()] // called while the relay waits for an address
 }
 
 // journal is a log that may be read while it is written.
@@ -108,7 +117,7 @@ func (j *journal) String() string {
 
 func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 	t.Helper()
-	w := &world{atlas: &atlas{}, metrics: telemetry.NewMetrics(), log: &journal{}, reached: make(chan string, 100)}
+	w := &world{atlas: &atlas{}, metrics: telemetry.NewMetrics(), log: &journal{}, reached: make(chan string, 100), arrived: make(chan string, 100)}
 	w.atlas.set(nil)
 	issue := w.authority(t)
 	addresses := map[string]string{}
@@ -120,7 +129,7 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 		if label == "jp" || label == "front" {
 			names = append(names, "us.cloud.test")
 		}
-		r.tls, r.plain = origin(t, label, r.address, issue(names...))
+		r.tls, r.plain = origin(t, label, r.address, issue(names...), w.arrived)
 	}
 	var ports []uint16
 	for _, r := range []region{w.us, w.jp, w.kr, w.front} {
@@ -136,7 +145,7 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 	policy := &proxy.Policy{Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AdmitUnknown: true,
 		Allow:    []mfpgate.AllowRule{rule("*.cloud.test", false), rule("front.cloud.test", true), rule("127.0.1.0/24", true)},
 		Capacity: func(time.Time) (int, time.Time) { return 50, time.Time{} }, QueueTimeout: time.Minute, Linger: time.Minute,
-		Resolver:    destination.ResolverOf([]netip.AddrPort{nameserver(t, addresses)}),
+		Resolver:    destination.ResolverOf([]netip.AddrPort{w.nameserver(t, addresses)}),
 		DialTimeout: time.Minute, Idle: time.Hour, HeadTimeout: time.Minute}
 	options := proxy.Options{Name: "test", Clock: mfpgate.SystemClock{}, Log: telemetry.NewLogger(w.log, mfpgate.SystemClock{}, &telemetry.Level{}, false),
 		Metrics: w.metrics, Devices: anybody{}, Descriptors: 4096, Routes: w.atlas, FirstBytes: 100 * time.Millisecond,
@@ -151,11 +160,17 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 }
 
 // origin serves over TLS and in plain what tells who it is and what it was asked.
-func origin(t *testing.T, label, address string, cert tls.Certificate) (secure, insecure uint16) {
+func origin(t *testing.T, label, address string, cert tls.Certificate, arrived chan<- string) (secure, insecure uint16) {
 	t.Helper()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/hang" { // until the client has gone
+		switch r.URL.Path {
+		case "/hang": // in the midst of the answer, until the client has gone
+			_, _ = io.WriteString(w, "begun")
 			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		case "/mute": // before the answer
+			arrived <- label
 			<-r.Context().Done()
 			return
 		}
@@ -174,7 +189,7 @@ func origin(t *testing.T, label, address string, cert tls.Certificate) (secure, 
 		s := httptest.NewUnstartedServer(handler)
 		_ = s.Listener.Close()
 		s.Listener = listen()
-		s.Config.ErrorLog = nil
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		if secure {
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 			s.StartTLS()
@@ -223,7 +238,7 @@ func (w *world) authority(t *testing.T) (issue func(names ...string) tls.Certifi
 }
 
 // nameserver answers for A records of its names.
-func nameserver(t *testing.T, names map[string]string) netip.AddrPort {
+func (w *world) nameserver(t *testing.T, names map[string]string) netip.AddrPort {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -242,6 +257,9 @@ func nameserver(t *testing.T, names map[string]string) netip.AddrPort {
 			var m dnsmessage.Message
 			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
 				continue
+			}
+			if meanwhile := w.resolving.Load(); meanwhile != nil {
+				(*meanwhile)()
 			}
 			q := m.Questions[0]
 			m = dnsmessage.Message{Questions: m.Questions, Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}}
@@ -263,6 +281,74 @@ func nameserver(t *testing.T, names map[string]string) netip.AddrPort {
 		<-ended
 	})
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// caller is a device's end of a tunnel.
+type caller struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// connect asks for a tunnel from an address.
+func (w *world) connect(t testing.TB, address, to string, fields ...string) (caller, *http.Response) {
+	t.Helper()
+	conn, err := from(address).Dial("tcp", w.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", to, to, strings.Join(fields, ""))
+	c := caller{conn, bufio.NewReader(conn)}
+	resp, err := http.ReadResponse(c.in, &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, resp
+}
+
+// tunnel is connect where it must succeed.
+func (w *world) tunnel(t testing.TB, address, to string) caller {
+	t.Helper()
+	c, resp := w.connect(t, address, to)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s to %s: %s, %s", address, to, resp.Status, resp.Header.Get("Proxy-Status"))
+	}
+	return c
+}
+
+// ask makes a request of the plain origin behind the tunnel, and returns the answer, or what ended the tunnel.
+func (c caller) ask() (string, error) {
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: inside\r\n\r\n"); err != nil {
+		return "", err
+	}
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(resp.Body)
+	return string(b), err
+}
+
+// open reports whether the tunnel still answers.
+func (c caller) open(t testing.TB) bool {
+	t.Helper()
+	_, err := c.ask()
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		t.Fatal("the tunnel neither answers nor ends")
+	}
+	return err == nil
+}
+
+// ends waits for the relay to cut the tunnel, and sends nothing.
+func (c caller) ends(t testing.TB) {
+	t.Helper()
+	_, err := c.in.ReadByte()
+	if ne, ok := errors.AsType[net.Error](err); err == nil || ok && ne.Timeout() {
+		t.Fatalf("the tunnel is not cut: %v", err)
+	}
 }
 
 // client is Go's, through the relay.
