@@ -1,8 +1,8 @@
 package control
 
 import (
+	"cmp"
 	"encoding/csv"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -10,47 +10,56 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
-// residenceColumns are named as in the API, as far as it has them.
-var residenceColumns = []string{"deviceId", "name", "mfp", "market", "home", "state", "reason", "since", "registration", "epoch", "services", "data",
-	"receiptId", "receiptRegion", "purgedAt", "moveId", "enforcement", "bypassed"}
+// residenceColumns are those of WriteResidencesCSV. A device has several records: what each is stands in "record".
+var residenceColumns = []string{"deviceId", "name", "mfp", "record", "state", "reason", "detail", "market", "home", "since", "registration", "epoch", "enforcement", "bypassed", "moveId",
+	"service", "children", "region", "class", "items", "bytes", "receiptId", "purgedAt", "digest", "signed"}
 
-// WriteResidencesCSV writes where data are as WriteDevicesCSV does devices. Of several receipts it has the newest.
+// WriteResidencesCSV writes residences as RFC 4180 does, with a header: of each device one record "residence", and then one for each
+// "service", each class of "data", and each "receipt" with each class that it says was "purged" or "left". Cells are kept from being
+// formulas as those of WriteDevicesCSV are.
 func WriteResidencesCSV(out io.Writer, list []mfpgate.Residence) error {
 	w := csv.NewWriter(out)
 	w.UseCRLF = true
-	rows := [][]string{residenceColumns}
-	for _, r := range list {
-		var receipt mfpgate.DeletionReceipt
-		if len(r.Receipts) > 0 {
-			receipt = r.Receipts[0]
-		}
-		row := []string{string(r.Device), r.Name, r.MFP, r.Market, r.Home, string(r.State), string(r.Reason), cellTime(r.Since), r.Registration,
-			strconv.FormatUint(r.Epoch, 10), servicesCell(r.Services), dataCell(r.Data), receipt.ID, receipt.Region, cellTime(receipt.PurgedAt), string(r.Move),
-			string(r.Enforcement), r.Bypassed}
-		for i, cell := range row {
-			row[i] = noFormula(cell)
-		}
-		rows = append(rows, row)
+	if err := w.Write(residenceColumns); err != nil {
+		return err
 	}
-	return w.WriteAll(rows)
+	var err error
+	for _, of := range list {
+		record := func(kind string, cells map[string]string) {
+			row := make([]string, len(residenceColumns))
+			for i, column := range residenceColumns {
+				row[i] = noFormula(cells[column])
+			}
+			row[0], row[1], row[2], row[3] = noFormula(string(of.Device)), noFormula(of.Name), noFormula(of.MFP), kind
+			if err == nil {
+				err = w.Write(row)
+			}
+		}
+		record("residence", map[string]string{"state": string(of.State), "reason": string(of.Reason), "detail": of.Detail, "market": of.Market, "home": of.Home, "since": cellTime(of.Since),
+			"registration": of.Registration, "epoch": strconv.FormatUint(of.Epoch, 10), "enforcement": cmp.Or(string(of.Enforcement), "none"), "bypassed": of.Bypassed, "moveId": string(of.Move)})
+		for _, s := range of.Services {
+			record("service", map[string]string{"service": s.ID, "children": strings.Join(s.Children, " ")})
+		}
+		for _, d := range of.Data {
+			record("data", heldCells(d.HeldData, d.Region, ""))
+		}
+		for _, r := range of.Receipts {
+			record("receipt", map[string]string{"receiptId": r.ID, "region": r.Region, "moveId": string(r.Move), "purgedAt": cellTime(r.PurgedAt), "digest": r.Digest, "signed": r.Signed})
+			for _, d := range r.Purged {
+				record("purged", heldCells(d, r.Region, r.ID))
+			}
+			for _, d := range r.Left {
+				record("left", heldCells(d, r.Region, r.ID))
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w.Flush()
+	return w.Error()
 }
 
-// servicesCell is "document-cloud (translate, whiteboard); print".
-func servicesCell(list []mfpgate.HeldService) string {
-	texts := make([]string, len(list))
-	for i, s := range list {
-		if texts[i] = s.ID; len(s.Children) > 0 {
-			texts[i] += " (" + strings.Join(s.Children, ", ") + ")"
-		}
-	}
-	return strings.Join(texts, "; ")
-}
-
-// dataCell is "address-book: 12 items, 3400 bytes in jp; …".
-func dataCell(list []mfpgate.ResidentData) string {
-	texts := make([]string, len(list))
-	for i, d := range list {
-		texts[i] = fmt.Sprintf("%s: %d items, %d bytes in %s", d.Class, d.Items, d.Bytes, d.Region)
-	}
-	return strings.Join(texts, "; ")
+func heldCells(d mfpgate.HeldData, region, receipt string) map[string]string {
+	return map[string]string{"region": region, "class": d.Class, "items": strconv.Itoa(d.Items), "bytes": strconv.FormatInt(d.Bytes, 10), "receiptId": receipt}
 }

@@ -37,6 +37,25 @@ var routes = []struct {
 	{"POST /devices/{id}/forget", "/devices/dev_7/forget", 303, 403, 303},
 	{"GET /devices/{id}/sheet", "/devices/dev_1/sheet", 303, 403, 200},
 	{"GET /devices/{id}/qr.svg", "/devices/dev_1/qr.svg", 303, 403, 409}, // nobody knows the portal's address
+	{"POST /devices/{id}/enrol", "/devices/dev_2/enrol", 303, 403, 303},
+	{"GET /moves", "/moves", 303, 403, 200},
+	{"GET /moves/live", "/moves/live", 401, 403, 200},
+	{"GET /moves/events", "/moves/events", 401, 403, 200},
+	{"GET /moves/new", "/moves/new?device=dev_4", 303, 403, 200},
+	{"POST /moves", "/moves", 303, 403, 400}, // without a key
+	{"GET /moves/{id}", "/moves/mov_copy", 303, 403, 200},
+	{"GET /moves/{id}", "/moves/mov_none", 303, 403, 404},
+	{"GET /moves/{id}/live", "/moves/mov_copy/live", 401, 403, 200},
+	{"GET /moves/{id}/events", "/moves/mov_copy/events", 401, 403, 200},
+	{"GET /moves/{id}/events", "/moves/mov_none/events", 401, 403, 404},
+	{"GET /moves/{id}/receipt", "/moves/mov_done/receipt", 303, 403, 200},
+	{"POST /moves/{id}/abort", "/moves/mov_copy/abort", 303, 403, 303},
+	{"POST /moves/{id}/retry", "/moves/mov_copy/retry", 303, 403, 303},
+	{"POST /moves/{id}/lost", "/moves/mov_stuck/lost", 303, 403, 303},
+	{"GET /residency", "/residency", 303, 403, 200},
+	{"GET /residency.json", "/residency.json", 303, 403, 200},
+	{"GET /residency.csv", "/residency.csv", 303, 403, 200},
+	{"GET /residency/{device}/receipts/{id}", "/residency/dev_2/receipts/rcp_done", 303, 403, 200},
 	{"GET /schedule", "/schedule", 303, 403, 200},
 	{"GET /register", "/register?device=dev_2", 303, 200, 200},
 	{"POST /register", "/register", 303, 400, 400}, // without a key
@@ -72,7 +91,7 @@ func TestEveryRouteIsForWhomItShouldBe(t *testing.T) {
 			listed = append(listed, c.pattern)
 		}
 		for who, want := range map[string]int{"": c.stranger, "sato": c.user, "mori": c.boss} {
-			d := newDoor(t, portaltest.Registering())
+			d := newDoor(t, portaltest.Moving())
 			if who != "" {
 				d.enterAs(who)
 			}

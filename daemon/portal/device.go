@@ -30,6 +30,7 @@ type devicePage struct {
 	State          look
 	Since          moment
 	Conflict       string
+	Region         deviceRegion
 	Relayed        bool // it is in mode proxy
 	Offline        bool
 	Facts          []fact
@@ -123,6 +124,7 @@ func (p *Portal) devicePage(r *http.Request, d control.DeviceDetail) devicePage 
 		Relayed: d.MonitoringMode == mfpgate.MonitoringProxy, Offline: d.State == mfpgate.DeviceOffline, CanSplit: len(d.Sightings) > 1}
 	page.Deeper = true
 	page.State.Hint = sentence(page.State.Hint)
+	page.Region = p.deviceRegion(r.Context(), d.Device, f)
 	page.read(d)
 	for _, a := range d.Alerts[:min(len(d.Alerts), maxAlerts)] {
 		page.Alerts = append(page.Alerts, alertRow{when(a.At), severity(string(a.Severity)), upperFirst(keyword(a.Code)), alertText(a), a.Cleared})
@@ -183,8 +185,6 @@ func facts(d control.DeviceDetail, when func(time.Time) moment, now time.Time) [
 		{Term: "Attached by", Text: attachmentWords(d.Attachment)},
 		{Term: "Mode", Text: modeSentence(d.MonitoringMode)},
 		{Term: "Last seen", Time: when(d.LastSeen), Age: age(now.Sub(d.LastSeen))},
-		{Term: "Built for", Text: strings.ToUpper(d.Market)},
-		{Term: "Home region", Text: strings.ToUpper(d.Home)},
 		{Term: "UUID", Text: d.Identity.UUID, Fixed: true},
 		{Term: "MAC address", Text: d.Identity.MAC, Fixed: true},
 		{Term: "SNMP object id", Text: d.Identity.SysObjectID, Fixed: true},

@@ -1,5 +1,5 @@
 // Package portal is the pages that people see, over HTTPS: for administrators an overview of the gateway, the devices and the
-// schedules; for users, who ask for printers in a print service, how that stands.
+// schedules, of moves between regions and where the devices' data are; for users, who ask for printers in a print service, how that stands.
 //
 // It promises that nothing is shown and nothing is changed without a login, that a user sees and changes nothing but requests
 // for his own mail address, that GET changes nothing, that a page of another origin can change nothing, and that every name
@@ -12,6 +12,8 @@
 // Registrations are followed by server-sent events that say only that something changed; a stream is bounded in number, in the
 // time of each write, and by its session, whose idle time it lets run on. A login leads back to the page that was wanted, if
 // that is one of ours; a QR code is printed only for the configured address, or for a name that the certificate has.
+// A move between regions is started only as the plan that was shown says, with its hash. Which device's data are where is shown as the
+// regions told it and never better than that: what is not known is said to be so, and nothing is called enforced that is not.
 //
 // It refuses more logins than their pace, from one source and for one name, and answers a wrong name and a wrong
 // password alike, in word and in time. Sessions live in memory: a restart of the daemon logs everybody out, which costs

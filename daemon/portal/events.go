@@ -47,9 +47,8 @@ func (s *streams) leave(user string) {
 	}
 }
 
-// events tells a page, as server-sent events, that something has changed in what it shows: all registrations that the account may
-// see, or the one of the address. It says nothing of what; the page asks for that, through the same guards as ever. It ends with
-// the session, and when the account changes.
+// events tells a page that something has changed in what it shows: all registrations that the account may see, or the one of the
+// address.
 func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 	v, id := p.visitor(r), r.PathValue("id")
 	if id != "" {
@@ -57,6 +56,13 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	p.stream(w, r, "registrations", func(ctx context.Context, changed chan<- struct{}) { p.listen(ctx, v, id, changed) })
+}
+
+// stream tells a page, as server-sent events, that something has changed of what listen hears. It says nothing of what; the page asks
+// for that, through the same guards as ever. It ends with the session, and when the account changes.
+func (p *Portal) stream(w http.ResponseWriter, r *http.Request, what string, listen func(context.Context, chan<- struct{})) {
+	v := p.visitor(r)
 	if !p.streams.enter(v.Name) {
 		w.Header().Set("Retry-After", "15")
 		http.Error(w, "Too many pages follow the gateway; close some.", http.StatusServiceUnavailable)
@@ -69,7 +75,7 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 	defer listening.Wait()
 	defer cancel()
 	changed := make(chan struct{}, 1)
-	listening.Go(func() { p.listen(ctx, v, id, changed) })
+	listening.Go(func() { listen(ctx, changed) })
 
 	s := sse.Open(w)
 	// The browser comes back by itself, and then hears of a change at once, so nothing is missed in between.
@@ -92,7 +98,7 @@ func (p *Portal) events(w http.ResponseWriter, r *http.Request) {
 			heard = changed
 			continue
 		case <-heard:
-			heard, send = nil, func() error { return s.Event("changed", []byte("registrations")) }
+			heard, send = nil, func() error { return s.Event("changed", []byte(what)) }
 			pause.Reset(eventGap)
 		case <-beat.C():
 		}
@@ -153,10 +159,15 @@ func (p *Portal) listen(ctx context.Context, v visitor, id string, changed chan<
 		if which != "" && (id != "" && which != id || id == "" && !p.concerns(ctx, v, which)) {
 			continue
 		}
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
+		tell(changed)
+	}
+}
+
+// tell leaves a word for who listens, unless there is one already.
+func tell(changed chan<- struct{}) {
+	select {
+	case changed <- struct{}{}:
+	default:
 	}
 }
 

@@ -44,6 +44,13 @@ var refusals = map[mfpgate.Reason]string{
 	slots.ReasonQueueTimeout:      "All slots stayed in use for relay.capacity.queue_timeout. The device keeps its place if it comes back.",
 	slots.ReasonDeviceConnections: "The device had as many connections open as relay.per_device.connections lets it.",
 
+	mfpgate.RegionMoved:      "The device asked for its old region, which it has left. Its directive gives it the new address.",
+	mfpgate.RegionRedirected: "The device asked for its old region's management server, whose directive it has had. Look at its move.",
+	mfpgate.RegionName:       "The device asked for its old region, and the new one's certificate does not have that name. It needs its directive, or the new address set by hand.",
+	mfpgate.RegionLiteral:    "The device asked for an address that is no host of its region. Set a name on the device.",
+	mfpgate.RegionMap:        "Which hosts belong to which region is not known, and this device has changed its region. Check the cloud's connection.",
+	mfpgate.RegionHidden:     "The TLS handshake named a host of a region that the device may not reach.",
+
 	destination.ReasonDNSError:          "The name server answered with a failure. Check the site's DNS.",
 	destination.ReasonDNSTimeout:        "The name server did not answer in time. Check the site's DNS.",
 	destination.ReasonNoAddress:         "The destination's name has no address. Check the device's setting and the site's DNS.",

@@ -36,6 +36,7 @@ type registerPage struct {
 	Found    string
 	Address  string // of what is shown
 	Gone     bool   // the link names a printer that is not known
+	Foreign  *foreign
 	Chosen   *printerChoice
 	Key      string // makes the form idempotent
 	Email    string // for whom
@@ -73,6 +74,7 @@ func (p *Portal) registerPage(r *http.Request, device mfpgate.DeviceID, service 
 	if i := slices.IndexFunc(devices, func(d mfpgate.Device) bool { return device != "" && d.ID == device }); i >= 0 {
 		choice := choiceOf(devices[i])
 		page.Chosen = &choice
+		page.Foreign = p.foreignOf(r.Context(), device)
 		return page
 	}
 	page.Gone = device != ""

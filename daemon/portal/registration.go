@@ -34,6 +34,7 @@ type registrationPage struct {
 	Decide                        bool
 	Facts                         []fact
 	CanCancel, CanResend, CanAsk  bool
+	Foreign                       *foreign // the printer is registered, and its data are in another region
 }
 
 // ownRegistration is the one of the address, or false after an answer was written. One that is another user's does not exist.
@@ -86,6 +87,9 @@ func (p *Portal) registrationPage(r *http.Request, g mfpgate.Registration) regis
 	waits := g.State == mfpgate.RegistrationAwaitingAdmin
 	if waits && !g.Local {
 		page.Expires = when(g.ExpiresAt)
+	}
+	if g.State == mfpgate.RegistrationRegistered {
+		page.Foreign = p.foreignOf(r.Context(), g.Device.ID)
 	}
 	if v.administrator() {
 		page.DeviceHref = deviceHref(g.Device.ID)

@@ -144,6 +144,8 @@ type step struct {
 	Sign  string
 	Said  string // what the sign says
 	Time  moment
+	Note  string // more of it
+	Last  bool   // after it there is no way back
 }
 
 func newStep(word, state string) step {

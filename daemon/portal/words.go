@@ -97,3 +97,11 @@ func at(t, now time.Time, zone *time.Location) moment {
 	}
 	return moment{local.Format(layout), t.UTC().Format(time.RFC3339)}
 }
+
+// dated shows t with its day always, for what is printed and kept.
+func dated(t time.Time, zone *time.Location) moment {
+	if t.IsZero() {
+		return moment{}
+	}
+	return moment{t.In(zone).Format("2006-01-02 15:04"), t.UTC().Format(time.RFC3339)}
+}

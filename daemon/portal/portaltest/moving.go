@@ -51,9 +51,11 @@ func Moving() *Gateway {
 	done := receipt("mov_done")
 	r[1].Home, r[1].State, r[1].Epoch, r[1].Since, r[1].Move, r[1].Enforcement = "jp", mfpgate.ResidenceHome, 2, ago(13*time.Minute), "mov_done", mfpgate.Enforced
 	r[1].Registration, r[1].Receipts = "r1.jp.2.01J9ZC3D4E5F6G7H8J9KABCDE1.ddccbbaa33221100", []mfpgate.DeletionReceipt{*done}
-	for i := range r[1].Data {
-		if r[1].Data[i].Class != "billing" {
-			r[1].Data[i].Region = "jp"
+	for _, moved := range []int{1, 6} {
+		for i := range r[moved].Data {
+			if r[moved].Data[i].Class != "billing" {
+				r[moved].Data[i].Region = "jp"
+			}
 		}
 	}
 	g.DevicesAre[1].Home = "jp"
