@@ -96,7 +96,7 @@ type MovePlan struct {
 	Children     []PlannedChild   `json:"children"`
 	Data         []PlannedData    `json:"data"`
 	Blockers     []MoveBlocker    `json:"blockers"` // why it cannot be started; empty: it can
-	Hash         string           `json:"hash"`     // of all above, SHA-256 in hex
+	Hash         string           `json:"hash"`     // of all above but how much data there are, which changes all the time; SHA-256 in hex
 }
 
 // PlannedService is a service that the device is registered in. Action is "move", or "block" if the target does not offer it.

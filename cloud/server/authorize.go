@@ -26,6 +26,11 @@ const (
 	roleOperator role = "operator"
 	// roleAdministrator is whom the print service let through: an administrator, or a client with a grant of one.
 	roleAdministrator role = "administrator"
+	// rolePeerManagement and rolePeerServices are the two roles of another region; the own management server has the first, too.
+	rolePeerManagement role = "region-management"
+	rolePeerServices   role = "region-services"
+	// roleAnybody lets a call through that proves nothing. It is no scheme.
+	roleAnybody role = ""
 )
 
 // principal is who called, as its token proves.
@@ -36,10 +41,17 @@ type principal struct {
 
 // authorize lets a call through if its operation names the caller's role and the path is the caller's own.
 func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
+	if public(ctx.Operation()) {
+		next(ctx)
+		return
+	}
 	who, p := s.authenticate(ctx.Header("Authorization"), ctx.RemoteAddr())
 	if p == nil {
 		callOf(ctx.Context()).who = who
 		p = permit(ctx, who)
+	}
+	if p == nil && who.role == roleDevice && strings.HasPrefix(ctx.Operation().Path, "/v1/devices/") {
+		p = s.stays(ctx.Context(), who.id)
 	}
 	if p != nil {
 		r, w := humago.Unwrap(ctx)
@@ -48,6 +60,9 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 	}
 	next(ctx)
 }
+
+// public tells of an operation that anybody may call: it says so by a requirement of nothing.
+func public(op *huma.Operation) bool { return len(op.Security) == 1 && len(op.Security[0]) == 0 }
 
 func (s *Server) authenticate(header, remote string) (principal, *problem) {
 	scheme, text, _ := strings.Cut(header, " ")
@@ -61,6 +76,14 @@ func (s *Server) authenticate(header, remote string) (principal, *problem) {
 	token := mfpgate.Secret(strings.TrimSpace(text))
 	if id, err := provision.DeviceOf(s.factory, token); err == nil {
 		return principal{roleDevice, id}, nil
+	}
+	switch peer, as, err := s.Folder.PeerOf(token); {
+	case err == nil && as == provision.PeerServices:
+		return principal{rolePeerServices, peer}, nil
+	case err == nil:
+		return principal{rolePeerManagement, peer}, nil
+	case !errors.Is(err, provision.ErrToken):
+		return principal{}, internal(err)
 	}
 	id, err := s.Folder.GatewayOf(token)
 	switch {

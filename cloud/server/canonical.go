@@ -81,7 +81,7 @@ func (s *Server) canonical(next http.Handler) http.Handler {
 			e = e.Str(field.Gateway, c.who.id)
 		case roleDevice:
 			e = e.Str(field.Device, c.who.id)
-		case roleOperator, roleAdministrator:
+		case roleOperator, roleAdministrator, rolePeerManagement, rolePeerServices:
 			e = e.Str(field.User, c.who.id)
 		}
 		if c.reason != "" {

@@ -69,7 +69,12 @@ func (s *Server) getMFP(ctx context.Context, in *struct {
 	MFPPath
 	Conditional
 }) (*read[api.MFP], error) {
-	r, there, err := one[mfpRecord](ctx, s.Store, mfpKey(in.MFP))
+	var r mfpRecord
+	var there bool
+	err := s.Store.View(ctx, func(at store.Snapshot) (err error) {
+		r, there, err = findMFP(at, in.MFP)
+		return err
+	})
 	if err != nil {
 		return nil, internal(err)
 	}
@@ -101,7 +106,7 @@ func (s *Server) checkIn(ctx context.Context, in *struct {
 	err = s.Store.Update(ctx, func(tx store.Tx) error {
 		var err error
 		answer, replayed, err = once(tx, callOf(ctx).who, "check-in", in.Idempotent, in.Body, func() (api.CheckInAnswer, error) {
-			r, _, err := store.FindJSON[mfpRecord](tx, mfpKey(in.MFP))
+			r, _, err := findMFP(tx, in.MFP)
 			if err != nil {
 				return api.CheckInAnswer{}, err
 			}
@@ -192,7 +197,7 @@ func (s *Server) report(ctx context.Context, in *struct {
 
 // keepReport writes the report and what it says of the device in one transaction.
 func (s *Server) keepReport(tx store.Tx, stored api.StoredReport) error {
-	r, there, err := store.FindJSON[mfpRecord](tx, mfpKey(stored.DeviceID))
+	r, there, err := findMFP(tx, stored.DeviceID)
 	if err != nil {
 		return err
 	}

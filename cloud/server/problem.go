@@ -11,6 +11,7 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/store"
 )
 
@@ -59,6 +60,7 @@ const (
 	ReasonFull             mfpgate.Reason = "storage-full"
 	ReasonGone             mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready
 	ReasonInternal         mfpgate.Reason = "internal"
+	ReasonMoved            mfpgate.Reason = api.Moved
 	ReasonConnection       mfpgate.Reason = "connection" // no request came of a connection: TLS refused, or no HTTP
 )
 
@@ -109,6 +111,8 @@ func toProblem(ctx huma.Context, _ string, v any) (any, error) {
 		return noted(ctx.Context(), fromHuma(e), ctx.URL().Path), nil
 	case *problem:
 		return noted(ctx.Context(), e, ctx.URL().Path), nil
+	case *region.Refusal:
+		return noted(ctx.Context(), fromRole(e), ctx.URL().Path), nil
 	default:
 		return v, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,76 +26,118 @@ var ErrPlain = errors.New("plain HTTP is for loopback addresses only; leave --ht
 
 // Listening says where and how Run serves.
 type Listening struct {
-	Address string   // host:port; port 0 takes a free one
-	Names   []string // more names for the certificate
-	Plain   bool     // HTTP without TLS; loopback only
+	Address  string   // host:port; port 0 takes a free one
+	Services string   // the same for the services' own listener; "": Address serves both roles
+	Names    []string // more names for the certificate
+	Plain    bool     // HTTP without TLS; loopback only
 }
 
 // Run serves until ctx ends, then ends push channels, waits up to ten seconds for requests and returns nil. ready is told
-// the base URL once the address is bound.
-func (s *Server) Run(ctx context.Context, l Listening, ready func(url string)) error {
-	host, _, err := net.SplitHostPort(l.Address)
-	if err != nil {
-		return fmt.Errorf("listen: %w; write host:port", err)
+// the base URL of the management server, and that of the services if they have a listener of their own, once both are bound.
+func (s *Server) Run(ctx context.Context, l Listening, ready func(url string, services string)) error {
+	addresses := []string{l.Address}
+	if l.Services != "" {
+		addresses = append(addresses, l.Services)
 	}
-	scheme, config := "https", (*tls.Config)(nil)
-	if l.Plain {
-		if !mfpgate.Loopback(host) {
-			return fmt.Errorf("listen on %s: %w", l.Address, ErrPlain)
+	var hosts []string
+	for _, address := range addresses {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("listen: %w; write host:port", err)
 		}
-		scheme = "http"
-	} else if config, err = s.tls(host, l.Names); err != nil {
-		return err
+		if l.Plain && !mfpgate.Loopback(host) {
+			return fmt.Errorf("listen on %s: %w", address, ErrPlain)
+		}
+		hosts = append(hosts, host)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+	scheme, config := "http", (*tls.Config)(nil)
+	if !l.Plain {
+		var err error
+		if config, err = s.tls(hosts, l.Names); err != nil {
+			return err
+		}
+		scheme = "https"
 	}
-	url := scheme + "://" + listener.Addr().String()
-	if config != nil {
-		listener = tls.NewListener(listener, config)
+	var listeners []net.Listener
+	defer func() {
+		for _, listener := range listeners {
+			_ = listener.Close() // the servers have, unless one could not be bound
+		}
+	}()
+	urls := make([]string, len(addresses))
+	for i, address := range addresses {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		urls[i] = scheme + "://" + listener.Addr().String()
+		listeners = append(listeners, listener)
 	}
-	srv := &http.Server{
-		Handler: s.Handler(), ErrorLog: s.connectionLog(), ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	handlers := []http.Handler{s.Handler()}
+	if l.Services != "" {
+		handlers = []http.Handler{s.part(false), s.part(true)}
 	}
 	if err := s.Resume(ctx); err != nil {
 		s.troubled(ctx, err) // each is tried again when somebody asks for it
 	}
 	if s.PublicURL == "" {
-		s.print.At(reached(scheme, listener.Addr(), l.Names))
+		s.print.At(reached(scheme, listeners[0].Addr(), l.Names))
 	}
-	s.Log.Info().Str(field.Region, s.Region).Str(field.Listen, url).Msg(event.DaemonStarted)
+	if err := s.reached(scheme, listeners[0].Addr(), listeners[len(listeners)-1].Addr(), l.Names); err != nil {
+		return err
+	}
+	s.Log.Info().Str(field.Region, s.Region).Str(field.Listen, strings.Join(urls, " ")).Msg(event.DaemonStarted)
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve: %w", err)
+	var servers []*http.Server
+	for i, listener := range listeners {
+		if config != nil {
+			listener = tls.NewListener(listener, config)
 		}
-		return nil
-	})
+		srv := &http.Server{
+			Handler: handlers[i], ErrorLog: s.connectionLog(), ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
+			MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		}
+		servers = append(servers, srv)
+		g.Go(func() error {
+			if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve: %w", err)
+			}
+			return nil
+		})
+	}
 	g.Go(func() error { return s.sweeping(gctx) })
 	g.Go(func() error { return s.print.Run(gctx) })
+	g.Go(func() error { return s.management.Run(gctx) })
 	g.Go(func() error {
 		<-gctx.Done()
 		s.Log.Info().Str(field.Region, s.Region).Msg(event.DaemonStopping)
 		s.EndStreams()
 		budget, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
-		if err := srv.Shutdown(budget); err != nil {
-			return srv.Close() // a download that goes on: its device resumes it later
+		var errs []error
+		for _, srv := range servers {
+			if srv.Shutdown(budget) != nil {
+				errs = append(errs, srv.Close()) // a download that goes on: its device resumes it later
+			}
 		}
-		return nil
+		return errors.Join(errs...)
 	})
-	ready(url)
-	err = g.Wait()
+	apart := ""
+	if l.Services != "" {
+		apart = urls[1]
+	}
+	ready(urls[0], apart)
+	err := g.Wait()
 	s.Log.Info().Str(field.Region, s.Region).Msg(event.DaemonStopped)
 	return err
 }
 
-func (s *Server) tls(host string, more []string) (*tls.Config, error) {
+func (s *Server) tls(hosts, more []string) (*tls.Config, error) {
 	names := []string{"localhost", "127.0.0.1", "::1"}
-	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
-		names = append(names, host)
+	for _, host := range hosts {
+		if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+			names = append(names, host)
+		}
 	}
 	cert, err := s.Folder.Certificate(append(names, more...))
 	if err != nil {

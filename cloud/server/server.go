@@ -14,6 +14,7 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server/print"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/throttle"
@@ -37,6 +38,8 @@ type Options struct {
 	CodeLifetime time.Duration // of a code that an administrator types; 0 is print.DefaultLifetime
 	CodeInterval time.Duration // between two polls of such a code; 0 is print.DefaultInterval
 	PublicURL    string        // under which clients and people reach the region; "" is where Run listens
+
+	Moves Moves // of devices between regions
 }
 
 // Server is one region.
@@ -53,6 +56,9 @@ type Server struct {
 	epoch   string // of the logs that this process begins
 	wrong   *throttle.Throttle
 	print   *print.Service
+
+	management *region.Management
+	services   *region.Services
 }
 
 // New builds the region's API.
@@ -75,9 +81,11 @@ func New(o Options) (*Server, error) {
 	config.AllowAdditionalPropertiesByDefault = true                      // readers ignore fields that they do not know
 	config.Transformers = []huma.Transformer{toProblem}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		string(roleGateway):  {Type: "http", Scheme: "bearer", Description: "The token that `mfpcloud gateway add` printed"},
-		string(roleDevice):   {Type: "http", Scheme: "bearer", Description: "The device's factory token"},
-		string(roleOperator): {Type: "http", Scheme: "basic", Description: "The account that `mfpcloud operator add` made"},
+		string(roleGateway):        {Type: "http", Scheme: "bearer", Description: "The token that `mfpcloud gateway add` printed"},
+		string(roleDevice):         {Type: "http", Scheme: "bearer", Description: "The device's factory token"},
+		string(roleOperator):       {Type: "http", Scheme: "basic", Description: "The account that `mfpcloud operator add` made"},
+		string(rolePeerManagement): {Type: "http", Scheme: "bearer", Description: "A region's management server: the token of `mfpcloud peer invite`"},
+		string(rolePeerServices):   {Type: "http", Scheme: "bearer", Description: "A region's services: the token of `mfpcloud peer invite`"},
 	}
 	selections(config.Components.Schemas)
 	humaAPI := humago.New(s.mux, config)
@@ -87,6 +95,9 @@ func New(o Options) (*Server, error) {
 	s.registerPackages(humaAPI)
 	s.registerMFPs(humaAPI)
 	s.registerSchedules(humaAPI)
+	if err := s.registerRoles(humaAPI); err != nil {
+		return nil, err
+	}
 	durations(config.Components.Schemas.Map())
 	if err := s.registerPages(); err != nil {
 		return nil, err
@@ -134,6 +145,10 @@ func operation(a huma.API, method, path, id, summary string, callers ...role) hu
 		}},
 	}
 	for _, c := range callers {
+		if c == roleAnybody {
+			op.Security = []map[string][]string{{}} // OpenAPI's way to say so
+			break
+		}
 		op.Security = append(op.Security, map[string][]string{string(c): {}})
 	}
 	return op

@@ -15,7 +15,7 @@ import (
 func command(stdout, stderr io.Writer) (root *cobra.Command, started *bool) {
 	root = group("mfpcloud", "One region of the reference cloud",
 		serveCommand(), gatewayCommand(), contractCommand(), packageCommand(), deviceCommand(), operatorCommand(), administratorCommand(),
-		deliveryCommand(), backgroundCommand())
+		deliveryCommand(), backgroundCommand(), peerCommand(), keyCommand(), rolloutCommand(), movesCommand(), holdingsCommand(), auditCommand())
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetOut(stdout)
 	root.SetErr(stderr)

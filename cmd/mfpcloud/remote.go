@@ -102,6 +102,16 @@ func (r *remote) call(ctx context.Context, method, etag string, out any, query u
 
 // send is call with a body, unless that is nil, and headers of the caller's own.
 func (r *remote) send(ctx context.Context, method string, headers map[string]string, body, out any, query url.Values, path ...string) (string, error) {
+	return r.ask(ctx, method, headers, body, out, query, append([]string{"v1", "gateways"}, path...)...)
+}
+
+// exchange is send for a resource of any path, whose entity tag does not matter.
+func (r *remote) exchange(ctx context.Context, method string, headers map[string]string, body, out any, query url.Values, path ...string) error {
+	_, err := r.ask(ctx, method, headers, body, out, query, path...)
+	return err
+}
+
+func (r *remote) ask(ctx context.Context, method string, headers map[string]string, body, out any, query url.Values, path ...string) (string, error) {
 	escaped := make([]string, len(path))
 	for i, p := range path {
 		escaped[i] = url.PathEscape(p)
@@ -114,7 +124,7 @@ func (r *remote) send(ctx context.Context, method string, headers map[string]str
 		}
 		in = bytes.NewReader(data)
 	}
-	u := r.base.JoinPath(append([]string{"v1", "gateways"}, escaped...)...)
+	u := r.base.JoinPath(escaped...)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), in)
 	if err != nil {

@@ -34,6 +34,11 @@ func serveCommand() *cobra.Command {
 	flags.StringVar(&l.Address, "listen", "", "host:port; port 0 takes a free one, which is printed")
 	flags.StringArrayVar(&l.Names, "name", nil, "one more name for the certificate; may be given again")
 	flags.BoolVar(&l.Plain, "http", false, "no TLS; loopback addresses only")
+	flags.StringVar(&l.Services, "service-listen", "", "host:port for the services alone; default: --listen serves both roles")
+	peers := flags.StringArray("peer", nil, "a region whose invitation was accepted, and the URL of its management server: us=https://us.cloud.example; may be given again")
+	var moves server.Moves
+	flags.StringArrayVar(&moves.ManagementHosts, "management-host", nil, "host:port under which devices reach the management server; may be given again; default: where it listens")
+	flags.StringArrayVar(&moves.ServiceHosts, "service-host", nil, "the same for the services")
 	must(serve.MarkFlagRequired("region"))
 	must(serve.MarkFlagRequired("listen"))
 	return onFolder(serve, func(c *cobra.Command, folder *provision.Folder, _ []string) (err error) {
@@ -43,6 +48,10 @@ func serveCommand() *cobra.Command {
 		if err := checkPublic(*public); err != nil {
 			return err
 		}
+		if moves.Peers, err = addresses(*peers); err != nil {
+			return err
+		}
+		moves.Connect = connect
 		mailer, err := letters.open()
 		if err != nil {
 			return err
@@ -60,15 +69,18 @@ func serveCommand() *cobra.Command {
 		defer func() { err = errors.Join(err, facts.Close()) }()
 		s, err := server.New(server.Options{
 			Region: *region, Folder: folder, Store: facts, Clock: clock, Log: log, PollInterval: *poll, PushInterval: *push,
-			Mailer: mailer, CodeLifetime: *lifetime, CodeInterval: *interval, PublicURL: *public,
+			Mailer: mailer, CodeLifetime: *lifetime, CodeInterval: *interval, PublicURL: *public, Moves: moves,
 		})
 		if err != nil {
 			return err
 		}
-		return s.Run(c.Context(), l, func(url string) {
+		return s.Run(c.Context(), l, func(url, services string) {
 			trust := ""
 			if !l.Plain {
 				trust = ", trusted by " + folder.CertificatePath()
+			}
+			if services != "" {
+				fmt.Fprintf(c.OutOrStdout(), "services of %s listen on %s%s\n", *region, services, trust)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "region %s listens on %s%s\n", *region, url, trust)
 		})

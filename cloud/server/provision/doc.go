@@ -1,5 +1,6 @@
 // Package provision is what a region's operator puts in by hand: gateways and their contracts, operators' and administrators' accounts, packages, the factory
-// key of the devices, the server's certificate, and the print service's key and certificate authority. Each is a file below one folder, so that a sub-command changes it while the
+// key of the devices, the server's certificate, the print service's key and certificate authority, the region's keys, its peers and its
+// roll-out. Each is a file below one folder, so that a sub-command changes it while the
 // server runs or before it does, and the server sees it at its next request.
 //
 // It promises that a file is whole or not there (written aside, synced, renamed, folder synced), that what a call

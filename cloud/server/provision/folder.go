@@ -51,7 +51,7 @@ type Folder struct {
 
 // Open returns the folder at root and makes what is missing of it, for its owner only.
 func Open(root string, clock mfpgate.Clock) (*Folder, error) {
-	for _, sub := range []string{"gateways", "contracts", "packages", "operators", "administrators"} {
+	for _, sub := range []string{"gateways", "contracts", "packages", "operators", "administrators", "peers", "rollout"} {
 		if err := os.MkdirAll(filepath.Join(root, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("open state folder: %w", err)
 		}

@@ -4,6 +4,7 @@ package servertest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,6 +19,7 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/memory"
 	"github.com/mfpgate/mfpgate/telemetry"
@@ -28,17 +30,27 @@ const PushInterval = 20 * time.Millisecond
 
 // Region is a running region.
 type Region struct {
-	URL    string
-	Dir    string
-	Folder *provision.Folder
-	Roots  *x509.CertPool
-	Mail   *Mailbox // what its print service mailed
-	Stop   func()   // ends it before the test does
-	log    syncBuffer
+	Name     string
+	URL      string
+	Services string // URL of the services, which is URL unless they listen by themselves
+	Dir      string
+	Folder   *provision.Folder
+	Roots    *x509.CertPool
+	Mail     *Mailbox // what its print service mailed
+	Stop     func()   // ends it before the test does
+	log      syncBuffer
 }
 
 // Option changes how a region is run.
 type Option func(*server.Options)
+
+// Named has the region be another one than jp.
+func Named(region string) Option { return func(o *server.Options) { o.Region = region } }
+
+// Connected lets the region's roles call each other, and others.
+func Connected(connect region.Connect) Option {
+	return func(o *server.Options) { o.Moves.Connect = connect }
+}
 
 // Codes sets how long a code of the print service is good, and how long to wait between two polls of it.
 func Codes(lifetime, interval time.Duration) Option {
@@ -54,8 +66,13 @@ func Start(t testing.TB, with ...Option) *Region {
 // StartOn runs a region on a store of the test's own.
 func StartOn(t testing.TB, facts store.Store, with ...Option) *Region {
 	t.Helper()
+	return run(t, facts, t.TempDir(), server.Listening{Address: "127.0.0.1:0"}, with...)
+}
+
+func run(t testing.TB, facts store.Store, dir string, l server.Listening, with ...Option) *Region {
+	t.Helper()
 	clock := mfpgate.SystemClock{}
-	r := &Region{Dir: t.TempDir(), Mail: newMailbox()}
+	r := &Region{Dir: dir, Mail: newMailbox()}
 	var level telemetry.Level
 	log := telemetry.NewLogger(&r.log, clock, &level, false)
 	var err error
@@ -69,9 +86,10 @@ func StartOn(t testing.TB, facts store.Store, with ...Option) *Region {
 	}
 	s, err := server.New(options)
 	Must(t, err)
+	r.Name = options.Region
 	ctx, cancel := context.WithCancel(context.Background())
-	url, ended := make(chan string, 1), make(chan error, 1)
-	go func() { ended <- s.Run(ctx, server.Listening{Address: "127.0.0.1:0"}, func(u string) { url <- u }) }() // Stop waits
+	ready, ended := make(chan [2]string, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx, l, func(u, services string) { ready <- [2]string{u, services} }) }() // Stop waits
 	r.Stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -80,7 +98,8 @@ func StartOn(t testing.TB, facts store.Store, with ...Option) *Region {
 	})
 	t.Cleanup(r.Stop)
 	select {
-	case r.URL = <-url:
+	case urls := <-ready:
+		r.URL, r.Services = urls[0], cmp.Or(urls[1], urls[0])
 	case err := <-ended:
 		t.Fatal(err)
 	}

@@ -1,0 +1,252 @@
+package region
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
+	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/telemetry/event"
+	"github.com/mfpgate/mfpgate/telemetry/field"
+)
+
+const (
+	refreshEvery  = time.Minute     // of peers' hosts
+	refreshSooner = 2 * time.Second // while those of a peer are not known
+	maxHosts      = 32              // of one role
+	maxHostText   = 300             // bytes
+	hostsPrefix   = "hosts/"
+)
+
+// hosts are those of every region that is known.
+type hosts struct {
+	mu                        sync.Mutex
+	own                       mfpgate.RegionHosts
+	managementURL, serviceURL string
+	peers                     map[string]mfpgate.RegionHosts
+}
+
+// reached fills in of the region's own what nobody has said.
+func (h *hosts) reached(said mfpgate.RegionHosts, managementURL, servicesURL string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fill := func(named []string, at string) ([]string, string) {
+		u, err := url.Parse(at)
+		if err != nil || u.Host == "" {
+			return named, at
+		}
+		if len(named) == 0 {
+			return []string{u.Host}, at
+		}
+		return named, u.Scheme + "://" + named[0]
+	}
+	h.own = said
+	h.own.Management, h.managementURL = fill(said.Management, managementURL)
+	h.own.Services, h.serviceURL = fill(said.Services, servicesURL)
+}
+
+func (h *hosts) servicesURL() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.serviceURL
+}
+
+// urls are where devices reach a region's roles.
+func (m *Management) urls(region string) (managementURL, servicesURL string, known bool) {
+	m.hosts.mu.Lock()
+	defer m.hosts.mu.Unlock()
+	if region == m.Region {
+		return m.hosts.managementURL, m.hosts.serviceURL, m.hosts.managementURL != ""
+	}
+	h, known := m.hosts.peers[region]
+	if !known {
+		return "", "", false
+	}
+	scheme := "https"
+	if u, err := url.Parse(m.At[region].Management); err == nil && u.Scheme != "" {
+		scheme = u.Scheme
+	}
+	return scheme + "://" + h.Management[0], scheme + "://" + h.Services[0], true
+}
+
+// all are the own hosts first, then the peers', by region.
+func (h *hosts) all(region string, peers []string) []mfpgate.RegionHosts {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := []mfpgate.RegionHosts{{Region: region, Management: slices.Clone(h.own.Management), Services: slices.Clone(h.own.Services)}}
+	for _, name := range peers {
+		if found, ok := h.peers[name]; ok {
+			list = append(list, found)
+		}
+	}
+	return list
+}
+
+// loadHosts reads what peers said before the last stop: a gateway's map must not lose a region because that is down.
+func (m *Management) loadHosts(ctx context.Context) error {
+	m.hosts.peers = map[string]mfpgate.RegionHosts{}
+	return m.Store.View(ctx, func(at store.Snapshot) error {
+		for r, err := range store.All(at, hostsPrefix) {
+			if err != nil {
+				return err
+			}
+			var h mfpgate.RegionHosts
+			if err := json.Unmarshal(r.Value, &h); err != nil {
+				return fmt.Errorf("record %q: %w", r.Key, err)
+			}
+			m.hosts.peers[h.Region] = h
+		}
+		return nil
+	})
+}
+
+// refreshing asks each peer for its hosts, until ctx ends.
+func (m *Management) refreshing(ctx context.Context) error {
+	said := map[string]bool{}
+	for {
+		wait := refreshEvery
+		for _, name := range m.links.names() {
+			err := m.refresh(ctx, name)
+			if err != nil && ctx.Err() == nil {
+				wait = refreshSooner
+				if !said[name] {
+					m.Log.Warn().Str(field.Region, name).AnErr(field.Error, err).Msg(event.MoveUnreached)
+				}
+			}
+			said[name] = err != nil
+		}
+		if len(m.links.names()) < len(m.At) { // agreements are made while the region runs
+			wait = refreshSooner
+		}
+		if mfpgate.Wait(ctx, m.Clock, wait) != nil {
+			return nil
+		}
+	}
+}
+
+// refresh takes of a peer's signed document what it says of itself.
+func (m *Management) refresh(ctx context.Context, name string) error {
+	link, err := m.links.to(name)
+	if err != nil {
+		return err
+	}
+	list, err := link.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(h mfpgate.RegionHosts) bool { return h.Region == name })
+	if i < 0 {
+		return fmt.Errorf("region %s does not say where it is", name)
+	}
+	found := list[i]
+	if err := checkHosts(found); err != nil {
+		return err
+	}
+	m.hosts.mu.Lock()
+	have, known := m.hosts.peers[name]
+	m.hosts.mu.Unlock()
+	if known && slices.Equal(have.Management, found.Management) && slices.Equal(have.Services, found.Services) {
+		return nil
+	}
+	if err := m.update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, hostsPrefix+name, found) }); err != nil {
+		return err
+	}
+	m.hosts.mu.Lock()
+	defer m.hosts.mu.Unlock()
+	m.hosts.peers[name] = found
+	return nil
+}
+
+// checkHosts refuses what no device can be sent to.
+func checkHosts(h mfpgate.RegionHosts) error {
+	for _, list := range [][]string{h.Management, h.Services} {
+		if len(list) == 0 || len(list) > maxHosts {
+			return fmt.Errorf("region %s names no host of a role, or too many", h.Region)
+		}
+		for _, text := range list {
+			if err := CheckHost(text); err != nil {
+				return fmt.Errorf("region %s: %w", h.Region, err)
+			}
+		}
+	}
+	return nil
+}
+
+// CheckHost refuses what is neither host:port nor a host.
+func CheckHost(text string) error {
+	host := text
+	if name, port, err := net.SplitHostPort(text); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("host %.64q: the port must be 1 to 65535", text)
+		}
+		host = name
+	}
+	if len(text) > maxHostText {
+		return fmt.Errorf("host %.64q…: longer than %d bytes", text, maxHostText)
+	}
+	_, err := mfpgate.ParseHost(host)
+	return err
+}
+
+// signedRegions tells everybody where every region is.
+func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body api.SignedRegions }, error) {
+	list := m.hosts.all(m.Region, m.links.names())
+	if len(list[0].Management) == 0 {
+		return nil, &Refusal{Status: 503, Reason: ReasonNotConnected, Detail: "the region is starting; ask again in a moment", Retry: peerRetry}
+	}
+	signed, err := jws.Sign(m.Key, api.PurposeRegions, list)
+	if err != nil {
+		return nil, answer(err)
+	}
+	return &struct{ Body api.SignedRegions }{api.SignedRegions{Items: list, Signed: signed}}, nil
+}
+
+// keys are the regions' public keys.
+func (m *Management) keys(context.Context, *struct{}) (*struct{ Body api.RegionKeys }, error) {
+	out := api.RegionKeys{Keys: map[string][]string{m.Region: {provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))}}}
+	for _, name := range m.links.names() {
+		if key, ok := m.links.key(name); ok {
+			out.Keys[name] = []string{key}
+		}
+	}
+	return &struct{ Body api.RegionKeys }{out}, nil
+}
+
+// checkReceipt tells whether a region signed its deletion receipt.
+func (m *Management) checkReceipt(region string, r mfpgate.DeletionReceipt) error {
+	text := provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))
+	if region != m.Region {
+		var ok bool
+		if text, ok = m.links.key(region); !ok {
+			return fmt.Errorf("region %s is no peer any more: its receipts cannot be checked", region)
+		}
+	}
+	key, err := provision.ParseKey(text)
+	if err != nil {
+		return err
+	}
+	var signed mfpgate.DeletionReceipt
+	if err := jws.Open([]ed25519.PublicKey{key}, api.PurposeReceipt, r.Signed, &signed); err != nil {
+		return err
+	}
+	r.Signed, signed.Signed = "", ""
+	said, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if meant, err := json.Marshal(signed); err != nil || string(said) != string(meant) {
+		return fmt.Errorf("receipt %.64q does not say what region %s signed: %w", r.ID, region, jws.ErrSignature)
+	}
+	return nil
+}
