@@ -43,6 +43,7 @@ type Broker struct {
 	moves      map[mfpgate.MoveID]*kept
 	highest    map[mfpgate.DeviceID]uint64 // epoch of a committed move
 	regions    *regions
+	models     map[mfpgate.DeviceID]string // as of the last sweep; guarded by change alone
 	residences map[mfpgate.DeviceID]*told
 	askedAt    time.Time // residences, with an answer
 	candidates map[mfpgate.DeviceID]*candidate
@@ -88,6 +89,7 @@ func New(ctx context.Context, o Options, p Policy) (*Broker, error) {
 	if err := b.load(ctx); err != nil {
 		return nil, fmt.Errorf("load routes: %w", err)
 	}
+	b.lookAtModels()
 	b.publish()
 	b.measure()
 	return b, nil
@@ -159,6 +161,7 @@ func (b *Broker) SetTunnels(t Tunnels) { b.tunnels.Store(&t) }
 func (b *Broker) Reconfigure(p Policy) {
 	b.change.Lock()
 	b.policy.Store(&p)
+	b.lookAtModels()
 	b.publish()
 	b.reroute()
 	b.change.Unlock()
@@ -182,6 +185,17 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	tasks.Wait()
 	return failed
+}
+
+// lookAtModels reads the devices' models, if the policy asks for them.
+func (b *Broker) lookAtModels() {
+	b.models = nil
+	if len(b.policy.Load().RedirectModels) > 0 {
+		b.models = map[mfpgate.DeviceID]string{}
+		for _, d := range b.Devices.Devices() {
+			b.models[d.ID] = d.Model
+		}
+	}
 }
 
 // publish puts what is in memory into force. It is called with change held, or before anybody else knows the broker.

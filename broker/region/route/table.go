@@ -17,6 +17,10 @@ type table struct {
 	pairs   map[pair]map[endpoint]counterpart
 	courses map[mfpgate.DeviceID]*course
 	homes   map[mfpgate.DeviceID]string // of devices without a course, as far as known
+
+	// Of what it was made, so that the next one takes over what is the same.
+	regions  *regions
+	services map[string][]endpoint
 }
 
 // listing is what a region says of one of its hosts. A host's listing for a port comes before that for every port.
@@ -50,6 +54,7 @@ type counterpart struct {
 // course is a device's part of the table.
 type course struct {
 	device   mfpgate.DeviceID
+	of       *route
 	closed   bool // its route, or the hosts of its regions, cannot be read
 	from, to string
 	epoch    uint64
@@ -68,7 +73,6 @@ type name struct {
 
 // glimpse is when a device was first seen on its way to its new region, in the epoch of its course.
 type glimpse struct {
-	epoch    uint64
 	at       atomic.Int64 // nanoseconds since 1970; 0 is not yet
 	reported atomic.Bool
 }
@@ -145,59 +149,79 @@ func (c *course) lead(r *mfpgate.Route, asked endpoint, port uint16, connect boo
 	}
 }
 
-// tabulate makes a table. The glimpses of routes that did not change are taken over.
+// tabulate makes a table. What did not change since the last one is taken over, with the glimpses of routes of the same epoch.
 func (b *Broker) tabulate() *table {
 	p, old := b.policy.Load(), b.table.Load()
-	t := &table{enforce: p.Enforce, hosts: map[mfpgate.Host][]listing{}, pairs: map[pair]map[endpoint]counterpart{},
-		courses: make(map[mfpgate.DeviceID]*course, len(b.routes)), homes: map[mfpgate.DeviceID]string{}}
-	services := map[string][]endpoint{}
-	for _, r := range b.regions.Items {
-		services[r.Region] = nil
+	t := &table{enforce: p.Enforce, regions: b.regions, courses: make(map[mfpgate.DeviceID]*course, len(b.routes)), homes: make(map[mfpgate.DeviceID]string, len(b.residences))}
+	if old != nil && old.regions == b.regions {
+		t.hosts, t.pairs, t.services = old.hosts, old.pairs, old.services
+	} else {
+		t.survey()
+	}
+	for device, r := range b.residences {
+		t.homes[device] = r.Home
+	}
+	for device, r := range b.routes {
+		var was *course
+		if old != nil {
+			was = old.courses[device]
+		}
+		model := b.models[device]
+		redirect := model != "" && slices.Contains(p.RedirectModels, model)
+		if was != nil && was.of == r && was.redirect == redirect && old.regions == t.regions {
+			t.courses[device] = was
+			continue
+		}
+		t.courses[device] = t.course(r, redirect, was)
+	}
+	for device := range b.damaged {
+		c := &course{device: device, closed: true, seen: &glimpse{}}
+		c.seen.reported.Store(true)
+		t.courses[device] = c
+	}
+	return t
+}
+
+// survey enters the regions' hosts.
+func (t *table) survey() {
+	t.hosts, t.pairs, t.services = map[mfpgate.Host][]listing{}, map[pair]map[endpoint]counterpart{}, map[string][]endpoint{}
+	for _, r := range t.regions.Items {
+		t.services[r.Region] = nil
 		for _, e := range endpoints(r.Management) {
 			t.list(e, r.Region, true)
 		}
 		for _, e := range endpoints(r.Services) {
 			if t.list(e, r.Region, false) {
-				services[r.Region] = append(services[r.Region], e)
+				t.services[r.Region] = append(t.services[r.Region], e)
 			}
 		}
 	}
-	for device, r := range b.residences {
-		t.homes[device] = r.Home
-	}
-	models := map[mfpgate.DeviceID]string{}
-	if len(p.RedirectModels) > 0 {
-		for _, d := range b.Devices.Devices() {
-			models[d.ID] = d.Model
+}
+
+// course is a device's part. What was before may be nil.
+func (t *table) course(r *route, redirect bool, was *course) *course {
+	c := &course{device: r.Device, of: r, from: r.From, to: r.To, epoch: r.Epoch, until: r.openUntil(), redirect: redirect, names: map[name]struct{}{}}
+	_, from := t.services[r.From]
+	_, to := t.services[r.To]
+	c.closed = !from || !to
+	c.leads = t.counterparts(pair{r.From, r.To})
+	for _, probe := range r.Probes {
+		if !probe.Validated {
+			continue
+		}
+		host, err := mfpgate.ParseHost(probe.Name)
+		at, err2 := parseEndpoint(probe.Host)
+		if err == nil && err2 == nil {
+			c.names[name{host, at.at(443)}] = struct{}{}
 		}
 	}
-	for device, r := range b.routes {
-		c := &course{device: device, from: r.From, to: r.To, epoch: r.Epoch, until: r.openUntil(), names: map[name]struct{}{}}
-		_, from := services[r.From]
-		_, to := services[r.To]
-		c.closed = !from || !to
-		c.leads = t.counterparts(pair{r.From, r.To}, services)
-		for _, probe := range r.Probes {
-			host, err := mfpgate.ParseHost(probe.Name)
-			at, err2 := parseEndpoint(probe.Host)
-			if probe.Validated && err == nil && err2 == nil {
-				c.names[name{host, at.at(443)}] = struct{}{}
-			}
-		}
-		c.redirect = slices.Contains(p.RedirectModels, models[device]) && models[device] != ""
-		if old != nil && old.courses[device] != nil && old.courses[device].epoch == r.Epoch && old.courses[device].seen != nil {
-			c.seen = old.courses[device].seen
-		} else {
-			c.seen = &glimpse{epoch: r.Epoch}
-		}
-		c.seen.reported.Store(!r.CheckedIn.IsZero())
-		t.courses[device] = c
+	if was != nil && was.epoch == r.Epoch && !was.closed {
+		c.seen = was.seen
+	} else {
+		c.seen = &glimpse{}
 	}
-	for device := range b.damaged {
-		t.courses[device] = &course{device: device, closed: true, seen: &glimpse{}}
-		t.courses[device].seen.reported.Store(true)
-	}
-	return t
+	c.seen.reported.Store(!r.CheckedIn.IsZero())
+	return c
 }
 
 // list enters a host, unless another region has it.
@@ -220,13 +244,13 @@ func (t *table) list(e endpoint, region string, management bool) bool {
 	return true
 }
 
-func (t *table) counterparts(p pair, services map[string][]endpoint) map[endpoint]counterpart {
+func (t *table) counterparts(p pair) map[endpoint]counterpart {
 	if made, there := t.pairs[p]; there {
 		return made
 	}
 	made := map[endpoint]counterpart{}
-	for i, from := range services[p.from] {
-		if to, there := counterpartOf(i, services[p.to]); there {
+	for i, from := range t.services[p.from] {
+		if to, there := counterpartOf(i, t.services[p.to]); there {
 			c := counterpart{endpoint: to}
 			if to.port != 0 || from.port != 0 {
 				c.to = to.at(from.port)

@@ -204,6 +204,7 @@ func BenchmarkRoute(b *testing.B) {
 	w := thousand(b)
 	us := host(b, "svc.us.example")
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for n := 0; pb.Next(); n++ {
 			if w.Route(device1000[n%1000], us, 443, true).Action != forward {

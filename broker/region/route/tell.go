@@ -153,23 +153,31 @@ func (b *Broker) handleSwitched(ctx context.Context, in journal.Intent) (func(st
 	case over:
 		return nil, nil
 	}
-	var seen mfpgate.Seen
-	err = b.Store.View(ctx, func(s store.Snapshot) error {
-		k, err := find(s, movePrefix+string(c.Move), keptSchema)
-		if k != nil {
-			seen = k.Seen
-		}
-		if unreadable(err) {
-			return nil
-		}
-		return err
-	})
+	_, seen, err := b.stored(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return nil, b.tell(ctx, "acknowledge the switch of routes", false, func(ctx context.Context) error {
 		return b.Cloud.Switched(ctx, c.Move, c.Epoch, seen)
 	})
+}
+
+// stored is the route of a call's device, nil if there is none that can be read, and what goes with what is told of its move.
+func (b *Broker) stored(ctx context.Context, c call) (r *route, seen mfpgate.Seen, err error) {
+	err = b.Store.View(ctx, func(s store.Snapshot) error {
+		k, err := find(s, movePrefix+string(c.Move), keptSchema)
+		if err != nil && !unreadable(err) {
+			return err
+		}
+		if k != nil {
+			seen = k.Seen
+		}
+		if r, err = find(s, routePrefix+string(c.Device), routeSchema); unreadable(err) {
+			return nil
+		}
+		return err
+	})
+	return r, seen, err
 }
 
 // inForce sees to it that the route of a call is in force. Over says that a later one is.
@@ -204,15 +212,10 @@ func (b *Broker) handleCheckedIn(ctx context.Context, in journal.Intent) (func(s
 	if err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	r, k := b.routes[c.Device], b.moves[c.Move]
-	b.mu.Unlock()
-	if r == nil || r.Epoch != c.Epoch || r.CheckedIn.IsZero() {
-		return nil, nil
-	}
-	var seen mfpgate.Seen
-	if k != nil {
-		seen = k.Seen
+	// From the store: memory does not know of a commit whose outcome was not known.
+	r, seen, err := b.stored(ctx, c)
+	if err != nil || r == nil || r.Epoch != c.Epoch || r.CheckedIn.IsZero() {
+		return nil, err
 	}
 	return nil, b.tell(ctx, "tell of a device's first check-in", true, func(ctx context.Context) error {
 		return b.Cloud.CheckedIn(ctx, c.Move, c.Epoch, r.CheckedIn, seen)

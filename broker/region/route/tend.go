@@ -186,7 +186,8 @@ func (b *Broker) sweep(ctx context.Context) {
 	}
 	b.Metrics.MoveUnenforced.Set(float64(bypassing))
 	b.change.Lock()
-	b.publish() // models and homes may have changed
+	b.lookAtModels()
+	b.publish()
 	if closed {
 		b.reroute()
 	}

@@ -134,7 +134,7 @@ func (c *cloud) Changes(ctx context.Context, cursor string) ([]mfpgate.Move, str
 			return moves, next, nil
 		}
 	}
-	for range 100 {
+	for range 10 {
 		c.mu.Lock()
 		n, _ := strconv.Atoi(cursor)
 		moves := slices.Clone(c.feed[min(n, len(c.feed)):min(n+5, len(c.feed))])
@@ -142,7 +142,7 @@ func (c *cloud) Changes(ctx context.Context, cursor string) ([]mfpgate.Move, str
 		if len(moves) > 0 {
 			return moves, strconv.Itoa(n + len(moves)), nil
 		}
-		if err := mfpgate.Wait(ctx, mfpgate.SystemClock{}, 100*time.Millisecond); err != nil {
+		if err := mfpgate.Wait(ctx, mfpgate.SystemClock{}, time.Second); err != nil {
 			return nil, "", err
 		}
 	}
