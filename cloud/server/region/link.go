@@ -36,7 +36,7 @@ type Link struct {
 	Register   func(context.Context, api.ServiceRegistration) (mfpgate.Holding, error)
 	Send       func(context.Context, mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error)
 	Hosts      func(context.Context) ([]mfpgate.RegionHosts, error) // as signed by the region
-	Close      func() // frees idle connections; may be nil
+	Close      func()                                               // frees idle connections; may be nil
 }
 
 // Connect makes a link. It makes no connection.
