@@ -61,7 +61,7 @@ func (s sheet) plan(p mfpgate.MovePlan) {
 		s.line("child service", "%s/%s: %s", v.Service, v.ID, cmp.Or(what, v.Action))
 	}
 	for _, v := range p.Data {
-		what := map[mfpgate.DataPolicy]string{mfpgate.DataMove: "move", mfpgate.DataReset: "are purged, and not copied", mfpgate.DataLeave: "stay in " + p.From}[v.Policy]
+		what := map[mfpgate.DataPolicy]string{mfpgate.DataMove: "are moved", mfpgate.DataReset: "are purged, and not copied", mfpgate.DataLeave: "stay in " + p.From}[v.Policy]
 		s.line("data", "%s, %d items, %d bytes: %s", v.Class, v.Items, v.Bytes, cmp.Or(what, string(v.Policy)))
 	}
 }
@@ -79,7 +79,11 @@ func printMove(out io.Writer, m mfpgate.Move, now time.Time) {
 		s.line("taken back", "%s", s.until(m.Deadline))
 	}
 	if m.Attempts > 0 {
-		s.line("failed tries", "%d in this step, the next %s", m.Attempts, s.until(m.NextTry))
+		next := ""
+		if !m.NextTry.IsZero() {
+			next = ", the next " + s.until(m.NextTry)
+		}
+		s.line("failed tries", "%d in this step%s", m.Attempts, next)
 	}
 	s.line("old registration", "%s", m.OldRegistration)
 	s.line("new registration", "%s", m.NewRegistration)

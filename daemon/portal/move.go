@@ -89,8 +89,7 @@ func (p *Portal) movePage(r *http.Request, m mfpgate.Move) movePage {
 	names := p.deviceNames(r.Context())
 	page := movePage{frame: f, ID: string(m.ID), Href: moveHref(m.ID), Name: moveName(m, names), MFP: m.MFP, From: regionName(m.From), To: regionName(m.To),
 		State: moveLook(m), Ended: m.State.Ended(), Why: sentence(m.Detail), Reason: string(m.Reason), Since: when(m.Since), Steps: moveSteps(m, when),
-		Tries: triesWords(m), CanAbort: m.State == mfpgate.MoveOpen, CanRetry: !m.State.Ended() && (m.Attempts > 0 || m.State == mfpgate.MoveStuck),
-		CanLose: awaitsDevice(m)}
+		Tries: triesWords(m), CanAbort: m.State == mfpgate.MoveOpen, CanRetry: !m.State.Ended() && m.Attempts > 0, CanLose: awaitsDevice(m)}
 	page.Confirm = lostName(m)
 	page.Now = moveNow(m, page.Name)
 	page.AbortWords = page.To + " throws away what was sent to it, " + page.From + " takes changes again, and child services that were unlinked are linked again. " +
@@ -122,7 +121,7 @@ func (p *Portal) movePage(r *http.Request, m mfpgate.Move) movePage {
 
 // awaitsDevice reports whether nothing is missing but the device, which may be gone for good.
 func awaitsDevice(m mfpgate.Move) bool {
-	return !m.Lost && (m.State == mfpgate.MoveStuck || m.State == mfpgate.MoveCommitted && m.Step == mfpgate.StepConfirm)
+	return !m.Lost && (m.State == mfpgate.MoveStuck || m.State == mfpgate.MoveCommitted && (m.Step == mfpgate.StepRedirect || m.Step == mfpgate.StepConfirm))
 }
 
 func moveFacts(m mfpgate.Move, name string, when func(time.Time) moment) []fact {

@@ -130,23 +130,23 @@ func moveSteps(m mfpgate.Move, when func(time.Time) moment) (list []step) {
 		t, done := taken[of]
 		state := "next"
 		switch {
+		case of == mfpgate.StepConfirm && m.Lost && m.ConfirmedAt.IsZero(): // the step is over, and has not happened
+			state = "bad"
 		case done:
 			state = "done"
 		case of == m.Step && !m.State.Ended():
 			state = "now"
-		case of == mfpgate.StepConfirm && m.Lost:
-			state = "bad"
 		case optional:
 			return
 		}
 		s := newStep(stepWords(m, of), state)
 		if state == "bad" {
-			s.Said = "not awaited: an administrator gave the device up"
-			s.Word += " – given up"
+			s.Said = "ended without it"
+			s.Note = "given up by an administrator"
 		}
 		if done {
 			s.Time = when(t.At)
-			if t.Attempts > 0 {
+			if t.Attempts > 0 && state == "done" {
 				s.Note = "after " + counted(t.Attempts, "failed try", "failed tries")
 			}
 		}

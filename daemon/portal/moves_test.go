@@ -198,7 +198,7 @@ func TestActingOnAMove(t *testing.T) {
 
 func TestOnlyWhatCanBeDoneIsOffered(t *testing.T) {
 	d := moving(t)
-	for id, want := range map[string]string{"check": "abort", "copy": "retry abort", "switch": "", "stuck": "retry lost", "back": "", "done": "", "undone": ""} {
+	for id, want := range map[string]string{"check": "abort", "copy": "retry abort", "switch": "", "stuck": "lost", "back": "", "done": "", "undone": ""} {
 		page, got := d.page("/moves/mov_"+id), []string{}
 		for _, verb := range []string{"retry", "abort", "lost"} {
 			if strings.Contains(page, `action="/moves/mov_`+id+"/"+verb+`"`) {
@@ -208,6 +208,15 @@ func TestOnlyWhatCanBeDoneIsOffered(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %q, want %q", id, got, want)
 		}
+	}
+}
+
+func TestALostDeviceHasNotCome(t *testing.T) {
+	d := moving(t)
+	d.gateway.ChangeMove("mov_done", func(m *mfpgate.Move) { m.Lost, m.ConfirmedAt = true, time.Time{} })
+	page := d.page("/moves/mov_done")
+	if !strings.Contains(page, `<li class="bad">`) || !strings.Contains(page, "given up by an administrator") || !strings.Contains(page, "Done, the device is lost") {
+		t.Errorf("the page says that it came:\n%s", page)
 	}
 }
 
