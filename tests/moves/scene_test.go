@@ -33,7 +33,6 @@ type scene struct {
 	trust string
 	extra string // of the gateway's configuration
 
-	mu      sync.Mutex
 	devices map[string]*device
 }
 
@@ -51,6 +50,7 @@ type options struct {
 	network string // of the loopback, for this test alone
 	cross   bool   // jp's certificate has us's name as well
 	region  string // the value of `region`
+	start   int    // how many devices are there at first
 	devices int    // how many are known to the gateway, from <network>.10.1 on
 }
 
@@ -76,7 +76,7 @@ func open(t *testing.T, o options) *scene {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "  dns_servers: [%q]\n%s", w.Names.Address, w.Allow())
+	fmt.Fprintf(&b, "  listen: [%q]\n  dns_servers: [%q]\n%s", s.relay(), w.Names.Address, w.Allow())
 	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.URL, regions.Gateway, w.JP.Token, o.region)
 	fmt.Fprintf(&b, "devices:\n  monitoring: proxy\n  static:\n")
 	for n := range max(o.devices, 1) {
@@ -85,6 +85,9 @@ func open(t *testing.T, o options) *scene {
 	}
 	fmt.Fprintf(&b, "portal: {listen: \"127.0.0.2:0\"}\n")
 	s.extra = b.String()
+	for n := range o.start {
+		s.start(t, n+1)
+	}
 	s.startGateway(t, rig.Dir(t))
 	return s
 }
@@ -94,6 +97,7 @@ func (s *scene) startGateway(t *testing.T, dir string) {
 	s.Gateway = rig.StartIn(t, dir, s.extra, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+s.trust) })
 }
 
+func (s *scene) relay() string   { return s.World.Network + ".0.2:3128" }
 func (s *scene) at(n int) string { return fmt.Sprintf("%s.10.%d", s.World.Network, n) }
 func name(n int) string          { return fmt.Sprintf("Copier %d", n) }
 func mfp(n int) string           { return fmt.Sprintf("us-mfp-%d", n) }
@@ -103,7 +107,7 @@ func (s *scene) start(t *testing.T, n int, flags ...string) *device {
 	t.Helper()
 	d := &device{id: mfp(n), address: s.at(n)}
 	d.cmd = exec.Command(rig.Simulator(t), append([]string{"run", "--id", d.id, "--serial", fmt.Sprintf("US%06d", n), "--model", model, "--bind", d.address,
-		"--cloud", "https://" + s.US.ManagementHost, "--ca", s.trust, "--proxy", "http://" + s.Gateway.Address, "--poll", "1s", "--json",
+		"--cloud", "https://" + s.US.ManagementHost, "--ca", s.trust, "--proxy", "http://" + s.relay(), "--poll", "1s", "--json",
 		"--factory-key", filepath.Join(s.US.State, "factory.key"), "--region-key", s.US.Key, "--service", "document-cloud=translate,whiteboard", "--data-every", "1s",
 		"--state", filepath.Join(s.World.Dir, d.id+".json"), "--print", "--ipp-port", ippPort, "--snmp-port", snmpPort}, flags...)...)
 	rig.Unprivileged(d.cmd)
@@ -127,6 +131,7 @@ func (s *scene) start(t *testing.T, n int, flags ...string) *device {
 			}
 		}
 	}()
+	s.devices[d.id] = d
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill()
 		<-read

@@ -54,7 +54,7 @@ func (r *Region) prepare(ctx context.Context) error {
 			return err
 		}
 		*made.file = filepath.Join(r.world.Dir, r.Name+"-"+made.name)
-		if err := os.WriteFile(*made.file, []byte(text), 0o644); err != nil {
+		if err := r.world.keep(ctx, *made.file, text); err != nil {
 			return err
 		}
 	}

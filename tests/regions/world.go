@@ -119,6 +119,17 @@ func (w *World) share(ctx context.Context, file string) error {
 	return nil
 }
 
+// keep writes a file for whom the programs run as, alone.
+func (w *World) keep(ctx context.Context, path, text string) error {
+	cmd := exec.CommandContext(ctx, "sh", "-c", `umask 077; cat > "$0"`, path)
+	w.as(cmd)
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("write %s: %w: %s", path, err, out)
+	}
+	return nil
+}
+
 func (w *World) as(cmd *exec.Cmd) {
 	if w.As != nil {
 		w.As(cmd)
