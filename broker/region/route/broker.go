@@ -47,6 +47,7 @@ type Broker struct {
 	residences map[mfpgate.DeviceID]*told
 	askedAt    time.Time // residences, with an answer
 	candidates map[mfpgate.DeviceID]*candidate
+	current    bool // the feed has been read to its end since New
 	again      bool // the feed is to be read from its beginning: something of it was lost here
 
 	randMu  sync.Mutex // guards Rand

@@ -34,6 +34,10 @@ func (b *Broker) consider(ctx context.Context) {
 	}
 	latest, now := b.latest(), b.now()
 	b.mu.Lock()
+	if !b.current {
+		b.mu.Unlock()
+		return
+	}
 	var abroad []*told
 	for _, t := range b.residences {
 		if t.elsewhere(p.Region) && !t.byMove(b.routes[t.Device], p.Region) {

@@ -90,6 +90,9 @@ func (b *Broker) page(ctx context.Context, cursor string) (next string, n int, e
 			return cursor, 0, err
 		}
 	}
+	if len(moves) == 0 {
+		b.readToEnd()
+	}
 	if next == cursor {
 		return cursor, len(moves), nil
 	}
@@ -98,6 +101,17 @@ func (b *Broker) page(ctx context.Context, cursor string) (next string, n int, e
 		return cursor, 0, fmt.Errorf("keep the place in the feed: %w", err)
 	}
 	return next, len(moves), nil
+}
+
+// readToEnd lets the policy act: before, it might begin what has been done.
+func (b *Broker) readToEnd() {
+	b.mu.Lock()
+	first := !b.current
+	b.current = true
+	b.mu.Unlock()
+	if first {
+		poke(b.due)
+	}
 }
 
 // acceptable says why a move cannot be one of this gateway's.
