@@ -51,10 +51,12 @@ func (r *Relay) connect(c *head.Conn, h *head.Head, again bool) outcome {
 	}
 	x.slot.Established()
 	spec.FromClient = c.Early()
-	t := r.tunnels.Open(spec)
 	if x.crossing != nil {
-		r.crossings.opened(x.crossing, func(route mfpgate.Route) { t.Cut(route.Reason) })
+		spec.Opened = func(t *tunnel.Tunnel) {
+			r.crossings.opened(x.crossing, func(route mfpgate.Route) { t.Cut(route.Reason) })
+		}
 	}
+	r.tunnels.Open(spec)
 	return tunnelled
 }
 

@@ -131,6 +131,7 @@ func (r *Relay) Reroute(grace time.Duration) {
 		}
 	}
 	c.mu.Unlock()
+	r.policy.Load().out.retire() // whom they served may be led elsewhere now
 	if grace <= 0 {
 		c.sweep()
 	}
@@ -201,6 +202,9 @@ func (c *crossings) sweep() (next time.Time) {
 	c.mu.Unlock()
 	for _, end := range ends {
 		end()
+	}
+	if len(ends) > 0 { // a dial that nobody waits for any more ends in the pool
+		c.relay.policy.Load().out.retire()
 	}
 	return next
 }

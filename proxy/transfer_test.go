@@ -38,6 +38,13 @@ func serve(t *testing.T, port uint16, change func(*proxy.Options, *proxy.Policy)
 	options := proxy.Options{Name: "test", Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(),
 		Devices: anybody{}, Descriptors: 4096}
 	change(&options, policy)
+	_, at := start(t, options, policy)
+	return at
+}
+
+// start runs a relay until the test ends, and returns it with its address.
+func start(t *testing.T, options proxy.Options, policy *proxy.Policy) (*proxy.Relay, string) {
+	t.Helper()
 	relay, err := proxy.New(options, policy)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +68,7 @@ func serve(t *testing.T, port uint16, change func(*proxy.Options, *proxy.Policy)
 		cancel()
 		serving.Wait()
 	})
-	return door.Addr().String()
+	return relay, door.Addr().String()
 }
 
 // from is a client with an address of its own.

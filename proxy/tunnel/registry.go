@@ -45,6 +45,7 @@ type Spec struct {
 	MaxTurn                int           // bytes that move between two questions to Turn; 0 is the most, 1 MiB
 	Idle                   time.Duration // cut after this long without a byte in either direction
 	Inspect                Inspect       // of the client's first bytes; nil lets them pass
+	Opened                 func(*Tunnel) // called before a byte moves, when the tunnel can be cut
 	Answered               func(n int)   // called once, when the first bytes have come from the origin, with how many; must not wait
 	Label                  Label
 	Owner                  any           // whatever the opener finds again in List and Done
@@ -110,6 +111,9 @@ func (r *Registry) Open(s Spec) *Tunnel {
 	}
 	r.open[t] = struct{}{}
 	r.mu.Unlock()
+	if t.Opened != nil {
+		t.Opened(t)
+	}
 	t.start()
 	return t
 }

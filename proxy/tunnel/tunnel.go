@@ -32,7 +32,7 @@ func (t *Tunnel) start() {
 	// Both goroutines end when the tunnel is cut or both streams have; the registry counts them through running.
 	go t.run(&t.up, t.FromClient, t.Inspect)
 	go t.run(&t.down, t.FromOrigin, nil)
-	t.FromClient, t.FromOrigin, t.Inspect, t.Answered = nil, nil, nil, nil // an idle tunnel holds none of them
+	t.FromClient, t.FromOrigin, t.Inspect, t.Opened, t.Answered = nil, nil, nil, nil, nil // an idle tunnel holds none of them
 }
 
 func (t *Tunnel) run(f *flow, first []byte, inspect Inspect) {
