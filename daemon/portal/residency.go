@@ -264,7 +264,7 @@ func (p *Portal) residencyCSV(w http.ResponseWriter, r *http.Request) {
 }
 
 // howToCheck is said with every export.
-const howToCheck = "Run \"mfpgate audit verify\" at the gateway: it fails if an entry of the audit of its moves was changed, taken out or put in. " +
+const howToCheck = "Run \"mfpgate audit verify\" at the gateway: it fails if an entry of the audit of its moves was changed, taken out or put in; \"mfpcloud audit verify\" does so for a region's. " +
 	"A receipt's \"signed\" is a JSON Web Signature (RFC 7515, EdDSA); check it with the public key of the region that it names, which \"mfpcloud key\" prints there."
 
 // residencyFile is residency.json.
