@@ -38,7 +38,7 @@ func newMoves(ctx context.Context, d *Daemon) (*moves, error) {
 	m.cloud = newMoveCloud(d)
 	var err error
 	m.Broker, err = route.New(ctx, route.Options{Clock: d.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Store: store.Prefix(d.shared, moveStore),
-		Gateway: gatewayID(cfg), Cloud: m.cloud, Devices: moveDevices{d}, Prober: prober{d}, Log: d.log, Metrics: d.metrics,
+		Gateway: gatewayID(cfg), Cloud: m.cloud, Devices: moveDevices{d}, Prober: prober{daemon: d}, Log: d.log, Metrics: d.metrics,
 		Changed: func(mfpgate.MoveID) { poke(m.changed) }}, movePolicy(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("moves: %w", err)
@@ -109,7 +109,9 @@ func (m *moves) look(ctx context.Context) {
 	m.residences = now
 	m.mu.Unlock()
 	m.daemon.registry.SetHomes(homes)
-	m.judge(ctx, list)
+	if all, err := m.Moves(ctx); err == nil { // they are in memory
+		m.judge(list, all)
+	}
 }
 
 // residence is where a device's data are, as far as known.

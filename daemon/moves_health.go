@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ const switchLate = 5 * time.Minute
 const named = 5
 
 // judge says what is wrong, by what the broker knows.
-func (m *moves) judge(ctx context.Context, residences []mfpgate.Residence) {
+func (m *moves) judge(residences []mfpgate.Residence, list []mfpgate.Move) {
 	d := m.daemon
 	names := map[mfpgate.DeviceID]string{}
 	for _, of := range d.registry.List() {
@@ -57,10 +56,6 @@ func (m *moves) judge(ctx context.Context, residences []mfpgate.Residence) {
 	m.say(DevicesUnenforced, bypassed, "devices whose region was changed do not come through the relay, which cannot keep them from the region that they left; set it as their proxy: ")
 	m.say(MapUnreadable, closed, "devices whose region was changed are let nowhere, because their routes or their regions' hosts cannot be read; restore the last backup, or move them again: ")
 
-	list, err := m.Moves(ctx)
-	if err != nil {
-		return
-	}
 	now := d.Clock.Now()
 	var late, stuck []string
 	for _, move := range list {

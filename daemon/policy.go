@@ -92,6 +92,7 @@ func switchedOff(cfg *config.Config) (keys []string) {
 		{"devices.static", len(cfg.Devices.Static) > 0},
 		{"print_services", len(cfg.PrintServices) > 0},
 		{"mail", cfg.Mail.SMTP != ""},
+		{"region.enforce", cfg.Region.Enforce},
 		{"portal", cfg.Portal.Listen != ""},
 		{"metrics", cfg.Metrics.Listen != ""},
 		{"cloud", cfg.Cloud.URL != nil},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -22,7 +23,10 @@ import (
 const probeTimeout = 10 * time.Second
 
 // prober asks hosts of regions for their certificates, by the way that the relay would take.
-type prober struct{ daemon *Daemon }
+type prober struct {
+	daemon *Daemon
+	roots  *x509.CertPool // nil: the system's
+}
 
 // Probe implements route.Prober: host is host:port, and name the one that the certificate must be good for, by the system's roots.
 func (p prober) Probe(ctx context.Context, host, name string) error {
@@ -34,7 +38,7 @@ func (p prober) Probe(ctx context.Context, host, name string) error {
 	}
 	defer func() { _ = conn.Close() }()
 	// What is spoken afterwards is nobody's business here.
-	if err := tls.Client(conn, &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx); err != nil {
+	if err := tls.Client(conn, &tls.Config{ServerName: name, RootCAs: p.roots, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%s as %s: %w", host, name, err)
 	}
 	return nil

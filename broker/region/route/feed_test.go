@@ -53,10 +53,14 @@ func TestFeedInAnyOrder(t *testing.T) {
 			defer func() { w.stop() }()
 			highest := uint64(0)
 			for _, m := range feed {
+				looked := w.site.reroutes
 				w.cloud.say(m)
 				w.pass(time.Second)
 				got := w.to(1).Epoch
-				if got < highest || got > 0 && got < highest {
+				if got > highest && w.site.reroutes == looked {
+					t.Fatalf("seed %d: nobody looked at the tunnels at the switch", seed)
+				}
+				if got < highest {
 					t.Fatalf("seed %d: epoch %d after %d", seed, got, highest)
 				}
 				if m.State.Committed() {
@@ -117,7 +121,7 @@ func TestNoSwitchWithoutCommit(t *testing.T) {
 			return []mfpgate.Move{committed(move(1, device(1), 2)), change(committed(move(2, device(1), 2)), func(m *mfpgate.Move) { m.To = "de" })}
 		}, 2},
 		{"an epoch that goes back", func() []mfpgate.Move {
-			return []mfpgate.Move{committed(move(1, device(1), 5)), change(committed(move(2, device(1), 4)), func(m *mfpgate.Move) { m.To = "de" })}
+			return []mfpgate.Move{committed(move(1, device(1), 5)), change(committed(move(2, device(1), 4)), func(m *mfpgate.Move) { m.To, m.AckedAt = "de", time.Now() })}
 		}, 5},
 		{"from a region to itself", func() []mfpgate.Move {
 			return []mfpgate.Move{change(committed(move(1, device(1), 2)), func(m *mfpgate.Move) { m.To = "us" })}
@@ -142,6 +146,9 @@ func TestNoSwitchWithoutCommit(t *testing.T) {
 				got := w.to(1)
 				if got.Epoch != c.want || c.want > 0 && got.To != "svc.jp.example:80" {
 					t.Errorf("%+v, want epoch %d", got, c.want)
+				}
+				if m := w.Route(device(1), host(t, "mgmt.us.example"), 443, true); c.want > 0 && m.Action != pass {
+					t.Errorf("the directive of another move closes the old management: %+v", m)
 				}
 				if acknowledged := len(w.cloud.switched); acknowledged != min(int(c.want), 1) {
 					t.Errorf("%d acknowledged", acknowledged)

@@ -132,9 +132,8 @@ func (b *Broker) noteBlocked(ctx context.Context, x block) {
 			Detail: fmt.Sprintf("%s, of region %q: %s", x.host, x.region, x.reason)})
 	})
 	b.called("write the audit", err)
-	if err == nil {
+	if err == nil { // the relay logs each of them
 		b.blocked[what] = struct{}{}
-		b.Log.Warn().Str(field.Device, string(x.device)).Str(field.Destination, x.host.String()).Str(field.Region, x.region).Str(field.Reason, string(x.reason)).Msg(event.ResidencyBlocked)
 	}
 }
 
