@@ -58,14 +58,7 @@ func (s *Saga) take(ctx context.Context, r *record) (result, error) {
 	case mfpgate.StepConfirm:
 		return s.confirm(ctx, r)
 	case mfpgate.StepDelete:
-		_, err := s.source(ctx, r, mfpgate.HoldingAbsent)
-		if err == nil || errors.Is(err, ErrNoHolding) {
-			_, err = s.manager(ctx, r)
-		}
-		if errors.Is(err, ErrNoHolding) {
-			err = nil
-		}
-		return nothing, err
+		return nothing, s.forget(ctx, r)
 	case mfpgate.StepAbort:
 		return nothing, s.abort(ctx, r)
 	case mfpgate.StepUndrain, mfpgate.StepRelink:
@@ -353,7 +346,9 @@ func (s *Saga) confirm(ctx context.Context, r *record) (result, error) {
 	switch {
 	case err != nil:
 		return result{}, fmt.Errorf("what region %s holds: %w", r.To, err)
-	case h.State != mfpgate.HoldingActive || h.Epoch != r.Epoch || h.MFP != r.MFP:
+	case h.MFP == r.MFP && (h.Epoch > r.Epoch || h.Epoch == r.Epoch && h.State == mfpgate.HoldingMoved):
+		return nothing, nil // a later move has led it on, and sees to it that it comes
+	case h.State != mfpgate.HoldingActive && h.State != mfpgate.HoldingDraining || h.Epoch != r.Epoch || h.MFP != r.MFP:
 		return result{}, lied("the device is %s in epoch %d in region %s, though the move there was committed in epoch %d", state(h.State), h.Epoch, r.To, r.Epoch)
 	case h.CheckedIn.IsZero():
 		return result{}, notYet{AwaitsDevice, fmt.Sprintf("The device has not come to region %s yet.", r.To)}
@@ -362,6 +357,18 @@ func (s *Saga) confirm(ctx context.Context, r *record) (result, error) {
 		now.ConfirmedAt, now.State = h.CheckedIn, mfpgate.MoveCommitted
 		return true, s.disarm(tx, now, timerStuck)
 	}}, nil
+}
+
+// forget has the source drop its tombstone. A device that has come back by another move stays.
+func (s *Saga) forget(ctx context.Context, r *record) error {
+	a, err := s.source(ctx, r, mfpgate.HoldingAbsent)
+	if back := errors.As(err, new(lie)) && a.State != mfpgate.HoldingMoved; err != nil && !back && !errors.Is(err, ErrNoHolding) {
+		return err
+	}
+	if _, err = s.manager(ctx, r); errors.Is(err, ErrNoHolding) {
+		return nil
+	}
+	return err
 }
 
 // abort has the target forget what it prepared, and remember that it did, also if nothing was.

@@ -63,11 +63,13 @@ func (b *Book) CheckIn(ctx context.Context, mfp string, epoch uint64) (h mfpgate
 			if err != nil {
 				return err
 			}
-			if err := b.trace(tx, r, f, mark{actor: "device", move: r.Move, seq: mfpgate.StepConfirm.Seq()}); err != nil {
-				return err
-			}
-			if err := store.SetJSON(tx, fenceKey(mfp, r.Move), f); err != nil {
-				return err
+			if f.Got != "" && !f.Ended { // the move brought the device here: this is what it waits for
+				if err := b.trace(tx, r, f, mark{actor: "device", move: r.Move, seq: mfpgate.StepConfirm.Seq()}); err != nil {
+					return err
+				}
+				if err := store.SetJSON(tx, fenceKey(mfp, r.Move), f); err != nil {
+					return err
+				}
 			}
 		}
 		return store.SetJSON(tx, checkInKey(mfp), seen)

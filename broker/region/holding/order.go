@@ -67,6 +67,7 @@ type turn struct {
 	digest  string                   // for the answer and the trace
 	receipt *mfpgate.DeletionReceipt // for the answer
 	pending bool                     // there is more to do before the answer
+	gone    bool                     // the answer is that the device is absent, as far as the move goes
 }
 
 // take runs one step in one transaction, unless the fence says that it is over. The answer has no state while the step is pending.
@@ -91,6 +92,9 @@ func (b *Book) take(ctx context.Context, o mfpgate.MoveOrder, do func(*turn) err
 		}
 		if !t.pending {
 			t.f.Answer = &mfpgate.MoveAnswer{State: t.r.State, Digest: t.digest, Receipt: t.receipt}
+			if t.gone {
+				t.f.Answer.State = mfpgate.HoldingAbsent
+			}
 			answer = *t.f.Answer
 		}
 		answer.Seen = t.f.Seen

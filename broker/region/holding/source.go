@@ -229,7 +229,8 @@ func (b *Book) forget(t *turn) error {
 	}
 	t.receipt = t.f.Answer.Receipt
 	t.end()
-	if t.r.Move != t.o.Move { // the device has come back meanwhile
+	if t.r.Move != t.o.Move { // the device has come back meanwhile, and what there is now is not that move's
+		t.gone = true
 		return nil
 	}
 	t.r.standing = standing{State: mfpgate.HoldingAbsent, Epoch: t.r.Epoch, Since: t.b.now()}
