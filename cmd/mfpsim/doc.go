@@ -6,6 +6,12 @@
 // paper runs out. Fleets of up to 256 have a socket for each address and protocol; larger ones share sockets on all
 // addresses of the machine, so there can be one such fleet on a port.
 //
+// With --service each device lives in a region: it registers in these services once, checks in at them besides its management
+// server, and stores items of data with --data-every. When it is told that another region has it, or the relay keeps it from its own,
+// it asks its management server for a directive, and goes by one that a --region-key has signed: it stores it in its state file,
+// acknowledges it, and uses the new servers from then on. --pinned never asks; --plain speaks http to every server, so that the relay
+// can lead its requests elsewhere without its notice.
+//
 // A device's identity is its source address (--bind) and its factory token. It exits with 0 at SIGTERM or SIGINT, 1 when
 // it cannot start, 2 for a wrong command line. What the relay or the cloud does never ends it: it waits and tries again.
 package main

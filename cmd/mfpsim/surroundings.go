@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -24,6 +25,8 @@ type surroundings struct {
 	poll                                           time.Duration
 	json                                           bool
 	printing                                       *printing
+	residing                                       *residing
+	roots                                          *x509.CertPool // read once for all
 	registration                                   *registration
 }
 
@@ -31,7 +34,7 @@ func surroundingsFlags(c *cobra.Command) *surroundings {
 	s := &surroundings{registration: &registration{}}
 	f := c.Flags()
 	f.StringVar(&s.cloud, "cloud", "", "the cloud's base URL")
-	f.StringVar(&s.ca, "ca", "", "certificates to trust, PEM; empty: the system's")
+	f.StringVar(&s.ca, "ca", "", "file with the certificates to trust, PEM, of every region it may move to; empty: the system's")
 	f.StringVar(&s.proxy, "proxy", "", "the relay, http://host:3128; empty: none")
 	f.StringVar(&s.proxyUser, "proxy-user", "", "user at the relay")
 	f.StringVar(&s.proxyPasswordFile, "proxy-password-file", "", "file with the password at the relay")
@@ -42,6 +45,7 @@ func surroundingsFlags(c *cobra.Command) *surroundings {
 	f.DurationVar(&s.poll, "poll", 5*time.Second, "between check-ins; 0: what the cloud says")
 	f.BoolVar(&s.json, "json", false, "one JSON object per event")
 	s.printing = printingFlags(c)
+	s.residing = residingFlags(c)
 	must(c.MarkFlagRequired("cloud"))
 	c.MarkFlagsOneRequired("factory-key", "token-file")
 	c.MarkFlagsMutuallyExclusive("factory-key", "token-file")
@@ -71,10 +75,16 @@ func (s *surroundings) complete(o *mfp.Options) (err error) {
 		}
 		o.Proxy.User = url.UserPassword(s.proxyUser, strings.TrimRight(string(password), "\r\n"))
 	}
-	if o.RootCAs, err = trust(s.ca); err != nil {
+	if s.roots == nil {
+		if s.roots, err = trust(s.ca); err != nil {
+			return err
+		}
+	}
+	o.RootCAs = s.roots
+	if o.Token, err = s.token(o.ID); err != nil {
 		return err
 	}
-	if o.Token, err = s.token(o.ID); err != nil {
+	if err := s.residing.complete(o); err != nil {
 		return err
 	}
 	o.Model, o.Firmware, o.Poll, o.Clock = s.model, s.firmware, s.poll, mfpgate.SystemClock{}

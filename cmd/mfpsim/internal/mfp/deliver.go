@@ -43,7 +43,7 @@ func (d *Device) begin(ctx context.Context) error {
 		d.plan = nil // the cloud says of itself that the window was missed
 		return nil
 	}
-	d.http.CloseIdleConnections() // the relay is asked for a turn, whatever tunnel is left of the last check-in
+	d.home.Load().http.CloseIdleConnections() // the relay is asked for a turn, whatever tunnel is left of the last check-in
 	var stored api.StoredReport
 	err := d.post(ctx, "/v1/devices/"+d.o.ID+"/reports", p.DeliveryID+"/"+string(p.Version)+"/"+api.OutcomeStarted, api.InstallReport{
 		PackageID: p.Package.PackageID, DeliveryID: p.DeliveryID, Outcome: api.OutcomeStarted, Version: d.state.Firmware,

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,12 +38,13 @@ type Options struct {
 	Clock    mfpgate.Clock
 	Jitter   func(bound time.Duration) time.Duration // 0 to bound; called by two goroutines
 	Notify   func(Event)                             // called by two goroutines
+	Residing
 }
 
 // Device is one simulated MFP.
 type Device struct {
 	o     Options
-	http  *http.Client
+	home  atomic.Pointer[home]
 	nudge chan struct{} // the push channel's word that there is work
 
 	booted string // the firmware at the start
@@ -52,6 +54,7 @@ type Device struct {
 	interval time.Duration
 	settled  bool // the next check-in is worth no word
 	plan     *api.PlannedDelivery
+	living   living
 }
 
 // New reads the device's state. It makes no connection.
@@ -62,9 +65,8 @@ func New(o Options) (*Device, error) {
 		return nil, fmt.Errorf("state of %s: %w", o.Name, err)
 	}
 	d := &Device{o: o, booted: s.Firmware, state: s, interval: cmp.Or(o.Poll, time.Second), nudge: make(chan struct{}, 1)}
-	d.http = &http.Client{
-		Transport:     d.transport(),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	if err := d.settle(); err != nil {
+		return nil, fmt.Errorf("state of %s: %w", o.Name, err)
 	}
 	return d, nil
 }
@@ -74,7 +76,7 @@ func (d *Device) Firmware() string { return d.booted }
 
 // Run is the device's life until ctx ends. It returns nil then.
 func (d *Device) Run(ctx context.Context) error {
-	defer d.http.CloseIdleConnections()
+	defer func() { d.home.Load().leave() }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { d.work(ctx); return nil })
 	g.Go(func() error { d.listen(ctx); return nil })
@@ -97,12 +99,15 @@ func (d *Device) work(ctx context.Context) {
 	pause := backoff{jitter: d.o.Jitter}
 	for ctx.Err() == nil {
 		err := d.turn(ctx)
+		if ctx.Err() == nil {
+			err = d.live(ctx, err)
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		wait, nudge := d.interval, d.nudge
 		if err != nil {
-			wait = d.tellTrouble(err, "work", &pause)
+			wait = d.tellTrouble(err, channelWork, &pause)
 			d.settled, nudge = false, nil // a nudge is no reason to come sooner than the back-off says
 		} else {
 			pause.reset()

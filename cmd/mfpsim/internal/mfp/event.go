@@ -30,6 +30,22 @@ const (
 	PushOpened   Kind = "push-opened"
 	PushClosed   Kind = "push-closed"
 	StateTrouble Kind = "state-not-kept"
+
+	Registered       Kind = "registered"        // with its region
+	NoRegion         Kind = "no-region"         // its cloud has nothing that devices register with
+	Used             Kind = "used"              // a region's services answered: at first, and whenever it is others or they say another thing
+	Stored           Kind = "stored"            // an item of its data was taken
+	Moved            Kind = "moved"             // its services say that another region has it
+	Blocked          Kind = "blocked"           // the relay keeps it from a region
+	Redirected       Kind = "redirected"        // it has stored a directive, and goes by it
+	DirectiveRefused Kind = "directive-refused" // it goes by none that it cannot trust
+	AckPending       Kind = "ack-pending"       // the server that it has left could not be told
+)
+
+// Of events of regions.
+const (
+	channelWork   = "work"
+	channelRegion = "region"
 )
 
 // Event is one thing that happened to a device.
@@ -49,6 +65,13 @@ type Event struct {
 	Channel string    `json:"channel,omitempty"` // push or work
 
 	Registration string `json:"registrationId,omitempty"` // of the device's own
+
+	Region string `json:"region,omitempty"`
+	Epoch  uint64 `json:"epoch,omitempty"` // that the device believes in
+	State  string `json:"state,omitempty"` // of its holding
+	URL    string `json:"url,omitempty"`   // that it asked
+	Item   string `json:"item,omitempty"`  // class/name
+	Reason string `json:"reason,omitempty"`
 }
 
 // Printer writes events of many devices to one writer: a sentence each, or JSON lines.

@@ -21,6 +21,10 @@ func (d *Device) listen(ctx context.Context) {
 			return
 		}
 		var wait time.Duration
+		if errors.Is(err, errLeft) {
+			pause.reset()
+			continue
+		}
 		if errors.Is(err, io.EOF) {
 			wait = pause.next(0)
 			d.tell(Event{Kind: PushClosed, Channel: "push", RetryMS: wait.Milliseconds(), Text: "push channel ended, opens it again in " + round(wait).String()})
@@ -40,6 +44,9 @@ func (d *Device) listen(ctx context.Context) {
 func (d *Device) channel(ctx context.Context, opened func()) error {
 	ctx, kick, stop := watchdog(ctx, d.o.Clock, d.o.PushIdle)
 	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.home.Load().here, func() { cancel(errLeft) })()
 	req, err := d.request(ctx, http.MethodGet, "/v1/devices/"+d.o.ID+"/push", nil)
 	if err != nil {
 		return err

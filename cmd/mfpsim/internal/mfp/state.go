@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/store"
 )
@@ -20,6 +21,20 @@ type state struct {
 	Firmware string   `json:"firmware"`
 	Part     *part    `json:"part,omitempty"`
 	Report   *pending `json:"report,omitempty"`
+
+	Residence *residence `json:"residence,omitempty"`
+}
+
+// residence is where a device has registered, and what directives have made of that.
+type residence struct {
+	Registration string `json:"registration"`
+	Region       string `json:"region"`
+	Epoch        uint64 `json:"epoch"`
+	Services     string `json:"servicesUrl"`
+	// Of a directive.
+	Management string         `json:"managementUrl,omitempty"` // "": the one that the device was started with
+	Move       mfpgate.MoveID `json:"moveId,omitempty"`
+	AckTo      string         `json:"ackTo,omitempty"` // management server that has not been told yet
 }
 
 // part is a package that has arrived in part.

@@ -29,6 +29,7 @@ type Refusal struct {
 	Status     int
 	RetryAfter time.Duration
 	Detail     string // the relay's Proxy-Status or the cloud's problem
+	Reason     string // of the cloud's problem
 }
 
 func (r *Refusal) Error() string {
@@ -73,9 +74,14 @@ func (d *Device) transport() *http.Transport {
 	return t
 }
 
-// request makes a request as this device.
+// request makes a request to the management server as this device.
 func (d *Device) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, d.o.Cloud.JoinPath(path).String(), bytes.NewReader(body))
+	return d.requestTo(ctx, method, d.home.Load().management.JoinPath(path), body)
+}
+
+// requestTo is request to any server.
+func (d *Device) requestTo(ctx context.Context, method string, u *url.URL, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +92,7 @@ func (d *Device) request(ctx context.Context, method, path string, body []byte) 
 
 // do returns an answer of status 2xx, or a *Refusal.
 func (d *Device) do(req *http.Request) (*http.Response, error) {
-	res, err := d.http.Do(req)
+	res, err := d.home.Load().http.Do(req)
 	if err != nil {
 		if cause := context.Cause(req.Context()); cause != nil && !errors.Is(err, cause) {
 			return nil, fmt.Errorf("%w: %v", cause, err)
@@ -103,34 +109,58 @@ func (d *Device) do(req *http.Request) (*http.Response, error) {
 	r.Relay = r.Detail != "" // plain HTTP: the relay answers in the cloud's place
 	var p api.Problem
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&p); err == nil && !r.Relay {
-		r.Detail = p.Reason()
+		r.Detail, r.Reason = p.Reason(), p.Reason()
 	}
 	return nil, r
 }
 
-// post sends a document under an idempotency key and reads the answer.
+// post sends a document to the management server under an idempotency key and reads the answer.
 func (d *Device) post(ctx context.Context, path, key string, in, out any) error {
+	return d.exchange(ctx, http.MethodPost, d.home.Load().management.JoinPath(path), key, in, out)
+}
+
+// exchange sends a document, bytes or nothing, and reads the answer into out, if there is one.
+func (d *Device) exchange(ctx context.Context, method string, u *url.URL, key string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	data, err := json.Marshal(in)
+	data, kind, err := encode(in)
 	if err != nil {
 		return err
 	}
-	req, err := d.request(ctx, http.MethodPost, path, data)
+	req, err := d.requestTo(ctx, method, u, data)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", `"`+key+`"`)
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", `"`+key+`"`)
+	}
 	res, err := d.do(req)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
+	if out == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // so that the connection serves again
+		return err
+	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out); err != nil {
 		return fmt.Errorf("read the cloud's answer: %w", err)
 	}
 	return nil
+}
+
+func encode(in any) (data []byte, kind string, err error) {
+	switch in := in.(type) {
+	case nil:
+		return nil, "", nil
+	case []byte:
+		return in, "application/octet-stream", nil
+	}
+	data, err = json.Marshal(in)
+	return data, "application/json", err
 }
 
 func clip(s string) string {
