@@ -189,9 +189,9 @@ func NotVerifying(m mfpgate.Move) mfpgate.Move {
 }
 
 // Refusing is an Adopt that fails so often before it succeeds: the commit is late.
-func Refusing(times int) func(store.Tx, string, json.RawMessage) error {
+func Refusing(times int) func(store.Tx, mfpgate.Move, json.RawMessage) error {
 	var mu sync.Mutex
-	return func(store.Tx, string, json.RawMessage) error {
+	return func(store.Tx, mfpgate.Move, json.RawMessage) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if times--; times >= 0 {

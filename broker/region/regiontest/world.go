@@ -60,7 +60,7 @@ type Break struct {
 	Services  func(region string, s store.Store, b *holding.Book) (region.Services, func(context.Context, mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error))
 	Credulous bool                            // services take what they do not offer
 	Told      func(mfpgate.Move) mfpgate.Move // what the gateway believes of what it is told
-	Adopt     func(tx store.Tx, mfp string, data json.RawMessage) error
+	Adopt     func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 }
 
 // Result is what came of a world.
