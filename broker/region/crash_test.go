@@ -90,7 +90,7 @@ func TestEveryCrash(t *testing.T) {
 				alive := false
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.adopt = func(tx store.Tx, mfp string, data json.RawMessage) error { return tx.Set("adopted/"+mfp, data) }
+					w.adopt = func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error { return tx.Set("adopted/"+m.MFP, data) }
 					if c.hook != nil {
 						c.hook(w)
 					}

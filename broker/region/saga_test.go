@@ -18,9 +18,9 @@ import (
 func TestAMoveIsCarriedOut(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		adopted := ""
-		w.adopt = func(tx store.Tx, mfp string, data json.RawMessage) error {
-			adopted = mfp + string(data)
-			return tx.Set("adopted/"+mfp, data)
+		w.adopt = func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error {
+			adopted = m.MFP + string(data)
+			return tx.Set("adopted/"+m.MFP, data)
 		}
 		w.start()
 		m := w.moves("dev_1")

@@ -277,8 +277,8 @@ func TestADeviceThatHasMovedOnIsNotWaitedFor(t *testing.T) {
 // TestWhatCannotBeAdoptedIsNotCommitted: the commit is one transaction.
 func TestWhatCannotBeAdoptedIsNotCommitted(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.adopt = func(tx store.Tx, mfp string, _ json.RawMessage) error {
-			return errors.Join(tx.Set("adopted/"+mfp, nil), fmt.Errorf("device %s is claimed by another tenant", mfp))
+		w.adopt = func(tx store.Tx, m mfpgate.Move, _ json.RawMessage) error {
+			return errors.Join(tx.Set("adopted/"+m.MFP, nil), fmt.Errorf("device %s is claimed by another tenant", m.MFP))
 		}
 		w.start()
 		m := w.moves("dev_1")

@@ -31,7 +31,7 @@ type world struct {
 	names   []string // of Regions
 	device  map[mfpgate.DeviceID]mfpgate.Device
 	limits  region.Limits
-	adopt   func(tx store.Tx, mfp string, data json.RawMessage) error
+	adopt   func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 	receipt func(string, mfpgate.DeletionReceipt) error
 	halt    func()
 

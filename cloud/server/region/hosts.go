@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	refreshEvery  = time.Minute     // of peers' hosts
-	refreshSooner = 2 * time.Second // while those of a peer are not known
-	maxHosts      = 32              // of one role
-	maxHostText   = 300             // bytes
+	refreshEvery  = time.Minute // of peers' hosts
+	refreshSooner = time.Second // while those of a peer are not known
+	maxHosts      = 32          // of one role
+	maxHostText   = 300         // bytes
 	hostsPrefix   = "hosts/"
 )
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ type world struct {
 	t      *testing.T
 	jp, us *servertest.Region
 	token  mfpgate.Secret // the gateway's at jp
-	keys   int
+	keys   atomic.Int64
 }
 
 func open(t *testing.T, p servertest.Pairing) *world {
@@ -56,7 +57,7 @@ func open(t *testing.T, p servertest.Pairing) *world {
 		w.until("the regions know each other's hosts", func() bool {
 			var doc api.SignedRegions
 			w.call(r.HTTP(t), http.MethodGet, r.URL+api.RegionsPath, "", nil).into(t, http.StatusOK, &doc)
-			return len(doc.Items) == 2
+			return len(doc.Items) == len(of)
 		})
 	}
 	return w
@@ -111,8 +112,8 @@ func (w *world) call(c *http.Client, method, url string, token mfpgate.Secret, i
 	req, err := http.NewRequestWithContext(w.t.Context(), method, url, body)
 	servertest.Must(w.t, err)
 	req.Header.Set("Content-Type", kind)
-	w.keys++
-	req.Header.Set("Idempotency-Key", fmt.Sprint("key-", w.keys))
+
+	req.Header.Set("Idempotency-Key", fmt.Sprint("key-", w.keys.Add(1)))
 	switch user, password, basic := strings.Cut(token.Reveal(), ":"); {
 	case basic:
 		req.SetBasicAuth(user, password)
