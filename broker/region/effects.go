@@ -16,7 +16,7 @@ import (
 // Bounds of what a region sends, in bytes.
 const (
 	maxManagement = 48 << 10 // data of a device's management server
-	maxReceipt    = 16 << 10
+	maxReceipt    = 12 << 10
 )
 
 // take makes the calls of the present step. r is a copy, which learns what the answers have seen.

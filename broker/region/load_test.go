@@ -2,7 +2,10 @@ package region_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -138,4 +141,54 @@ func manyMoves(b *testing.B, n int) {
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// TestTheLargestMoveFits: what regions and a gateway may say at most of one device is less than a record may measure.
+func TestTheLargestMoveFits(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		held := w.clouds["us"].held[mfpOf(1)]
+		held.Services[0].Children, held.Data = nil, nil
+		for i := range 95 {
+			held.Services[0].Children = append(held.Services[0].Children, fmt.Sprintf("%02d%s", i, strings.Repeat("c", 46)))
+		}
+		lies := strings.Repeat("<", 200)
+		w.before = func(c call) error {
+			if c.step == mfpgate.StepNotify && w.count("us management notify") < 3 {
+				return errors.New(strings.Repeat("<", 5000))
+			}
+			return nil
+		}
+		w.after = func(c call) error {
+			if c.answer == nil {
+				return nil
+			}
+			if c.answer.Receipt != nil {
+				receipt := *c.answer.Receipt
+				receipt.Signed = strings.Repeat("s", 11<<10)
+				c.answer.Receipt = &receipt
+			}
+			c.answer.Seen = mfpgate.Seen{}
+			for i := range 20 {
+				c.answer.Seen[fmt.Sprintf("%02d%s", i, strings.Repeat("w", 158))] = 1 << 60
+			}
+			return nil
+		}
+		w.start()
+		m := w.moves("dev_1")
+		probes := make([]mfpgate.NameProbe, 8)
+		for i := range probes {
+			probes[i] = mfpgate.NameProbe{Name: strings.Repeat("n", 100), Host: strings.Repeat("h", 100), Detail: lies + lies}
+		}
+		if err := w.Probed(t.Context(), gw, m.ID, probes, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Probed(t.Context(), gw, m.ID, slices.Repeat(probes, 4), nil); reason(err) != region.BadRequest {
+			t.Errorf("too many probes: %v", err)
+		}
+		w.carry(m.ID, nil)
+		m = w.want(m.ID, mfpgate.MoveDone, mfpgate.StepDelete, "")
+		if len(m.Plan.Children) != 95 || len(m.Probes) != 8 || len(m.Seen) != 16 || m.Steps[9].Attempts != 2 {
+			t.Errorf("%d children, %d probes, %d writers, %+v", len(m.Plan.Children), len(m.Probes), len(m.Seen), m.Steps[9])
+		}
+	})
 }

@@ -180,7 +180,7 @@ func (s *Saga) learn(r *record, seen mfpgate.Seen) {
 	add := mfpgate.Seen{}
 	for writer, n := range seen {
 		_, known := r.Seen[writer]
-		if writer != s.writer() && (known || len(r.Seen)+len(add) < maxWriters && len(writer) <= maxWriter) {
+		if writer != s.writer() && (known || len(r.Seen)+len(add) < maxWriters && plain(writer, maxWriter)) {
 			add[writer] = n
 		}
 	}

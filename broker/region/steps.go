@@ -109,10 +109,16 @@ func (s *Saga) advance(tx store.Tx, r *record, actor string) error {
 	case mfpgate.StepSwitch:
 		action = "switched"
 	case mfpgate.StepConfirm:
-		action = "confirmed"
+		if !r.ConfirmedAt.IsZero() {
+			action = "confirmed"
+		}
+	}
+	detail := ""
+	if r.Lost && (step == mfpgate.StepRedirect || step == mfpgate.StepConfirm) {
+		detail = "The device was given up."
 	}
 	if next != "" {
-		if err := s.audit(tx, r, step, actor, action, ""); err != nil {
+		if err := s.audit(tx, r, step, actor, action, detail); err != nil {
 			return err
 		}
 	}
@@ -234,6 +240,7 @@ func (s *Saga) unready(r *record, n notYet) (func(store.Tx) error, error) {
 	for waited := s.now().Sub(r.Since); delay < s.Limits.MaxDelay && waited > 40*delay; { // seldom of what has not come for long
 		delay *= 2
 	}
+	delay = min(delay, s.Limits.MaxDelay)
 	if r.State == mfpgate.MoveStuck {
 		n = notYet{NotSeen, lostText(r)}
 	}

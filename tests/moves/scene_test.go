@@ -21,6 +21,7 @@ const (
 	ippPort  = "17510"
 	snmpPort = "17561"
 	model    = "SIM-100"
+	classes  = 2 // of data, that a simulated device stores
 )
 
 // patience is longer than rig.Deadline: many programs share the machine here.
@@ -193,17 +194,26 @@ func (s *scene) known(t *testing.T, n int) mfpgate.DeviceID {
 // move plans and starts a move of a device.
 func (s *scene) move(t *testing.T, id mfpgate.DeviceID, flags ...string) mfpgate.Move {
 	t.Helper()
-	var plan mfpgate.MovePlan
-	if err := s.ctl(t, &plan, append([]string{"moves", "plan", string(id)}, flags...)...); err != nil {
-		t.Fatal(err)
-	}
-	if len(plan.Blockers) > 0 {
-		t.Fatalf("the plan has blockers: %+v", plan.Blockers)
-	}
 	var m mfpgate.Move
-	if err := s.ctl(t, &m, append([]string{"moves", "start", string(id), "--plan", plan.Hash}, flags...)...); err != nil {
-		t.Fatal(err)
-	}
+	var last error
+	defer func() {
+		if m.ID == "" {
+			t.Log("the last refusal:", last)
+		}
+	}()
+	// The region must have been told of the device, and hold all of its classes of data; else the plan is soon another.
+	rig.Until(t, "the device can be moved", func() bool {
+		var plan mfpgate.MovePlan
+		if last = s.ctl(t, &plan, append([]string{"moves", "plan", string(id)}, flags...)...); last != nil {
+			return false
+		}
+		if len(plan.Data) < classes {
+			last = fmt.Errorf("there are data of %d classes", len(plan.Data))
+			return false
+		}
+		last = s.ctl(t, &m, append([]string{"moves", "start", string(id), "--plan", plan.Hash}, flags...)...)
+		return last == nil
+	})
 	return m
 }
 
