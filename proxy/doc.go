@@ -9,6 +9,11 @@
 // each idle tunnel and cannot cancel a dial. Absolute-URI HTTP/1.1 and 1.0 is goproxy's, behind the strict edge of
 // package head, with transports of ours that dial as CONNECT does.
 //
+// With Options.Routes a device is also kept in the region that its data are in: its connections pass, go to another host in
+// place of the one asked for, are redirected, or are refused. The host that is dialled and the name in a ClientHello are
+// judged as the one asked for is, and again whenever Reroute says that the routes have changed. Not seen are the inner name
+// of an encrypted ClientHello, a client that names no server at an address that regions share, and HTTP inside a tunnel.
+//
 // The parts are folders: head (the edge), destination (where a device may go), account and devicename (who it is), slots
 // (how many at once), hello (what a TLS client asks for), tunnel (the bytes). This package is what joins them.
 package proxy
