@@ -80,7 +80,7 @@ func (w *world) order(at string) {
 		if err := w.store.View(context.Background(), func(s store.Snapshot) error { return store.GetJSON(s, "route/"+string(device(1)), &row) }); err != nil || row.Epoch != epoch {
 			w.t.Errorf("%s: the switch is acknowledged, and the store says %+v, %v", at, row, err)
 		}
-		if w.Broker != nil && w.site.reroutes == 0 {
+		if w.Broker != nil && w.site.reroutes.Load() == 0 {
 			w.t.Errorf("%s: the switch is acknowledged, and nobody looked at the tunnels", at)
 		}
 		entries := w.audit("move.switched")
@@ -182,7 +182,7 @@ func TestEveryCrash(t *testing.T) {
 					w.cloud.mu.Lock()
 					w.cloud.hook = nil
 					w.cloud.mu.Unlock()
-					w.site.reroutes = 0
+					w.site.reroutes.Store(0)
 					w.open()
 					// What the dead process has committed is in force before anything runs, and with it what its region was told.
 					w.cloud.mu.Lock()
@@ -192,7 +192,7 @@ func TestEveryCrash(t *testing.T) {
 						t.Errorf("%s: acknowledged, and after the restart %+v", at, got)
 					}
 					w.SetTunnels(w.site)
-					w.site.reroutes = 1 // a new process has no old tunnels
+					w.site.reroutes.Store(1) // a new process has no old tunnels
 					w.run()
 					defer func() { w.stop() }()
 					w.finished(at, "mov_0001")

@@ -88,13 +88,13 @@ func TestReached(t *testing.T) {
 		if got := w.cloud.checkedIn; len(got) != 0 {
 			t.Fatalf("told of %v", got)
 		}
-		w.cloud.down = errors.New("no route to host")
+		w.set(func(c *cloud) { c.down = errors.New("no route to host") })
 		for range 10 {
 			w.Reached(device(1), host(t, "svc.jp.example"), 443, 10)
 		}
 		w.pass(time.Minute)
 		w.stop()
-		w.cloud.down = nil
+		w.set(func(c *cloud) { c.down = nil })
 		w.start()
 		w.Reached(device(1), host(t, "svc.jp.example"), 443, 10)
 		w.pass(10 * time.Minute)
@@ -163,7 +163,7 @@ func TestActs(t *testing.T) {
 		if _, err := w.Enrol(ctx, device(1), "hana"); err != nil {
 			t.Error(err)
 		}
-		w.cloud.down = errors.New("away")
+		w.set(func(c *cloud) { c.down = errors.New("away") })
 		if _, err := w.Retry(ctx, m.ID, "hana"); err == nil {
 			t.Error("retried without a region")
 		}
@@ -184,7 +184,7 @@ func TestActs(t *testing.T) {
 				continue
 			}
 			m.Step, m.Since = mfpgate.StepVerify, time.Now()
-			w.cloud.down = nil
+			w.set(func(c *cloud) { c.down = nil })
 			w.cloud.say(m)
 			w.pass(2 * time.Minute)
 		}

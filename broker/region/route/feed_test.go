@@ -53,11 +53,11 @@ func TestFeedInAnyOrder(t *testing.T) {
 			defer func() { w.stop() }()
 			highest := uint64(0)
 			for _, m := range feed {
-				looked := w.site.reroutes
+				looked := w.site.reroutes.Load()
 				w.cloud.say(m)
 				w.pass(time.Second)
 				got := w.to(1).Epoch
-				if got > highest && w.site.reroutes == looked {
+				if got > highest && w.site.reroutes.Load() == looked {
 					t.Fatalf("seed %d: nobody looked at the tunnels at the switch", seed)
 				}
 				if got < highest {
@@ -184,11 +184,11 @@ func TestRestart(t *testing.T) {
 		t.Run(c.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := moved(t)
-				w.cloud.residences = []mfpgate.Residence{{Device: device(3), Home: "jp"}}
+				w.set(func(c *cloud) { c.residences = []mfpgate.Residence{{Device: device(3), Home: "jp"}} })
 				w.pass(route.ResidenceEvery + time.Minute)
 				w.stop()
 				c.change(w)
-				w.cloud.down = away
+				w.set(func(c *cloud) { c.down = away })
 				w.open()
 				check := func() {
 					t.Helper()

@@ -99,10 +99,10 @@ func TestRoute(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := moved(t)
 			defer func() { w.stop() }()
-			before := w.site.reroutes
+			before := w.site.reroutes.Load()
 			w.pass(route.ManagementOpen + time.Minute)
 			check(w, later)
-			if w.site.reroutes == before {
+			if w.site.reroutes.Load() == before {
 				t.Error("tunnels to the management hosts were not looked at when these closed")
 			}
 		})
@@ -148,7 +148,9 @@ func TestRoute(t *testing.T) {
 			check(w, []row{{"it is open at first, as a management host", 1, "us.example", 443, true, mfpgate.Route{Region: "us", Epoch: 2}}})
 			w.pass(route.ManagementOpen)
 			check(w, []row{{"then it is a service host, which nothing stands for", 1, "us.example", 443, true, mfpgate.Route{Action: blocked, Region: "us", Epoch: 2, Reason: mfpgate.RegionMoved}}})
-			w.cloud.hosts = []mfpgate.RegionHosts{{Region: "jp", Services: []string{"jp.example"}}, w.cloud.hosts[1]}
+			w.set(func(c *cloud) {
+				c.hosts = []mfpgate.RegionHosts{{Region: "jp", Services: []string{"jp.example"}}, c.hosts[1]}
+			})
 			w.pass(route.HostsEvery)
 			check(w, []row{
 				{"a host for every port is led to the same port", 1, "us.example", 8080, false, mfpgate.Route{Action: forward, To: "jp.example:8080", Region: "us", Epoch: 2}},
@@ -158,38 +160,38 @@ func TestRoute(t *testing.T) {
 	})
 }
 
-// thousand has a thousand devices that were moved.
-func thousand(t testing.TB) *world {
-	w := newWorld(t, 1000)
-	for n := 1; n <= 1000; n++ {
+// many has so many devices that were moved.
+func many(t testing.TB, count int) *world {
+	w := newWorld(t, count)
+	for n := 1; n <= count; n++ {
 		m := move(n, device(n), 2)
 		m.Probes = []mfpgate.NameProbe{{Name: "svc.us.example", Host: "svc.jp.example:443", Validated: true}}
 		w.cloud.say(committed(m))
 	}
 	w.start()
-	for range 1000 {
+	for range 5000 {
 		w.cloud.mu.Lock()
 		n := len(w.cloud.switched)
 		w.cloud.mu.Unlock()
-		if n == 1000 {
+		if n == count {
 			break
 		}
 		_ = mfpgate.Wait(t.Context(), mfpgate.SystemClock{}, 20*time.Millisecond)
 	}
 	w.stop()
-	if n := len(w.cloud.switched); n != 1000 {
+	if n := len(w.cloud.switched); n != count {
 		t.Fatalf("%d switches acknowledged", n)
 	}
 	return w
 }
 
 func TestRouteDoesNotAllocate(t *testing.T) {
-	w := thousand(t)
+	w := many(t, 100)
 	us, jp, other := host(t, "svc.us.example"), host(t, "svc.jp.example"), host(t, "192.0.2.1")
 	n := 0
 	if got := testing.AllocsPerRun(1000, func() {
 		n++
-		d := device1000[n%1000]
+		d := device1000[n%100]
 		if w.Route(d, us, 443, true).Action != forward || w.Route(d, us, 80, false).Action != forward || w.Route(d, jp, 443, true).Action != pass ||
 			w.Route(d, other, 443, true).Action != blocked {
 			t.Fatal("not as it was")
@@ -201,7 +203,7 @@ func TestRouteDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkRoute(b *testing.B) {
-	w := thousand(b)
+	w := many(b, 1000)
 	us := host(b, "svc.us.example")
 	b.ReportAllocs()
 	b.ResetTimer()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,7 +234,7 @@ type site struct {
 	relayed  map[mfpgate.DeviceID]time.Time
 	good     map[string]bool // name + " " + host
 	probes   int
-	reroutes int
+	reroutes atomic.Int64
 }
 
 func (s *site) Devices() []mfpgate.Device {
@@ -257,11 +258,7 @@ func (s *site) Probe(_ context.Context, host, name string) error {
 	return errors.New("x509: certificate is not valid for the name")
 }
 
-func (s *site) Reroute(time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reroutes++
-}
+func (s *site) Reroute(time.Duration) { s.reroutes.Add(1) }
 
 // world is a gateway with what surrounds it.
 type world struct {
@@ -299,6 +296,13 @@ func (w *world) open() {
 	}
 	b.SetTunnels(w.site)
 	w.Broker = b
+}
+
+// set changes the region.
+func (w *world) set(fn func(*cloud)) {
+	w.cloud.mu.Lock()
+	defer w.cloud.mu.Unlock()
+	fn(w.cloud)
 }
 
 // start runs it, until stop.
