@@ -2,8 +2,11 @@ package region
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -107,8 +110,9 @@ func (s *Saga) ConfirmLost(ctx context.Context, gateway string, id mfpgate.MoveI
 
 // Bounds of what a gateway tells of certificates.
 const (
-	maxProbes = 32
-	maxProbe  = 512 // bytes of a detail
+	maxProbes     = 32
+	maxProbeText  = 200      // bytes of a detail
+	maxProbeBytes = 12 << 10 // of all, as JSON
 )
 
 // Probed takes a gateway's word on the target's certificates. What comes after the commit is too late, and ignored.
@@ -116,14 +120,12 @@ func (s *Saga) Probed(ctx context.Context, gateway string, id mfpgate.MoveID, pr
 	if len(probes) > maxProbes {
 		return refuse(BadRequest, "%d probes, at most %d", len(probes), maxProbes)
 	}
-	kept := make([]mfpgate.NameProbe, len(probes))
-	for i, p := range probes {
-		if len(p.Name) > 256 || len(p.Host) > 300 {
-			return refuse(BadRequest, "a probe's name or host is too long")
-		}
-		if kept[i] = p; len(p.Detail) > maxProbe {
-			kept[i].Detail = p.Detail[:maxProbe]
-		}
+	kept := slices.Clone(probes)
+	for i, p := range kept {
+		kept[i].Detail = strings.ToValidUTF8(p.Detail[:min(len(p.Detail), maxProbeText)], "")
+	}
+	if text, err := json.Marshal(kept); err != nil || len(text) > maxProbeBytes {
+		return refuse(BadRequest, "probes of %d bytes, at most %d", len(text), maxProbeBytes)
 	}
 	_, err := s.change(ctx, gateway, id, func(tx store.Tx, r *record) (bool, error) {
 		if r.State != mfpgate.MoveOpen {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/mfpgate/mfpgate"
@@ -96,8 +97,8 @@ func plausible(r mfpgate.Registrant, d mfpgate.Device) error {
 	if r.Model != d.Model || r.Serial != d.Serial {
 		return lied("asked for %q %q, it names %.64q %.64q", d.Model, d.Serial, r.Model, r.Serial)
 	}
-	if r.MFP == "" || r.Region == "" || len(r.Region) > 8 || worth(r.State) > 0 && r.Registration == "" {
-		return lied("it names no device, region or registration")
+	if !plain(r.MFP, maxName) || !plain(r.Region, 8) || worth(r.State) > 0 && !plain(r.Registration, maxName) || r.Epoch >= maxEpoch {
+		return lied("it names no device, region, registration or epoch that can be one")
 	}
 	var names []string
 	for _, service := range r.Services {
@@ -111,10 +112,17 @@ func plausible(r mfpgate.Registrant, d mfpgate.Device) error {
 	}
 	bytes := 0
 	for _, name := range names {
-		bytes += len(name)
+		if bytes += len(name); !plain(name, 2*maxName) {
+			return lied("it names a service, a child or a class of data that cannot be one")
+		}
 	}
-	if len(names) > maxPlanned || bytes > maxPlannedBytes || len(r.MFP) > maxName || len(r.Registration) > maxName {
+	if len(names) > maxPlanned || bytes > maxPlannedBytes {
 		return refuse(TooLarge, "it names more than %d services, children and classes of data, with more than %d bytes", maxPlanned, maxPlannedBytes)
 	}
 	return nil
+}
+
+// plain tells whether text can be a name: visible ASCII that JSON writes as it is, so that a record's size is that of its names.
+func plain(text string, limit int) bool {
+	return text != "" && len(text) <= limit && !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"\<>&`, c) })
 }

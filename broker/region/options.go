@@ -23,7 +23,8 @@ type Options struct {
 	Devices Devices
 	Log     telemetry.Logger
 
-	// Adopt takes over what the source's management server knew of the device of a move, in the transaction of the commit. May be nil.
+	// Adopt takes over what the source's management server knew of the device of a move, in the transaction of the commit; nil data: it
+	// knew nothing. It may run several times, as functions of an Update do; an error keeps the move from its commit. May be nil.
 	Adopt func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 	// Receipt checks the signature of a region's deletion receipt. May be nil.
 	Receipt func(region string, r mfpgate.DeletionReceipt) error

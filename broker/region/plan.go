@@ -17,9 +17,10 @@ import (
 
 // What a plan may measure: it is a part of every message of the move.
 const (
-	maxPlanned      = 128 // services, children and classes, together
-	maxPlannedBytes = 8 << 10
-	maxName         = 128 // bytes of a device's or a registration's
+	maxPlanned      = 96 // services, children and classes, together
+	maxPlannedBytes = 6 << 10
+	maxName         = 128     // bytes of a device's or a registration's
+	maxEpoch        = 1 << 53 // what JSON carries exactly
 )
 
 // What a plan does.

@@ -103,6 +103,22 @@ func TestPlanFindsWhoHoldsTheDevice(t *testing.T) {
 				return nil
 			}
 		}, refused: region.RegionUnreached},
+		{rule: "a region answers with names that are none", do: func(w *world) {
+			w.after = func(c call) error {
+				if c.found != nil {
+					c.found.Services[0].ID = "<script>"
+				}
+				return nil
+			}
+		}, refused: region.RegionUnreached},
+		{rule: "a region answers with an epoch that is none", do: func(w *world) {
+			w.after = func(c call) error {
+				if c.found != nil {
+					c.found.Epoch = 1<<64 - 1
+				}
+				return nil
+			}
+		}, refused: region.RegionUnreached},
 		{rule: "a region answers with more than a move can carry", do: func(w *world) {
 			w.after = func(c call) error {
 				for i := 0; c.found != nil && i < 200; i++ {

@@ -30,7 +30,7 @@ type Saga struct {
 	journal *journal.Journal
 	order   []mfpgate.MoveStep
 	undo    []mfpgate.MoveStep
-	slow    slowCalls
+	gates   gates
 	hub     hub
 }
 
@@ -51,9 +51,9 @@ func New(_ context.Context, o Options) (*Saga, error) {
 		order: []mfpgate.MoveStep{mfpgate.StepCheck, mfpgate.StepUnlink, mfpgate.StepCopy, mfpgate.StepVerify, mfpgate.StepDrain, mfpgate.StepDelta,
 			mfpgate.StepActivate, mfpgate.StepCommit, mfpgate.StepSwitch, mfpgate.StepNotify, mfpgate.StepRetire, mfpgate.StepRedirect,
 			mfpgate.StepConfirm, mfpgate.StepDelete},
-		undo: []mfpgate.MoveStep{mfpgate.StepAbort, mfpgate.StepUndrain, mfpgate.StepRelink},
-		slow: slowCalls{limit: max(o.Parallel/2, 1), of: map[string]map[*time.Time]bool{}},
-		hub:  hub{waiting: map[string]chan struct{}{}},
+		undo:  []mfpgate.MoveStep{mfpgate.StepAbort, mfpgate.StepUndrain, mfpgate.StepRelink},
+		gates: gates{places: max(o.Parallel/2, 1), of: map[string]*gate{}},
+		hub:   hub{waiting: map[string]chan struct{}{}},
 	}
 	var err error
 	s.journal, err = journal.New(o.Store, journal.Options{Clock: o.Clock, Rand: rand.New(rand.NewPCG(o.Rand.Uint64(), o.Rand.Uint64())),
@@ -180,7 +180,7 @@ func (s *Saga) learn(r *record, seen mfpgate.Seen) {
 	add := mfpgate.Seen{}
 	for writer, n := range seen {
 		_, known := r.Seen[writer]
-		if writer != s.writer() && (known || len(r.Seen)+len(add) < maxWriters && len(writer) <= maxWriter) {
+		if writer != s.writer() && (known || len(r.Seen)+len(add) < maxWriters && plain(writer, maxWriter)) {
 			add[writer] = n
 		}
 	}
@@ -195,38 +195,4 @@ func (s *Saga) observe(e journal.Event) {
 	case journal.Died, journal.Unreadable, journal.Unhandled, journal.Unstored:
 		s.Log.Error().Err(e.Err).Str(field.Move, id).Str(field.Key, e.ID).Str(field.Outcome, string(e.What)).Msg(event.MoveUnstored)
 	}
-}
-
-// slowCalls counts the calls to a region that have run for long, so that one that hangs does not take every place.
-type slowCalls struct {
-	limit int
-	mu    sync.Mutex
-	of    map[string]map[*time.Time]bool
-}
-
-const slowAfter = 2 * time.Second
-
-// enter returns false while as many calls as one region may have are slow.
-func (c *slowCalls) enter(region string, now time.Time) (leave func(), ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	slow := 0
-	for began := range c.of[region] {
-		if now.Sub(*began) > slowAfter {
-			slow++
-		}
-	}
-	if slow >= c.limit {
-		return nil, false
-	}
-	if c.of[region] == nil {
-		c.of[region] = map[*time.Time]bool{}
-	}
-	began := &now
-	c.of[region][began] = true
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.of[region], began)
-	}, true
 }

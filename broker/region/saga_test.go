@@ -17,6 +17,7 @@ import (
 
 func TestAMoveIsCarriedOut(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
+		w.limits.Keep = 5 * 24 * time.Hour
 		adopted := ""
 		w.adopt = func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error {
 			adopted = m.MFP + string(data)
@@ -32,7 +33,7 @@ func TestAMoveIsCarriedOut(t *testing.T) {
 		if want := mfpOf(1) + `{"at":"delta","of":"mfp-1"}`; adopted != want {
 			t.Errorf("adopted %s, want %s", adopted, want)
 		}
-		w.sleep(48 * time.Hour)
+		w.sleep(25 * time.Hour)
 		w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepSwitch, region.AwaitsGateway)
 		for range 2 { // it is told twice
 			if err := w.Switched(t.Context(), gw, m.ID, m.Epoch, mfpgate.Seen{gw + "/route": 7}); err != nil {
@@ -81,7 +82,7 @@ func TestAMoveIsCarriedOut(t *testing.T) {
 		if p, err := w.Plan(t.Context(), gw, w.wants("dev_1")); err != nil || len(p.Blockers) != 1 || p.Blockers[0].Reason != region.AlreadyHome {
 			t.Errorf("plan %+v, %v", p, err)
 		}
-		w.sleep(91 * 24 * time.Hour)
+		w.sleep(6 * 24 * time.Hour)
 		if _, err := w.Get(t.Context(), gw, m.ID); reason(err) != region.NoSuchMove {
 			t.Errorf("swept: %v", err)
 		}
@@ -137,7 +138,7 @@ func TestRetireWaitsForTheSwitch(t *testing.T) {
 		if err := w.Switched(t.Context(), "tokyo-1", m.ID, m.Epoch, nil); reason(err) != region.NoSuchMove {
 			t.Errorf("another gateway: %v", err)
 		}
-		w.sleep(100 * 24 * time.Hour)
+		w.sleep(5 * 24 * time.Hour)
 		if slices.Contains(w.heard(), "us services retire") || slices.Contains(w.heard(), "us management notify") {
 			t.Errorf("before the switch: %q", w.heard())
 		}

@@ -109,10 +109,16 @@ func (s *Saga) advance(tx store.Tx, r *record, actor string) error {
 	case mfpgate.StepSwitch:
 		action = "switched"
 	case mfpgate.StepConfirm:
-		action = "confirmed"
+		if !r.ConfirmedAt.IsZero() {
+			action = "confirmed"
+		}
+	}
+	detail := ""
+	if r.Lost && (step == mfpgate.StepRedirect || step == mfpgate.StepConfirm) {
+		detail = "The device was given up."
 	}
 	if next != "" {
-		if err := s.audit(tx, r, step, actor, action, ""); err != nil {
+		if err := s.audit(tx, r, step, actor, action, detail); err != nil {
 			return err
 		}
 	}
@@ -150,9 +156,9 @@ func (s *Saga) handleStep(ctx context.Context, in journal.Intent) (func(store.Tx
 	if err != nil {
 		return nil, err
 	}
-	leave, ok := s.slow.enter(r.From, s.Clock.Now())
-	if !ok {
-		return nil, journal.Again(slowAfter)
+	leave := s.gates.enter(ctx, s.Clock, r.From)
+	if leave == nil {
+		return nil, journal.Again(gateAgain)
 	}
 	defer leave()
 	got, err := s.take(ctx, r)
@@ -234,6 +240,7 @@ func (s *Saga) unready(r *record, n notYet) (func(store.Tx) error, error) {
 	for waited := s.now().Sub(r.Since); delay < s.Limits.MaxDelay && waited > 40*delay; { // seldom of what has not come for long
 		delay *= 2
 	}
+	delay = min(delay, s.Limits.MaxDelay)
 	if r.State == mfpgate.MoveStuck {
 		n = notYet{NotSeen, lostText(r)}
 	}

@@ -183,6 +183,16 @@ func TestADeviceThatDoesNotAcknowledgeIsGivenADay(t *testing.T) {
 	})
 }
 
+// TestHowLongThingsMayTake pins what is promised where nothing else is set.
+func TestHowLongThingsMayTake(t *testing.T) {
+	want := region.Limits{Call: 30 * time.Second, Tries: 8, MinDelay: time.Second, MaxDelay: 5 * time.Minute, Open: 30 * time.Minute, Draining: 15 * time.Minute,
+		Probe: time.Minute, Poll: 15 * time.Second, Redirect: 24 * time.Hour, Stuck: 30 * 24 * time.Hour, Keep: 90 * 24 * time.Hour}
+	w := newWorld(t)
+	if got := w.make(w.store).Limits; got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestADeviceThatNeverComes(t *testing.T) {
 	for _, c := range []struct {
 		rule string
@@ -202,10 +212,11 @@ func TestADeviceThatNeverComes(t *testing.T) {
 				}
 			}
 			w.sleep(time.Second)
-		}, true, "move.confirmed"},
+		}, true, "move.stepped"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
+				w.limits.Stuck = 36 * time.Hour
 				w.start()
 				m := w.moves("dev_1")
 				if _, err := w.ConfirmLost(t.Context(), gw, m.ID, admin); reason(err) != region.BeforeCommit {
@@ -214,7 +225,7 @@ func TestADeviceThatNeverComes(t *testing.T) {
 				w.gateway(m.ID)
 				w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepSwitch, region.AwaitsGateway)
 				w.gateway(m.ID)
-				w.sleep(30*24*time.Hour - time.Hour)
+				w.sleep(35 * time.Hour)
 				w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepConfirm, region.AwaitsDevice)
 				w.sleep(2 * time.Hour)
 				m = w.want(m.ID, mfpgate.MoveStuck, mfpgate.StepConfirm, region.NotSeen)
