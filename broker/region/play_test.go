@@ -59,7 +59,7 @@ func TestAMoveOnAGoodNetwork(t *testing.T) {
 // TestMovesOnABadNetwork plays worlds in which messages are lost, doubled and minutes late, clocks differ, and each process is killed once:
 // moves that are done, of devices that follow and of one that never does, there and back, and moves that are aborted.
 func TestMovesOnABadNetwork(t *testing.T) {
-	seeds := uint64(60)
+	seeds := uint64(36)
 	if testing.Short() {
 		seeds = 12
 	}

@@ -73,9 +73,10 @@ type page struct {
 
 // follow reads a region's feed, from its beginning in each life.
 func (g *gateway) follow(ctx context.Context, name string) error {
-	for cursor := ""; ctx.Err() == nil; {
-		call30, cancel := context.WithTimeout(ctx, 40*time.Second)
-		got, err := call(call30, g.w, gatewayName, g.w.regions[name], "changes", func(ctx context.Context, l *life) (page, error) {
+	for place := ""; ctx.Err() == nil; {
+		cursor := place // the call may outlive this turn
+		limit, cancel := context.WithTimeout(ctx, 40*time.Second)
+		got, err := call(limit, g.w, gatewayName, g.w.regions[name], "changes", func(ctx context.Context, l *life) (page, error) {
 			wait, cancel := context.WithTimeout(ctx, 20*time.Second)
 			defer cancel()
 			if err := l.region.saga.Await(wait, gatewayName, cursor); err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -98,7 +99,7 @@ func (g *gateway) follow(ctx context.Context, name string) error {
 			}
 			continue
 		}
-		cursor = got.next
+		place = got.next
 	}
 	return nil
 }

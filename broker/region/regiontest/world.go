@@ -176,9 +176,12 @@ func (w *world) administer() (finished bool, err error) {
 		if err != nil || m.ID == "" {
 			return false, err
 		}
-		ended, err := w.attend(to, m, until)
-		if err != nil || !ended {
+		end, err := w.attend(to, m, until)
+		if err != nil || end == "" {
 			return false, err
+		}
+		if end == mfpgate.MoveRolledBack { // there is nowhere to move back from
+			break
 		}
 	}
 	return true, nil
@@ -211,8 +214,8 @@ func (w *world) begin(to string, until time.Time) (m mfpgate.Move, err error) {
 	return m, nil
 }
 
-// attend waits for a move's end.
-func (w *world) attend(to string, m mfpgate.Move, until time.Time) (bool, error) {
+// attend waits for a move's end; "" is that it has none.
+func (w *world) attend(to string, m mfpgate.Move, until time.Time) (mfpgate.MoveState, error) {
 	abort := w.clock.Now().Add(w.c.Abort)
 	for w.clock.Now().Before(until) {
 		pause := 5 * time.Second
@@ -220,7 +223,7 @@ func (w *world) attend(to string, m mfpgate.Move, until time.Time) (bool, error)
 			pause = min(pause, left)
 		}
 		if err := mfpgate.Wait(w.ctx, w.clock, pause); err != nil {
-			return false, err
+			return "", err
 		}
 		l := w.regions[to].alive()
 		if l == nil {
@@ -230,14 +233,14 @@ func (w *world) attend(to string, m mfpgate.Move, until time.Time) (bool, error)
 		switch {
 		case err != nil:
 		case now.State.Ended():
-			return true, nil
+			return now.State, nil
 		case w.c.Abort > 0 && now.State == mfpgate.MoveOpen && !w.clock.Now().Before(abort):
 			_, _ = l.region.saga.Abort(l.ctx, gatewayName, m.ID, "anna") // once more if it was not heard
 		case now.State == mfpgate.MoveStuck && w.c.Pinned:
 			_, _ = l.region.saga.ConfirmLost(l.ctx, gatewayName, m.ID, "anna")
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // judge reads what was written, and looks where the data are.
