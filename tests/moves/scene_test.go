@@ -146,7 +146,7 @@ func (d *device) count(kind string) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.events {
-		if e["kind"] == kind {
+		if e["event"] == kind {
 			n++
 		}
 	}
@@ -232,6 +232,10 @@ func (s *scene) until(t *testing.T, id mfpgate.MoveID, states ...mfpgate.MoveSta
 			if m.State == state {
 				return m
 			}
+		}
+		if m.State.Ended() {
+			text, _ := json.MarshalIndent(m, "", "  ")
+			t.Fatalf("the move ended otherwise than %v:\n%s", states, text)
 		}
 		select {
 		case <-again.C:

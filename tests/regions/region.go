@@ -75,7 +75,7 @@ func (r *Region) Start(ctx context.Context) error {
 	host := func(hostPort string) string { name, _, _ := strings.Cut(hostPort, ":"); return name }
 	args := []string{"serve", "--region", r.Name, "--listen", r.management, "--service-listen", r.services, "--state", r.State, "--log-level", "warn",
 		"--name", host(r.ManagementHost), "--name", host(r.ServicesHost), "--name", host(r.management), "--name", host(r.services),
-		"--management-host", r.ManagementHost, "--service-host", r.ServicesHost, "--peer", other.Name + "=" + other.URL, "--poll-interval", "1s"}
+		"--management-host", r.ManagementHost, "--service-host", r.ServicesHost, "--peer", other.Name + "=" + other.URL + ",https://" + other.services, "--poll-interval", "1s"}
 	if r.world.CrossName && r.Name == "jp" {
 		args = append(args, "--name", host(other.ServicesHost))
 	}

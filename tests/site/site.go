@@ -114,7 +114,7 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 		other := regions[1-i]
 		err := s.start("cloud "+r.name, s.say.cloud(r.name), "mfpcloud", "serve", "--region", r.name, "--listen", r.listen, "--service-listen", r.services,
-			"--peer", other.name+"=https://"+other.listen, "--state", s.dir(r.name), "--push-interval", "4s", "--smtp", mailServer, "--mail-from", "print@"+r.name+".example")
+			"--peer", other.name+"=https://"+other.listen+",https://"+other.services, "--state", s.dir(r.name), "--push-interval", "4s", "--smtp", mailServer, "--mail-from", "print@"+r.name+".example")
 		if err != nil {
 			return err
 		}

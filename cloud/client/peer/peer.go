@@ -201,10 +201,10 @@ func (p *Peer) failed(what string, err error) error {
 // denied is a refusal of the credential. It is a *client.Error for errors.As, and not mfpgate.ErrRefused.
 type denied struct{ refusal *client.Error }
 
-func (d *denied) Error() string        { return d.refusal.Error() + ": " + ErrCredential.Error() }
-func (d *denied) Is(target error) bool { return target == ErrCredential }
+func (d *denied) Error() string          { return d.refusal.Error() + ": " + ErrCredential.Error() }
+func (d *denied) Is(target error) bool   { return target == ErrCredential }
 func (d *denied) Reason() mfpgate.Reason { return d.refusal.Reason() }
-func (d *denied) Delay() time.Duration { return d.refusal.RetryAfter }
+func (d *denied) Delay() time.Duration   { return d.refusal.RetryAfter }
 func (d *denied) As(target any) bool {
 	to, ok := target.(**client.Error)
 	if ok {
