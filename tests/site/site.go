@@ -166,14 +166,17 @@ func (s *site) fleet(ctx context.Context, r region, agent bool) error {
 		return err
 	}
 	ca := filepath.Join(s.dir(r.name), "cert.pem")
-	key, err := s.kept(ctx, r.name+"-key", r.name, "key")
-	if err != nil {
-		return err
-	}
 	children := strings.ReplaceAll(strings.TrimPrefix(r.offers, "--child "), " --child ", ",")
-	common := []string{"--service", cloudService + "=" + children, "--region-key", key, "--data-every", "30s",
+	common := []string{"--service", cloudService + "=" + children, "--data-every", "30s",
 		"--cloud", "https://" + r.listen, "--ca", filepath.Join(s.base, "clouds.pem"), "--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--proxy", "http://" + relay,
 		"--model", model, "--poll", "5s", "--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour)}
+	for _, of := range regions { // a device that was moved is moved on by the region in which it is then
+		key, err := s.kept(ctx, of.name+"-key", of.name, "key")
+		if err != nil {
+			return err
+		}
+		common = append(common, "--region-key", key)
+	}
 	count := r.devices
 	if agent {
 		count--
