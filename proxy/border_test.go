@@ -2,8 +2,10 @@ package proxy_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -174,6 +176,48 @@ func TestServerNamesAtTheBorder(t *testing.T) {
 				t.Errorf("the refusals do not begin with it: %+v", listed)
 			}
 		})
+	}
+}
+
+// A device that no move has led may go to another region's hosts. It is counted, once for each connection.
+func TestDevicesAbroadAreCounted(t *testing.T) {
+	w := newWorld(t, nil)
+	w.atlas.set(map[string]mfpgate.Route{w.us.name: {Region: "us"}})
+	for i, tt := range []struct {
+		rule string
+		do   func()
+		want float64
+	}{
+		{"a tunnel to a host of its own region", func() { w.tunnel(t, "127.0.0.2", w.jp.secure()) }, 0},
+		{"a tunnel to another region", func() {
+			if got, err := w.tunnel(t, "127.0.0.2", w.us.insecure()).ask(); err != nil || !strings.HasPrefix(got, "us got GET") {
+				t.Errorf("%q, %v", got, err)
+			}
+		}, 1},
+		{"a plain request there", func() {
+			resp, err := w.client(t).Get("http://" + w.us.insecure())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Error(resp.Status)
+			}
+		}, 2},
+		{"a host that regions share, with the other's name in the ClientHello", func() {
+			session := tls.Client(w.tunnel(t, "127.0.0.2", w.front.secure()), &tls.Config{RootCAs: w.roots, ServerName: w.us.name})
+			if err := session.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+		}, 3},
+	} {
+		tt.do()
+		if n := w.metrics.Value("mfpgate_route_mismatches_total"); n != tt.want {
+			t.Errorf("%d %s: %v mismatches are counted, want %v", i, tt.rule, n, tt.want)
+		}
+	}
+	if n := w.metrics.Value("mfpgate_region_blocks_total", "region", "us"); n != 0 {
+		t.Errorf("%v blocks are counted where all passes", n)
 	}
 }
 

@@ -77,10 +77,10 @@ func (c *crossings) name(x *exchange, host mfpgate.Host) error {
 	x.crossing.named = named
 	c.mu.Unlock()
 	hidden, is := c.hidden(x, named)
+	x.stray(hidden)
 	if !is {
 		return nil
 	}
-	x.stray(hidden)
 	no := x.block(hidden)
 	x.record.list(x, no.reason)
 	return no

@@ -15,7 +15,7 @@ import (
 // Routes keeps devices in the region that their data are in. Calls come from every connection at once.
 type Routes interface {
 	// Route says what becomes of a device's connection to a host. It is asked for every connection, more than once, and
-	// must not wait. The device is the registry's id of it, also where an inner gateway named it; it is empty for one that
+	// must not wait. Of what passes a Region without an Epoch says that the host is of another region than the device. The device is the registry's id of it, also where an inner gateway named it; it is empty for one that
 	// the registry has no room for.
 	Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, connect bool) mfpgate.Route
 }
@@ -91,9 +91,11 @@ func (x *exchange) forwarded() string {
 	return x.way.to.String()
 }
 
-// stray counts an exchange, once, that the routes do not let pass as it is.
+// stray counts an exchange, once, that the routes do not let pass as it is, or that passes to another region than that of a device
+// which no move has led.
 func (x *exchange) stray(route mfpgate.Route) {
-	if route.Action != mfpgate.RoutePass && !x.strayed.Swap(true) {
+	abroad := route.Epoch == 0 && route.Region != ""
+	if (abroad || route.Action != mfpgate.RoutePass) && !x.strayed.Swap(true) {
 		x.record.relay.Metrics.RouteMismatches.Inc()
 	}
 }
