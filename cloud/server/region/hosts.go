@@ -116,8 +116,7 @@ func (m *Management) refreshing(ctx context.Context) error {
 	said := map[string]bool{}
 	for {
 		wait := refreshEvery
-		for _, name := range m.links.names() {
-			err := m.refresh(ctx, name)
+		note := func(name string, err error) {
 			if err != nil && ctx.Err() == nil {
 				wait = refreshSooner
 				if !said[name] {
@@ -126,7 +125,12 @@ func (m *Management) refreshing(ctx context.Context) error {
 			}
 			said[name] = err != nil
 		}
-		if len(m.links.names()) < len(m.At) { // agreements are made while the region runs
+		peers, err := m.links.names()
+		note(m.Region, err)
+		for _, name := range peers {
+			note(name, m.refresh(ctx, name))
+		}
+		if len(peers) < len(m.At) { // agreements are made while the region runs
 			wait = refreshSooner
 		}
 		if mfpgate.Wait(ctx, m.Clock, wait) != nil {
@@ -201,7 +205,11 @@ func CheckHost(text string) error {
 
 // signedRegions tells everybody where every region is.
 func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body api.SignedRegions }, error) {
-	list := m.hosts.all(m.Region, m.links.names())
+	peers, err := m.links.names()
+	if err != nil { // a document without them would take them from every gateway's map
+		return nil, answer(err)
+	}
+	list := m.hosts.all(m.Region, peers)
 	if len(list[0].Management) == 0 {
 		return nil, &Refusal{Status: 503, Reason: ReasonNotConnected, Detail: "the region is starting; ask again in a moment", Retry: peerRetry}
 	}
@@ -215,7 +223,11 @@ func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body ap
 // keys are the regions' public keys.
 func (m *Management) keys(context.Context, *struct{}) (*struct{ Body api.RegionKeys }, error) {
 	out := api.RegionKeys{Keys: map[string][]string{m.Region: {provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))}}}
-	for _, name := range m.links.names() {
+	peers, err := m.links.names()
+	if err != nil {
+		return nil, answer(err)
+	}
+	for _, name := range peers {
 		if key, ok := m.links.key(name); ok {
 			out.Keys[name] = []string{key}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -145,18 +146,10 @@ func (l *links) to(region string) (*Link, error) {
 		Detail: fmt.Sprintf("region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region)}
 }
 
-// names are the peers', sorted.
-func (l *links) names() []string {
+// names are the peers', sorted. While it cannot be read who they are, nobody may conclude that there are none.
+func (l *links) names() ([]string, error) {
 	all, err := l.all()
-	if err != nil {
-		return nil
-	}
-	list := make([]string, 0, len(all))
-	for name := range all {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
+	return slices.Sorted(maps.Keys(all)), err
 }
 
 // key is that under which a peer signs.

@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,7 +155,14 @@ func (m *Management) turn(mfp string) func() {
 // regions are what the saga calls.
 type regions struct{ m *Management }
 
-func (r regions) Names() []string { return append([]string{r.m.Region}, r.m.links.names()...) }
+// Names are, while it cannot be read who the peers are, those that have an address: the saga finds out that they cannot be asked.
+func (r regions) Names() []string {
+	peers, err := r.m.links.names()
+	if err != nil {
+		peers = slices.Sorted(maps.Keys(r.m.At))
+	}
+	return append([]string{r.m.Region}, peers...)
+}
 
 func (r regions) Services(region string) (broker.Services, bool) {
 	if region == r.m.Region {

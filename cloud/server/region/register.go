@@ -100,7 +100,11 @@ func (m *Management) nowhereElse(ctx context.Context, mfp string, asked api.Devi
 	if serialKey(asked.Model, asked.Serial) == "" {
 		return refuse(http.StatusUnprocessableEntity, ReasonNoSerial, "model %.64q with serial number %.64q identifies no device", asked.Model, asked.Serial)
 	}
-	for _, name := range m.links.names() {
+	peers, err := m.links.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range peers {
 		link, err := m.links.to(name)
 		if err != nil {
 			return err

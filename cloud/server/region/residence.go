@@ -213,7 +213,11 @@ func (m *Management) atHome(ctx context.Context, out *mfpgate.Residence, r regis
 
 // abroad asks the device's market, or every peer if nobody says which that is, where the device is.
 func (m *Management) abroad(ctx context.Context, out *mfpgate.Residence, d mfpgate.Device, before registrant, older bool) {
-	peers := m.links.names()
+	peers, err := m.links.names()
+	if err != nil {
+		out.Reason, out.Detail = ResidenceUnreached, "it cannot be read now which regions are peers of "+m.Region
+		return
+	}
 	var ask []string
 	for _, name := range append([]string{before.Region, d.Market}, peers...) { // where it went first; its market; anybody
 		if slices.Contains(peers, name) && !slices.Contains(ask, name) {
