@@ -15,7 +15,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/api/jws"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
@@ -222,7 +221,7 @@ func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body ap
 
 // keys are the regions' public keys.
 func (m *Management) keys(context.Context, *struct{}) (*struct{ Body api.RegionKeys }, error) {
-	out := api.RegionKeys{Keys: map[string][]string{m.Region: {provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))}}}
+	out := api.RegionKeys{Keys: map[string][]string{m.Region: {jws.EncodeKey(m.Key.Public().(ed25519.PublicKey))}}}
 	peers, err := m.links.names()
 	if err != nil {
 		return nil, answer(err)
@@ -237,28 +236,16 @@ func (m *Management) keys(context.Context, *struct{}) (*struct{ Body api.RegionK
 
 // checkReceipt tells whether a region signed its deletion receipt.
 func (m *Management) checkReceipt(region string, r mfpgate.DeletionReceipt) error {
-	text := provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))
+	key := m.Key.Public().(ed25519.PublicKey)
 	if region != m.Region {
-		var ok bool
-		if text, ok = m.links.key(region); !ok {
+		text, ok := m.links.key(region)
+		if !ok {
 			return fmt.Errorf("region %s is no peer any more: its receipts cannot be checked", region)
 		}
+		var err error
+		if key, err = jws.ParseKey(text); err != nil {
+			return err
+		}
 	}
-	key, err := provision.ParseKey(text)
-	if err != nil {
-		return err
-	}
-	var signed mfpgate.DeletionReceipt
-	if err := jws.Open([]ed25519.PublicKey{key}, api.PurposeReceipt, r.Signed, &signed); err != nil {
-		return err
-	}
-	r.Signed, signed.Signed = "", ""
-	said, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if meant, err := json.Marshal(signed); err != nil || string(said) != string(meant) {
-		return fmt.Errorf("receipt %.64q does not say what region %s signed: %w", r.ID, region, jws.ErrSignature)
-	}
-	return nil
+	return jws.CheckReceipt([]ed25519.PublicKey{key}, r)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
 )
 
@@ -116,7 +117,7 @@ func same(a, b provision.Peer) bool {
 }
 
 func (l *links) dial(p provision.Peer, at Address) (*Link, error) {
-	key, err := provision.ParseKey(p.Key)
+	key, err := jws.ParseKey(p.Key)
 	if err != nil {
 		return nil, fmt.Errorf("peer %s: %w", p.Region, err)
 	}
