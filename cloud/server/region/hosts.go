@@ -210,7 +210,7 @@ func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body ap
 	}
 	list := m.hosts.all(m.Region, peers)
 	if len(list[0].Management) == 0 {
-		return nil, &Refusal{Status: 503, Reason: ReasonNotConnected, Detail: "the region is starting; ask again in a moment", Retry: peerRetry}
+		return nil, starting()
 	}
 	signed, err := jws.Sign(m.Key, api.PurposeRegions, list)
 	if err != nil {

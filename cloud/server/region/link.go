@@ -143,8 +143,8 @@ func (l *links) to(region string) (*Link, error) {
 	if o := all[region]; o != nil {
 		return o.link, nil
 	}
-	return nil, &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonNoPeer, Retry: time.Minute,
-		Detail: fmt.Sprintf("region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region)}
+	return nil, refuse(http.StatusServiceUnavailable, ReasonNoPeer,
+		"region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region).retry(time.Minute)
 }
 
 // names are the peers', sorted. While it cannot be read who they are, nobody may conclude that there are none.

@@ -119,7 +119,7 @@ func NewManagement(ctx context.Context, o ManagementOptions) (*Management, error
 	return m, nil
 }
 
-// Reached says where the roles of this region are reached, and connects to the services. url is as devices may reach it.
+// Reached says under which URLs devices reach the roles of this region, and connects the management server to its services.
 func (m *Management) Reached(managementURL, servicesURL string, link *Link) {
 	m.own.Store(link)
 	m.hosts.reached(m.ManagementOptions.Hosts, managementURL, servicesURL)
@@ -138,7 +138,7 @@ func (m *Management) services() (*Link, error) {
 	if link := m.own.Load(); link != nil {
 		return link, nil
 	}
-	return nil, &Refusal{Status: 503, Reason: ReasonNotConnected, Detail: "the region is starting; ask again in a moment", Retry: peerRetry}
+	return nil, starting()
 }
 
 // turn keeps two calls that register the same device from overtaking each other.

@@ -10,7 +10,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 )
 
 // Why this package refuses, besides the reasons of moves in cloud/api.
@@ -30,7 +29,6 @@ const (
 	ReasonInvalid      mfpgate.Reason = "invalid-request"
 	ReasonCursor       mfpgate.Reason = "invalid-cursor"
 	ReasonThrottled    mfpgate.Reason = "rate-limited"
-	ReasonNoRoom       mfpgate.Reason = "unknown-room"
 	ReasonKey          mfpgate.Reason = "idempotency-key-required"
 	ReasonNotConnected mfpgate.Reason = "not-connected" // the server is starting, or was built without connections
 )
@@ -76,6 +74,11 @@ func refuse(status int, reason mfpgate.Reason, format string, args ...any) *Refu
 	return &Refusal{Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// starting is the answer until Reached was called.
+func starting() *Refusal {
+	return refuse(http.StatusServiceUnavailable, ReasonNotConnected, "the region is starting; ask again in a moment").retry(peerRetry)
+}
+
 func (r *Refusal) retry(after time.Duration) *Refusal {
 	r.Retry = after
 	return r
@@ -99,8 +102,6 @@ func answer(err error) error {
 		return own
 	}
 	switch {
-	case errors.Is(err, provision.ErrToken):
-		return refuse(http.StatusForbidden, ReasonNotYours, "%s", err)
 	case errors.Is(err, broker.ErrNoHolding):
 		return refuse(http.StatusNotFound, api.NotRegistered, "%s", err)
 	case errors.Is(err, broker.ErrFenced):
