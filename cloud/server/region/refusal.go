@@ -11,7 +11,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/store"
 )
 
@@ -32,7 +31,6 @@ const (
 	ReasonInvalid      mfpgate.Reason = "invalid-request"
 	ReasonCursor       mfpgate.Reason = "invalid-cursor"
 	ReasonThrottled    mfpgate.Reason = "rate-limited"
-	ReasonNoRoom       mfpgate.Reason = "unknown-room"
 	ReasonKey          mfpgate.Reason = "idempotency-key-required"
 	ReasonGone         mfpgate.Reason = "caller-gone"
 	ReasonStoreFull    mfpgate.Reason = "storage-full"
@@ -81,6 +79,11 @@ func refuse(status int, reason mfpgate.Reason, format string, args ...any) *Refu
 	return &Refusal{Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// starting is the answer until Reached was called.
+func starting() *Refusal {
+	return refuse(http.StatusServiceUnavailable, ReasonNotConnected, "the region is starting; ask again in a moment").retry(peerRetry)
+}
+
 func (r *Refusal) retry(after time.Duration) *Refusal {
 	r.Retry = after
 	return r
@@ -106,8 +109,6 @@ func answer(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled): // nobody reads it; the log does not take it for a failure
 		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
-	case errors.Is(err, provision.ErrToken):
-		return refuse(http.StatusForbidden, ReasonNotYours, "%s", err)
 	case errors.Is(err, broker.ErrNoHolding):
 		return refuse(http.StatusNotFound, api.NotRegistered, "%s", err)
 	case errors.Is(err, broker.ErrFenced):
