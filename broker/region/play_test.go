@@ -52,8 +52,24 @@ func told(r regiontest.Result) (text string) {
 func TestAMoveOnAGoodNetwork(t *testing.T) {
 	sound(t, play(t, regiontest.Config{Seed: 1}), mfpgate.MoveDone)
 	sound(t, play(t, regiontest.Config{Seed: 1, Pinned: true}), mfpgate.MoveDone)
+	sound(t, play(t, regiontest.Config{Seed: 1, Pinned: true, Plain: true, Unnamed: true}), mfpgate.MoveDone)
+	sound(t, play(t, regiontest.Config{Seed: 1, Pinned: true, Unnamed: true}), mfpgate.MoveDone) // it is let nowhere, and given up
 	sound(t, play(t, regiontest.Config{Seed: 1, Back: true}), mfpgate.MoveDone, mfpgate.MoveDone)
 	sound(t, play(t, regiontest.Config{Seed: 1, Abort: 2 * time.Second}), mfpgate.MoveRolledBack)
+}
+
+// bad is a world on a bad network. The seed decides what happens in it.
+func bad(seed uint64) (c regiontest.Config) {
+	c = regiontest.Config{Seed: seed, Faults: regiontest.Bad, Pinned: seed%6 == 1, Back: seed%6 == 2, Plain: seed%5 == 0, Unnamed: seed%4 == 1,
+		Skew: map[string]time.Duration{"jp": time.Duration(seed%7) * time.Hour, "us": -time.Duration(seed%3) * 24 * time.Hour, "gateway": time.Duration(seed%5) * time.Minute}}
+	if seed%2 == 0 {
+		c.Kill = map[string]int64{"jp": int64(1 + seed*7%90), "us": int64(1 + seed*5%60), "gateway": int64(1 + seed%14)}
+	}
+	if seed%3 == 0 { // in any of the steps before the commit, or just behind it
+		c.Abort = time.Duration(1+seed%25) * 2 * time.Second
+		c.Break.Told = regiontest.NotVerifying
+	}
+	return c
 }
 
 // TestMovesOnABadNetwork plays worlds in which messages are lost, doubled and minutes late, clocks differ, and each process is killed once:
@@ -66,15 +82,7 @@ func TestMovesOnABadNetwork(t *testing.T) {
 	ends := map[mfpgate.MoveState]int{}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			c := regiontest.Config{Seed: seed, Faults: regiontest.Bad, Pinned: seed%6 == 1, Back: seed%6 == 2,
-				Skew: map[string]time.Duration{"jp": time.Duration(seed%7) * time.Hour, "us": -time.Duration(seed%3) * 24 * time.Hour, "gateway": time.Duration(seed%5) * time.Minute}}
-			if seed%2 == 0 {
-				c.Kill = map[string]int64{"jp": int64(1 + seed*7%90), "us": int64(1 + seed*5%60), "gateway": int64(1 + seed%14)}
-			}
-			if seed%3 == 0 { // in any of the steps before the commit, or just behind it
-				c.Abort = time.Duration(1+seed%25) * 2 * time.Second
-				c.Break.Told = regiontest.NotVerifying
-			}
+			c := bad(seed)
 			r := play(t, c)
 			sound(t, r)
 			if !r.Finished || t.Failed() {

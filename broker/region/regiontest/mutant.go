@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region"
@@ -188,13 +189,26 @@ func NotVerifying(m mfpgate.Move) mfpgate.Move {
 	return m
 }
 
-// Refusing is an Adopt that fails so often before it succeeds: the commit is late.
-func Refusing(times int) func(store.Tx, mfpgate.Move, json.RawMessage) error {
+// Heedless is what a gateway believes that takes the device's directive for acknowledged as soon as the move is committed.
+func Heedless(m mfpgate.Move) mfpgate.Move {
+	if m.State.Committed() && m.AckedAt.IsZero() {
+		m.AckedAt = m.CommittedAt
+	}
+	return m
+}
+
+// Busy is an Adopt that fails for so long from the first time on: the commit is late.
+func Busy(d time.Duration) func(store.Tx, mfpgate.Move, json.RawMessage) error {
 	var mu sync.Mutex
+	var until time.Time
 	return func(store.Tx, mfpgate.Move, json.RawMessage) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if times--; times >= 0 {
+		now := mfpgate.SystemClock{}.Now() // of the bubble
+		if until.IsZero() {
+			until = now.Add(d)
+		}
+		if now.Before(until) {
 			return errors.New("the disk is busy")
 		}
 		return nil

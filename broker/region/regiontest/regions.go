@@ -43,7 +43,7 @@ func (w *world) startRegion(l *life) error {
 			if p == nil {
 				return mfpgate.MoveAnswer{}, errUnreached
 			}
-			return call(ctx, w, name, p, "transfers", func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.receive(ctx, t) })
+			return call(ctx, w, name, p, "transfers "+string(t.Order.Step), func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.receive(ctx, t) })
 		},
 		Offers: func() ([]mfpgate.ServiceOffer, error) { return Offers[name], nil },
 		Sign:   func(r mfpgate.DeletionReceipt) (string, error) { return "signed by " + name, nil },
@@ -123,7 +123,7 @@ func (r remoteServices) Holding(ctx context.Context, mfp string) (mfpgate.Holdin
 }
 
 func (r remoteServices) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
-	return call(ctx, r.w, r.from, r.to, "orders", func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.services.Order(ctx, o) })
+	return call(ctx, r.w, r.from, r.to, "orders "+string(o.Step), func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.services.Order(ctx, o) })
 }
 
 type remoteManagement remoteServices
@@ -135,7 +135,7 @@ func (r remoteManagement) Find(ctx context.Context, model, serial string) (mfpga
 }
 
 func (r remoteManagement) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
-	return call(ctx, r.w, r.from, r.to, "notices", func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.manager.order(ctx, o) })
+	return call(ctx, r.w, r.from, r.to, "notices "+string(o.Step), func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.manager.order(ctx, o) })
 }
 
 // devices names the one device of the world.
