@@ -150,6 +150,9 @@ func (c *siteCloud) ConfirmLost(ctx context.Context, id mfpgate.MoveID, actor st
 }
 
 func (c *siteCloud) Probed(ctx context.Context, id mfpgate.MoveID, probes []mfpgate.NameProbe, seen mfpgate.Seen) error {
+	if c.w.c.Unprobed {
+		return nil
+	}
 	return c.tells(ctx, id, "probed", func(ctx context.Context, s *region.Saga) error { return s.Probed(ctx, gatewayName, id, probes, seen) })
 }
 

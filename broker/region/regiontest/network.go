@@ -1,6 +1,7 @@
 package regiontest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
@@ -30,6 +31,20 @@ type Faults struct {
 type Stray struct {
 	Lost  bool          // what comes at once is lost
 	Again time.Duration // it comes (again) so much later
+}
+
+// lateBy is how much later than it was sent a message comes at most.
+func (f Faults) lateBy() time.Duration { return cmp.Or(f.LateBy, 10*time.Minute) }
+
+// longest is for how long something may be on its way.
+func (f Faults) longest() (d time.Duration) {
+	if f.Late > 0 {
+		d = f.lateBy()
+	}
+	for _, s := range f.Strays {
+		d = max(d, s.Again)
+	}
+	return d
 }
 
 // Bad is a network on which moves still end.
@@ -65,11 +80,7 @@ func (n *network) fate(link string, once bool) (f fate) {
 		f.again = append(f.again, time.Duration(r.IntN(3000))*time.Millisecond)
 	}
 	if late && !once {
-		by := n.faults.LateBy
-		if by == 0 {
-			by = 10 * time.Minute
-		}
-		f.again = append(f.again, time.Duration(r.Int64N(int64(by))))
+		f.again = append(f.again, time.Duration(r.Int64N(int64(n.faults.lateBy()))))
 	}
 	if stray, there := n.faults.Strays[link]; there {
 		f.lost, f.again = f.lost || stray.Lost, append(f.again, stray.Again)

@@ -53,22 +53,24 @@ type Config struct {
 	Plain  bool                     // the device speaks plain HTTP to its services
 	// Unnamed says that the certificates of a region's services do not have the names of the other's.
 	Unnamed bool
-	Abort   time.Duration // after the start somebody aborts the move; 0: nobody
-	Back    bool          // when it is done, the device is moved back
-	Within  time.Duration // the moves end; 0 is 6 hours
-	Limits  region.Limits
-	Break   Break
+	// Unprobed says that the gateway does not say anything of certificates: the move waits for it between copy and drain.
+	Unprobed bool
+	Busy     time.Duration // for so long the target's management server cannot take the device over: the commit is late
+	Abort    time.Duration // after the start somebody aborts the move; 0: nobody
+	Back     bool          // when it is done, the device is moved back
+	Within   time.Duration // the moves end; 0 is 6 hours
+	Limits   region.Limits
+	Break    Break
 }
 
 // Break is what is broken on purpose.
 type Break struct {
-	Saga      func(*region.Saga) // is given each one that is made
-	Services  func(region string, s store.Store, b *holding.Book) (region.Services, func(context.Context, mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error))
+	Saga      func(*region.Saga)              // is given each one that is made
+	Services  func() Wrap                     // is called once in a world
 	Credulous bool                            // services take what they do not offer
 	Deaf      bool                            // the relay does not hear that routes have changed
 	Lax       bool                            // the relay enforces nothing
 	Told      func(mfpgate.Move) mfpgate.Move // what the gateway believes of what it is told
-	Adopt     func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 }
 
 // Result is what came of a world.
@@ -91,6 +93,8 @@ type world struct {
 	device  *device
 	minted  counter
 	promise promise
+	wrap    Wrap
+	adopt   func(store.Tx, mfpgate.Move, json.RawMessage) error
 }
 
 // Play runs a world to its end. It is to be called in a bubble of testing/synctest.
@@ -101,6 +105,10 @@ func Play(ctx context.Context, c Config) (Result, error) {
 		c: c, ctx: ctx, clock: mfpgate.SystemClock{}, regions: map[string]*process{},
 		net:     &network{seed: c.Seed, faults: c.Faults, count: map[string]uint64{}},
 		promise: promise{to: map[mfpgate.MoveID]string{}},
+		adopt:   busy(c.Busy),
+	}
+	if c.Break.Services != nil {
+		w.wrap = c.Break.Services()
 	}
 	for _, name := range regionNames {
 		w.regions[name] = &process{w: w, name: name, disk: memory.New(), start: w.startRegion, kill: c.Kill[name]}
@@ -123,7 +131,7 @@ func Play(ctx context.Context, c Config) (Result, error) {
 	tasks.Go(w.device.run)
 	finished, err := w.administer()
 	if err == nil { // what is on its way may still do harm
-		err = mfpgate.Wait(ctx, w.clock, cmp.Or(c.Faults.LateBy, 10*time.Minute)+time.Minute)
+		err = mfpgate.Wait(ctx, w.clock, c.Faults.longest()+time.Minute)
 	}
 	cancel()
 	tasks.Wait()
@@ -239,7 +247,7 @@ func begun(ctx context.Context, b *route.Broker, to string) (mfpgate.Move, bool)
 func (w *world) attend(to string, m mfpgate.Move, until time.Time) (mfpgate.MoveState, error) {
 	abort := w.clock.Now().Add(w.c.Abort)
 	for w.clock.Now().Before(until) {
-		pause := 5 * time.Second
+		pause := 10 * time.Second
 		if left := abort.Sub(w.clock.Now()); left > 0 {
 			pause = min(pause, left)
 		}
