@@ -12,8 +12,8 @@ import (
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
-// soon are limits that let a move of a pinned device end on the same day.
-var soon = region.Limits{Redirect: 10 * time.Minute, Stuck: 20 * time.Minute}
+// soon are limits that let a move of a pinned device end within minutes.
+var soon = region.Limits{Redirect: 3 * time.Minute, Stuck: 6 * time.Minute}
 
 // play runs a world, and returns what came of it.
 func play(t *testing.T, c regiontest.Config) (r regiontest.Result) {
@@ -78,7 +78,7 @@ func bad(seed uint64) (c regiontest.Config) {
 func TestMovesOnABadNetwork(t *testing.T) {
 	seeds := uint64(36)
 	if testing.Short() || need.Racing && !need.Long {
-		seeds = 12
+		seeds = 8
 	}
 	ends := map[mfpgate.MoveState]int{}
 	for seed := range seeds {

@@ -47,22 +47,25 @@ func missing(t testing.TB, why string) {
 	t.Skip(why)
 }
 
-// thinned is how much fewer of many alike cases a test tries with the race detector, which finds nothing in more of them and takes its
-// time. The long tests try all.
-const thinned = 8
+// With the race detector, which finds nothing in more of them and takes its time, a test tries fewer of many alike cases: one in so many.
+// The long tests try all.
+const (
+	racedSeeds  = 8
+	racedPoints = 12
+)
 
 // Seeds is how many of n generated cases a test tries.
 func Seeds(n uint64) uint64 {
 	if Racing && !Long {
-		return max(n/thinned, 1)
+		return max(n/racedSeeds, 1)
 	}
 	return n
 }
 
-// Points says at which points of a run a test kills what it tests: at first, and then every stride. The seed decides where that begins.
+// Points says at which points of a run a test kills what it tests: at first, and then at each stride. The seed decides where that begins.
 func Points(seed uint64) (first, stride int64) {
 	if Racing && !Long {
-		return 1 + int64(seed%thinned), thinned
+		return 1 + int64(seed%racedPoints), racedPoints
 	}
 	return 1, 1
 }
