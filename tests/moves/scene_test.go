@@ -41,6 +41,7 @@ type scene struct {
 type device struct {
 	id, address string
 	cmd         *exec.Cmd
+	ended       chan struct{} // its output
 
 	mu     sync.Mutex
 	events []map[string]any
@@ -137,9 +138,9 @@ func (s *scene) launch(t *testing.T, n int, flags ...string) *device {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	read := make(chan struct{})
+	d.ended = make(chan struct{})
 	go func() { // the cleanup waits for it
-		defer close(read)
+		defer close(d.ended)
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			var e map[string]any
@@ -153,7 +154,7 @@ func (s *scene) launch(t *testing.T, n int, flags ...string) *device {
 	s.devices[d.id] = d
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill()
-		<-read
+		<-d.ended
 		_ = d.cmd.Wait()
 	})
 	return d
