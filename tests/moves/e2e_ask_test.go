@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os/exec"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,9 +30,18 @@ const (
 	devicesAsked = undecided
 )
 
-// TestAdministratorsMoveDevices has one site, at which seven devices are moved in as many ways.
-func TestAdministratorsMoveDevices(t *testing.T) {
+// TestEndToEnd plays everything at three sites at once, each of which has regions, a gateway and devices of its own.
+func TestEndToEnd(t *testing.T) {
 	t.Parallel()
+	abreast(t, map[string]func(*testing.T){
+		"administrators move devices":                  administratorsMoveDevices,
+		"the policy moves devices that notice nothing": thePolicyMovesDevices,
+		"a user registers a device of another market":  aUserRegisters,
+	})
+}
+
+// administratorsMoveDevices has one site, at which seven devices are moved in as many ways.
+func administratorsMoveDevices(t *testing.T) {
 	s := open(t, options{network: "127.44", devices: devicesAsked,
 		rollout: map[string][]string{"jp": {"document-cloud --child translate"}, "us": {"document-cloud --child translate --child whiteboard", "fax-cloud"}},
 		entry: func(n int) string {
@@ -40,14 +49,16 @@ func TestAdministratorsMoveDevices(t *testing.T) {
 				return ", market: us, monitoring: polling"
 			}
 			return ", market: us"
+		},
+		begin: func(s *scene) {
+			s.start(t, whose)
+			s.launch(t, bare)
+			s.start(t, pinned, "--pinned")
+			s.start(t, wild, "--proxy", "", "--cloud", "https://"+s.host("us", true), "--services-url", "https://"+s.host("us", false))
+			s.start(t, polled)
+			s.start(t, fax, "--service", "fax-cloud")
+			s.start(t, undecided)
 		}})
-	s.start(t, whose)
-	s.launch(t, bare)
-	s.start(t, pinned, "--pinned")
-	s.start(t, wild, "--proxy", "", "--cloud", "https://"+s.host("us", true), "--services-url", "https://"+s.host("us", false))
-	s.start(t, polled)
-	s.start(t, fax, "--service", "fax-cloud")
-	s.start(t, undecided)
 	abreast(t, map[string]func(*testing.T){
 		"a move with services, children and data": s.movesWhole,
 		"management data alone":                   s.movesBare,
@@ -67,6 +78,7 @@ func (s *scene) movesWhole(t *testing.T) {
 	d := s.devices[mfp(whose)]
 	h, id := s.hand(t, d), s.known(t, whose)
 	d.seen(t, "it is registered in us", func(e map[string]any) bool { return e["event"] == "used" && e["region"] == "us" })
+	eventually(t, "it has some data", func() bool { return d.count("stored") >= 4 }, func() any { return d.told() })
 	// Classes of its own besides the simulator's, whose content is known: one each to move, to leave and to reset.
 	content := func(class string, n int) []byte {
 		return []byte(fmt.Sprintf("%s %d of %s: %s", class, n, d.id, strings.Repeat("語", n)))
@@ -283,24 +295,19 @@ func (s *scene) movesPolled(t *testing.T) {
 // blocks has a plan with a blocker, and a start that is refused.
 func (s *scene) blocks(t *testing.T) {
 	id := s.known(t, fax)
+	var plan mfpgate.MovePlan
 	var last string
 	eventually(t, "the plan says what is not rolled out", func() bool {
 		code, out, complaint := rig.Run(t, "moves", "plan", string(id), "--json", "--socket", s.Socket)
 		last = out + complaint
-		return code != 0 && strings.Contains(out, `"blockers":[{`)
+		return code != 0 && json.Unmarshal([]byte(out), &plan) == nil && len(plan.Data) == classes && len(plan.Blockers) > 0
 	}, func() any { return last })
-	var plan mfpgate.MovePlan
-	if err := json.Unmarshal([]byte(last), &plan); err != nil {
-		t.Fatalf("%v: %s", err, last)
-	}
 	if len(plan.Blockers) != 1 || !strings.Contains(plan.Blockers[0].Detail, "fax-cloud") ||
 		!slices.Contains(plan.Services, mfpgate.PlannedService{ID: "fax-cloud", Available: false, Action: "block"}) {
 		t.Errorf("the plan is %+v", plan)
 	}
 	s.refused(t, []string{"fax-cloud"}, "moves", "start", string(id), "--plan", plan.Hash)
-	if of := s.residence(t, id); of.State != mfpgate.ResidenceAbroad || of.Move != "" {
-		t.Errorf("its residence is %+v", of)
-	}
+	s.resides(t, id, "abroad, and not moved", func(r mfpgate.Residence) bool { return r.State == mfpgate.ResidenceAbroad && r.Home == "us" && r.Move == "" })
 }
 
 // takesBack has a move wait at verify, which is behind unlink, until it is aborted; its source does not answer then for a while.
@@ -319,9 +326,7 @@ func (s *scene) takesBack(t *testing.T) {
 	}
 	defer wake()
 	s.Signal(t, syscall.SIGCONT)
-	if err := s.ctl(t, &m, "moves", "abort", string(m.ID)); err != nil {
-		t.Fatal(err)
-	}
+	rig.Until(t, "the gateway hears of the move, and aborts it", func() bool { return s.ctl(t, &m, "moves", "abort", string(m.ID)) == nil })
 	if m.State != mfpgate.MoveCompensating && m.State != mfpgate.MoveRolledBack {
 		t.Errorf("the move is %+v", m)
 	}
@@ -349,7 +354,7 @@ func (s *scene) startHeld(t *testing.T, id mfpgate.DeviceID) (m mfpgate.Move) {
 	eventually(t, "the device can be moved", func() bool {
 		return s.ctl(t, &plan, "moves", "plan", string(id)) == nil && len(plan.Data) == classes && len(plan.Blockers) == 0
 	}, func() any { return plan })
-	token, err := exec.Command("cat", s.JP.Token).Output()
+	token, err := os.ReadFile(s.JP.Token)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func browser(t *testing.T) (person func() *tab) {
 	t.Helper()
 	flags := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(need.Program(t, "chromium")), chromedp.DisableGPU, chromedp.IgnoreCertErrors, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("no-proxy-server", true))
+		chromedp.WSURLReadTimeout(patience), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("no-proxy-server", true))
 	if os.Geteuid() == 0 {
 		flags = append(flags, chromedp.NoSandbox) // chromium's sandbox refuses to run as root
 	}
@@ -39,6 +39,9 @@ func browser(t *testing.T) (person func() *tab) {
 	return func() *tab {
 		own, cancel := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
 		t.Cleanup(cancel)
+		if err := chromedp.Do(own); err != nil { // the tab lives as long as the context of the first call
+			t.Fatal(err)
+		}
 		p := &tab{t, own}
 		p.do(chromedp.EmulateViewport(1280, 900))
 		return p

@@ -20,19 +20,20 @@ const (
 	unheard             // of us, which has never heard of it
 )
 
-// TestAUserRegistersADeviceOfAnotherMarket plays claims 3 and 4, embodiment 1, in a browser: the site's region asks the market's for the
+// aUserRegisters plays claims 3 and 4, embodiment 1, in a browser: the site's region asks the market's for the
 // device's id, and registers it under that; no data move before an administrator wants it so.
-func TestAUserRegistersADeviceOfAnotherMarket(t *testing.T) {
-	t.Parallel()
+func aUserRegisters(t *testing.T) {
 	const boss = "it@example.co.jp"
 	s := open(t, options{network: "127.46", devices: unheard, region: "{policy: never}", more: func(s *scene) string {
 		if _, err := s.JP.Local(t.Context(), "administrator", "add", boss); err != nil {
 			t.Fatal(err)
 		}
 		return fmt.Sprintf("print_services: [{name: office, kind: reference, url: %q, ca: %s}]\nregistration: {admin: %s}\n", s.JP.URL, s.JP.Certificate, boss)
+	}, begin: func(s *scene) {
+		s.start(t, borrowed)
+		s.launch(t, unheard, "--cloud", "https://mgmt.nowhere.mfp.test:8443")
 	}})
-	d := s.start(t, borrowed)
-	s.launch(t, unheard, "--cloud", "https://mgmt.nowhere.mfp.test:8443")
+	d := s.devices[mfp(borrowed)]
 	person := browser(t)
 	s.account(t, "sato", "--role", "user", "--email", "sato@example.co.jp")
 	s.account(t, "mori")
@@ -48,7 +49,7 @@ func TestAUserRegistersADeviceOfAnotherMarket(t *testing.T) {
 	user := person()
 	user.login(at+"/register?device="+string(other), "sato")
 	user.ask()
-	user.says("id unknown here: neither us", "Have it registered in us first")
+	user.says("d unknown here: neither us", "Have it registered in us first")
 	user.picture("move-unknown")
 
 	// The user registers the other one, and need not know of any of this.

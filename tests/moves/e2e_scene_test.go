@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -18,6 +19,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +73,9 @@ func (s *scene) check(t *testing.T, running bool) regiontest.Chains {
 	}
 	for _, v := range regiontest.Check(chains, facts) {
 		t.Error(v)
+		for writer, chain := range chains {
+			t.Logf("%s:%s", writer, entries(chain, v.Move))
+		}
 	}
 	return chains
 }
@@ -285,6 +290,7 @@ func (h *hand) call(t *testing.T, c *http.Client, method, at string, body any) (
 	}
 	req.Header.Set("Authorization", "Bearer "+h.token)
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", rand.Text())
 	if raw {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
@@ -341,17 +347,15 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text[:i], text[i+len(sep):], true
 }
 
-// abreast runs stories side by side, and waits for all of them.
+// abreast runs stories side by side, and waits for all of them. They wait for programs and not for the processor, so that they are not
+// among those that -parallel counts.
 func abreast(t *testing.T, stories map[string]func(*testing.T)) {
 	t.Helper()
-	t.Run("", func(t *testing.T) {
-		for rule, story := range stories {
-			t.Run(rule, func(t *testing.T) {
-				t.Parallel()
-				story(t)
-			})
-		}
-	})
+	var all sync.WaitGroup
+	for rule, story := range stories {
+		all.Go(func() { t.Run(rule, story) })
+	}
+	all.Wait()
 }
 
 // account makes one of the portal.

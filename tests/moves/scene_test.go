@@ -59,6 +59,7 @@ type options struct {
 	more    func(*scene) string // of the gateway's configuration, once the regions serve
 	rollout map[string][]string // as regions.Options has it
 	hosts   map[string][]string // flags of one region alone, by its name
+	begin   func(*scene)        // starts devices before the gateway, besides those of start
 }
 
 // open starts the clouds and the gateway.
@@ -101,6 +102,9 @@ func open(t *testing.T, o options) *scene {
 	s.extra = b.String()
 	for n := range o.start {
 		s.start(t, n+1)
+	}
+	if o.begin != nil {
+		o.begin(s)
 	}
 	s.startGateway(t, rig.Dir(t))
 	return s
