@@ -69,7 +69,7 @@ type front struct {
 
 	mu      sync.Mutex
 	random  *random.Rand
-	trouble bool // messages are held back, repeated and lost
+	trouble int // of a hundred messages, how many are held back, repeated or lost
 	strike  *strike
 	mfp     string // whose move the strike is for
 	hit     bool
@@ -84,7 +84,13 @@ type ledger struct {
 	authorization string
 	home          string // region that took the last item
 	taken         int
-	items         map[string][][]byte // by class/name: the last value that was acknowledged, and those that were tried since
+	items         map[string]values // by class/name
+}
+
+// values are what an item can be: the last that was acknowledged, if any was, and those that were tried since.
+type values struct {
+	acknowledged bool
+	can          [][]byte
 }
 
 func newFront(seed uint64) *front {
@@ -231,21 +237,19 @@ func (f *front) pass(call, mfp, region string, to http.Handler, w http.ResponseW
 func (f *front) fate(call string) (string, time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if call == "" || !f.trouble {
+	if call == "" || f.random.IntN(100) >= f.trouble {
 		return "", 0
 	}
 	fate, within := "", 0
-	switch n := f.random.IntN(100); {
-	case n < 8:
+	switch f.random.IntN(5) {
+	case 0:
 		fate, within = "late", 6000
-	case n < 18:
-		fate, within = "twice", 6000
-	case n < 26:
+	case 1:
 		fate, within = "unheard", 1
-	case n < 46:
-		fate, within = "delayed", 1500
+	case 2:
+		fate, within = "twice", 6000
 	default:
-		return "", 0
+		fate, within = "delayed", 1500
 	}
 	f.did[fate]++
 	return fate, time.Duration(f.random.IntN(within)) * time.Millisecond

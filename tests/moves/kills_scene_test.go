@@ -34,8 +34,9 @@ type killScene struct {
 	machines map[string]*device
 }
 
-// newKillScene has n devices that are registered in us and that the gateway knows.
-func newKillScene(t *testing.T, network string, n int) *killScene {
+// newKillScene has n devices that are registered in us and that the gateway knows. Of a hundred messages so many
+// meet trouble.
+func newKillScene(t *testing.T, network string, n, trouble int) *killScene {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -72,7 +73,7 @@ func newKillScene(t *testing.T, network string, n int) *killScene {
 	for i := range n {
 		k.front.devices[known[name(i+1)]] = mfp(i + 1)
 	}
-	k.trouble = true
+	k.trouble = trouble
 	k.front.mu.Unlock()
 	return k
 }

@@ -88,16 +88,17 @@ func (f *front) keep(region string, to http.Handler, w http.ResponseWriter, q *h
 	f.mu.Lock()
 	l := f.data[mfp]
 	if l == nil {
-		l = &ledger{items: map[string][][]byte{}}
+		l = &ledger{items: map[string]values{}}
 		f.data[mfp] = l
 	}
 	l.authorization = q.Header.Get("Authorization")
-	l.items[item] = append(l.items[item], body)
+	v := l.items[item]
+	l.items[item] = values{v.acknowledged, append(v.can[:len(v.can):len(v.can)], body)}
 	f.mu.Unlock()
 	answer := f.send(to, q, body)
 	if answer != nil && answer.Code < 300 {
 		f.mu.Lock()
-		l.items[item] = [][]byte{body}
+		l.items[item] = values{true, [][]byte{body}}
 		l.home = region
 		l.taken++
 		f.mu.Unlock()
@@ -119,7 +120,7 @@ func (f *front) told(mfp string) ledger {
 // calm ends the trouble, and waits for what is on its way.
 func (f *front) calm() map[string]int {
 	f.mu.Lock()
-	f.trouble, f.strike = false, nil
+	f.trouble, f.strike = 0, nil
 	f.mu.Unlock()
 	f.late.Wait()
 	f.mu.Lock()

@@ -21,7 +21,7 @@ func TestEachProcessIsKilledInAMove(t *testing.T) {
 		{victim: "us", call: "source/retire", phase: taken},
 		{victim: "jp", call: "source/undrain", phase: taken, abort: true},
 	}
-	k := newKillScene(t, "127.48", len(strikes))
+	k := newKillScene(t, "127.48", len(strikes), 15)
 	for n, s := range strikes {
 		k.round(n+1, s)
 	}
@@ -31,7 +31,7 @@ func TestEachProcessIsKilledInAMove(t *testing.T) {
 // TestALieBetweenProcessesIsFound has the gateway told that a move is committed before it is. So what finds nothing after kills can find something.
 func TestALieBetweenProcessesIsFound(t *testing.T) {
 	t.Parallel()
-	k := newKillScene(t, "127.49", 1)
+	k := newKillScene(t, "127.49", 1, 0)
 	k.lie = premature
 	k.begin(1)
 	var m mfpgate.Move
