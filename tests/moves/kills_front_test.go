@@ -20,6 +20,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ const (
 
 // strike is a process that is to be killed at a moment of a device's move.
 type strike struct {
-	victim string // jp, us, gateway or device
+	victim string // jp, us, gateway or device, or several with a + in between
 	call   string // as front.callOf names it
 	phase  string
 	within time.Duration // it is killed up to so much later
@@ -76,6 +77,7 @@ type front struct {
 	moves   map[mfpgate.MoveID]string // MFPs
 	devices map[mfpgate.DeviceID]string
 	data    map[string]*ledger // by MFP
+	stale   []func()           // messages that come once more when all is over
 	did     map[string]int     // how often which trouble was made
 }
 
@@ -216,6 +218,11 @@ func (f *front) pass(call, mfp, region string, to http.Handler, w http.ResponseW
 		f.pause(delay)
 	case "twice":
 		f.later(delay, to, q, body)
+	case "stale":
+		again := q.Clone(context.WithoutCancel(q.Context()))
+		f.mu.Lock()
+		f.stale = append(f.stale, func() { f.send(to, again, body) })
+		f.mu.Unlock()
 	}
 	f.hitAt(call, arriving, mfp)
 	answer := f.send(to, q, body)
@@ -226,7 +233,7 @@ func (f *front) pass(call, mfp, region string, to http.Handler, w http.ResponseW
 	if call == "device/directive" && (answer == nil || answer.Code != http.StatusOK) {
 		call = "" // there is none yet
 	}
-	if victim := f.hitAt(call, taken, mfp); victim == region || fate == "unheard" {
+	if victim := f.hitAt(call, taken, mfp); slices.Contains(strings.Split(victim, "+"), region) || fate == "unheard" {
 		panic(http.ErrAbortHandler)
 	}
 	give(w, answer)
@@ -241,13 +248,15 @@ func (f *front) fate(call string) (string, time.Duration) {
 		return "", 0
 	}
 	fate, within := "", 0
-	switch f.random.IntN(5) {
+	switch f.random.IntN(6) {
 	case 0:
 		fate, within = "late", 6000
 	case 1:
 		fate, within = "unheard", 1
 	case 2:
 		fate, within = "twice", 6000
+	case 3:
+		fate, within = "stale", 1
 	default:
 		fate, within = "delayed", 1500
 	}

@@ -5,11 +5,19 @@ package moves_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/broker/region/regiontest"
+	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/tests/regions"
+	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
 // killsOfScene is how many devices, and so how many kills, a scene has.
@@ -38,6 +46,10 @@ func everyStrike() (list []strike) {
 				list = append(list, strike{victim: victim, call: call, phase: answered, within: 400 * time.Millisecond})
 			}
 		}
+	}
+	for _, call := range []string{"transfer/copy", "source/drain", "source/delta", "gateway/switch", "source/retire", "device/ack", "source/undrain"} {
+		list = append(list, strike{victim: "jp+us", call: call, phase: taken, abort: call == "source/undrain"},
+			strike{victim: "gateway+jp+us+device", call: call, phase: answered, within: 200 * time.Millisecond, abort: call == "source/undrain"})
 	}
 	for range 4 {
 		list = append(list, strike{victim: "jp", call: "source/drain", phase: answered, within: 100 * time.Millisecond, abort: true})
@@ -79,4 +91,39 @@ func TestEachProcessIsKilledAtEachStep(t *testing.T) {
 		}
 	})
 	t.Logf("%d kills: %v", kills, outcomes)
+}
+
+// TestARegionThatForgetsIsFound gives a region that was killed the disk of its drain back when the move is committed: what it had
+// acknowledged since is gone.
+func TestARegionThatForgetsIsFound(t *testing.T) {
+	t.Parallel()
+	k := newKillScene(t, "127.50", 1, 0)
+	copied := false
+	k.dead = func(r *regions.Region) {
+		from, to := r.State, r.State+"-before"
+		if copied {
+			if from, to = to, from; os.RemoveAll(to) != nil {
+				t.Fatal("cannot forget")
+			}
+		}
+		cmd := exec.Command("cp", "-a", from, to)
+		rig.Unprivileged(cmd)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("cp: %v: %s", err, out)
+		}
+		copied = true
+	}
+	k.round(1, strike{victim: "us", call: "source/drain", phase: arriving})
+	k.arm(strike{victim: "us", call: "source/retire", phase: arriving}, mfp(1))
+	k.wait("the second end of us", func() bool { return k.struck() && len(k.down) == 0 })
+	k.wait("us answers, and has forgotten", func() bool {
+		var page api.Page[mfpgate.Holding]
+		err := k.operator(k.US, k.services(k.US), http.MethodGet, "/svc/v1/registrations?limit=500", &page)
+		return err == nil && len(page.Items) == 1 && page.Items[0].State == mfpgate.HoldingActive
+	})
+	facts := k.facts()
+	facts.Running = true
+	if got := rules(regiontest.Check(k.chains(), facts)); !slices.Contains(got, regiontest.RuleTrace) {
+		t.Errorf("the checker found %q, want %q", got, regiontest.RuleTrace)
+	}
 }

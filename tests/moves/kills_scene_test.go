@@ -27,7 +27,8 @@ type killScene struct {
 	t      *testing.T
 	dir    string // of the gateway
 	random *rand.Rand
-	down   chan string // who was killed: jp, us, gateway or the MFP of a device
+	down   chan string             // who was killed: jp, us, gateway or the MFP of a device
+	dead   func(r *regions.Region) // what is done to a region that was killed, before it is started again; nil: nothing
 
 	victims  sync.Mutex // guards what follows, for the front
 	gateway  int        // process id; 0: it is down
@@ -97,10 +98,17 @@ func (k *killScene) wait(what string, reached func() bool) {
 	}
 }
 
-// strikes kills a process, for the front. It returns when it is dead.
+// strikes kills one or several processes, for the front. Regions are dead when it returns.
 func (k *killScene) strikes(victim, mfp string) {
 	k.victims.Lock()
 	defer k.victims.Unlock()
+	for one := range strings.SplitSeq(victim, "+") {
+		k.strikeOne(one, mfp)
+	}
+}
+
+// strikeOne is called with victims locked.
+func (k *killScene) strikeOne(victim, mfp string) {
 	switch victim {
 	case "jp":
 		k.JP.Kill()
@@ -132,6 +140,9 @@ func (k *killScene) revive(who string) {
 	switch who {
 	case "jp", "us":
 		r := map[string]*regions.Region{"jp": k.JP, "us": k.US}[who]
+		if k.dead != nil {
+			k.dead(r)
+		}
 		if err := r.Start(k.t.Context()); err != nil {
 			k.t.Fatal(err)
 		}

@@ -117,12 +117,16 @@ func (f *front) told(mfp string) ledger {
 	return ledger{l.authorization, l.home, l.taken, maps.Clone(l.items)}
 }
 
-// calm ends the trouble, and waits for what is on its way.
+// calm ends the trouble, and waits for what is on its way. What was kept until the end comes in any order.
 func (f *front) calm() map[string]int {
 	f.mu.Lock()
 	f.trouble, f.strike = 0, nil
 	f.mu.Unlock()
 	f.late.Wait()
+	f.random.Shuffle(len(f.stale), func(i, j int) { f.stale[i], f.stale[j] = f.stale[j], f.stale[i] })
+	for _, send := range f.stale {
+		send()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.did)
