@@ -126,8 +126,16 @@ func (k *killScene) end() (outcomes map[mfpgate.MoveState]int) {
 	}
 	k.victims.Unlock()
 	k.held(moves, homes)
-	for _, v := range regiontest.Check(k.chains(), k.facts()) {
+	chains := k.chains()
+	for _, v := range regiontest.Check(chains, k.facts()) {
 		t.Errorf("broken: %s", v)
+		for writer, entries := range chains {
+			for _, e := range entries {
+				if strings.Contains(string(e.After), string(v.Move)) {
+					t.Logf("%s %d %s: %s", writer, e.Seq, e.Action, e.After)
+				}
+			}
+		}
 	}
 	return outcomes
 }
