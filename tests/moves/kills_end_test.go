@@ -179,7 +179,7 @@ func (k *killScene) kept(mfp string, home *regions.Region) {
 		k.t.Errorf("%s was told of %d items only", mfp, len(l.items))
 	}
 	for item, v := range l.items {
-		status, text, err := k.read(http.MethodGet, k.services(home), "/svc/v1/devices/"+mfp+"/data/"+item, func(q *http.Request) {
+		status, text, err := k.fetch(http.MethodGet, k.services(home), "/svc/v1/devices/"+mfp+"/data/"+item, func(q *http.Request) {
 			q.Header.Set("Authorization", l.authorization)
 		})
 		if err != nil {

@@ -172,7 +172,7 @@ func (k *killScene) operator(r *regions.Region, address, method, path string, in
 	if err != nil {
 		return err
 	}
-	status, text, err := k.read(method, address, path, func(q *http.Request) { q.SetBasicAuth(regions.Operator, strings.TrimSpace(string(password))) })
+	status, text, err := k.fetch(method, address, path, func(q *http.Request) { q.SetBasicAuth(regions.Operator, strings.TrimSpace(string(password))) })
 	if err != nil {
 		return err
 	}

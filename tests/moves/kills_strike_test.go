@@ -142,8 +142,8 @@ func (f *front) falsify(region string, to http.Handler, w http.ResponseWriter, q
 	give(w, answer)
 }
 
-// read asks a role of a region past the front, and returns the status with the body.
-func (f *front) read(method, address, path string, prepare func(*http.Request)) (int, []byte, error) {
+// fetch asks a role of a region past the front, and returns the status with the body.
+func (f *front) fetch(method, address, path string, prepare func(*http.Request)) (int, []byte, error) {
 	q, err := http.NewRequestWithContext(f.stop, method, "https://"+address+path, nil)
 	if err != nil {
 		return 0, nil, err
