@@ -25,7 +25,7 @@ func (s *Saga) compensate(tx store.Tx, r *record, why mfpgate.Reason, said, acto
 	}
 	from := r.Step
 	r.State, r.Why, r.Said = mfpgate.MoveCompensating, why, cut(said)
-	return errors.Join(tx.Delete(stagedPrefix+string(r.ID)), s.audit(tx, r, from, actor, "aborted", r.Said), s.enter(tx, r, s.undo[0]))
+	return errors.Join(tx.Delete(stagedPrefix+string(r.ID)), s.audit(tx, r, from, actor, "aborted", r.Said), s.enter(tx, r, s.back[0]))
 }
 
 // change runs fn on a move of the gateway ("": of any) and returns what it has become. fn reports false if nothing changed.

@@ -10,20 +10,20 @@ import (
 	"github.com/mfpgate/mfpgate/broker/region/regiontest"
 )
 
-// steps is the saga's order with some left out, and others moved behind one.
+// steps are the saga's with some left out, and others moved behind one.
 func steps(without []mfpgate.MoveStep, behind mfpgate.MoveStep, moved ...mfpgate.MoveStep) func(*region.Saga) {
 	return func(s *region.Saga) {
-		var order []mfpgate.MoveStep
-		for _, step := range s.Order() {
+		var steps []mfpgate.MoveStep
+		for _, step := range s.Steps() {
 			if slices.Contains(without, step) || slices.Contains(moved, step) {
 				continue
 			}
-			order = append(order, step)
+			steps = append(steps, step)
 			if step == behind {
-				order = append(order, moved...)
+				steps = append(steps, moved...)
 			}
 		}
-		s.SetOrder(order...)
+		s.SetSteps(steps...)
 	}
 }
 

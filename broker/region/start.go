@@ -125,7 +125,7 @@ func (s *Saga) begin(tx store.Tx, made *record) error {
 		s.audit(tx, &r, mfpgate.StepCheck, r.RequestedBy, "planned", r.Plan.Hash),
 		s.audit(tx, &r, mfpgate.StepCheck, r.RequestedBy, "started", ""),
 		s.arm(tx, &r, timerDeadline, s.Limits.Open),
-		s.enter(tx, &r, s.order[0]),
+		s.enter(tx, &r, s.forward[0]),
 	); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -263,8 +262,5 @@ func (m *manager) ack(ctx context.Context, d mfpgate.Directive, at time.Time) er
 		return store.SetJSON(tx, noticeKey, n)
 	})
 }
-
-// counter is a number that several goroutines raise.
-type counter struct{ atomic.Int64 }
 
 var errNoMoves = errors.New("no move was ever begun")

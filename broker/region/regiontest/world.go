@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -91,7 +92,7 @@ type world struct {
 	regions map[string]*process
 	gateway *process
 	device  *device
-	minted  counter
+	minted  atomic.Int64 // registrations
 	promise promise
 	wrap    Wrap
 	adopt   func(store.Tx, mfpgate.Move, json.RawMessage) error
