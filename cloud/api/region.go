@@ -57,6 +57,8 @@ const (
 	// MaxItem bounds one item of a device's data, MaxTransfer all that a move copies, in bytes.
 	MaxItem     = 32 << 10
 	MaxTransfer = 8 << 20
+	// MaxSeen bounds the writers in a move's Seen, in orders and in answers.
+	MaxSeen = 64
 )
 
 // What signed documents are for (package jws).

@@ -197,7 +197,7 @@ func (m *Moves) Enrol(ctx context.Context, device mfpgate.DeviceID, actor string
 // Keys asks the region for the keys under which it signs now.
 func (m *Moves) Keys(ctx context.Context) ([]ed25519.PublicKey, error) {
 	var doc api.RegionKeys
-	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path("v1", "region-keys"), nil, nil, &doc); err != nil {
+	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path(api.RegionKeysPath), nil, nil, &doc); err != nil {
 		return nil, fmt.Errorf("keys of region %s: %w", m.region, refused(err))
 	}
 	texts := doc.Keys[m.region]
@@ -225,7 +225,7 @@ func (m *Moves) Hosts(ctx context.Context) ([]mfpgate.RegionHosts, error) {
 		}
 	}
 	var doc api.SignedRegions
-	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path("v1", "regions"), nil, nil, &doc); err != nil {
+	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path(api.RegionsPath), nil, nil, &doc); err != nil {
 		return nil, fmt.Errorf("hosts of regions: %w", refused(err))
 	}
 	var hosts []mfpgate.RegionHosts

@@ -126,7 +126,9 @@ func refuseRole(ctx huma.Context, r *region.Refusal) {
 // fromRole is a refusal of the region's roles in this package's form.
 func fromRole(r *region.Refusal) *problem {
 	if r.Cause != nil {
-		return internal(r.Cause)
+		p := refuse(r.Status, r.Reason, "the server's log has the details under the trace id")
+		p.cause = r.Cause
+		return p
 	}
 	p := refuse(r.Status, r.Reason, r.Detail)
 	for name := range r.GetHeaders() {

@@ -5,24 +5,14 @@ import (
 	"fmt"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/api/jws"
 )
 
-const (
-	maxMFP  = 128 // bytes
-	maxSeen = 64  // writers of audit entries that one move can have
-)
+const maxMFP = 128 // bytes
 
 func orderOf(o mfpgate.MoveOrder) string {
 	return fmt.Sprintf("order %s of %s for %s", o.Step, o.Move, o.MFP)
-}
-
-// wrapped is failed, for an error that may be none.
-func (p *Peer) wrapped(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return p.failed(what, err)
 }
 
 // checkMFP takes what may stand alone in a path.
@@ -81,8 +71,8 @@ func (p *Peer) answered(what string, o mfpgate.MoveOrder, out mfpgate.MoveAnswer
 	switch {
 	case !known(out.State) || !digest(out.Digest):
 		err = answer("state %q with digest %q is none", clip(string(out.State)), clip(out.Digest))
-	case len(out.Seen) > maxSeen:
-		err = answer("it has seen more than %d writers", maxSeen)
+	case len(out.Seen) > api.MaxSeen:
+		err = answer("it has seen more than %d writers", api.MaxSeen)
 	case out.Receipt != nil:
 		err = p.checkReceipt(*out.Receipt, o.MFP, o.Move)
 	}

@@ -137,7 +137,6 @@ func (m *Management) movesOf(ctx context.Context, gateway string) (map[string][]
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(list, func(a, b mfpgate.Move) int { return b.StartedAt.Compare(a.StartedAt) })
 	of := map[string][]mfpgate.Move{}
 	for _, move := range list {
 		if move.Gateway == gateway {
