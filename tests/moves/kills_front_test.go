@@ -209,7 +209,7 @@ func give(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 
 // pass delivers a message of a move, as well as it goes.
 func (f *front) pass(call, mfp, region string, to http.Handler, w http.ResponseWriter, q *http.Request, body []byte) {
-	fate, delay := f.fate(call)
+	fate, delay := f.fate(call, mfp)
 	switch fate {
 	case "late": // who sent it believes that it did not arrive, and sends it again before
 		f.later(delay, to, q, body)
@@ -240,11 +240,11 @@ func (f *front) pass(call, mfp, region string, to http.Handler, w http.ResponseW
 	f.hitAt(call, answered, mfp)
 }
 
-// fate is what becomes of a message.
-func (f *front) fate(call string) (string, time.Duration) {
+// fate is what becomes of a message. One that a strike waits for meets nothing else: it may never come again.
+func (f *front) fate(call, mfp string) (string, time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if call == "" || f.random.IntN(100) >= f.trouble {
+	if call == "" || f.random.IntN(100) >= f.trouble || f.strike != nil && f.strike.call == call && f.mfp == mfp {
 		return "", 0
 	}
 	fate, within := "", 0
