@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // Why this package refuses, besides the reasons of moves in cloud/api.
@@ -32,6 +34,9 @@ const (
 	ReasonThrottled    mfpgate.Reason = "rate-limited"
 	ReasonNoRoom       mfpgate.Reason = "unknown-room"
 	ReasonKey          mfpgate.Reason = "idempotency-key-required"
+	ReasonGone         mfpgate.Reason = "caller-gone"
+	ReasonStoreFull    mfpgate.Reason = "storage-full"
+	ReasonTooLarge     mfpgate.Reason = "too-large"
 	ReasonNotConnected mfpgate.Reason = "not-connected" // the server is starting, or was built without connections
 )
 
@@ -99,6 +104,8 @@ func answer(err error) error {
 		return own
 	}
 	switch {
+	case errors.Is(err, context.Canceled): // nobody reads it; the log does not take it for a failure
+		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
 	case errors.Is(err, provision.ErrToken):
 		return refuse(http.StatusForbidden, ReasonNotYours, "%s", err)
 	case errors.Is(err, broker.ErrNoHolding):
@@ -124,6 +131,12 @@ func answer(err error) error {
 	}
 	if of, ok := errors.AsType[*unanswered](err); ok {
 		return of.refusal()
+	}
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return refuse(http.StatusServiceUnavailable, ReasonStoreFull, "the region's disk is nearly full; reading goes on").retry(time.Minute)
+	case errors.Is(err, store.ErrTooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the document is longer than this region keeps")
 	}
 	return &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Cause: err}
 }
