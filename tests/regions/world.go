@@ -29,6 +29,7 @@ type Options struct {
 	CrossName bool
 	Rollout   map[string][]string // flags of each `rollout add` by region; nil: document-cloud with translate in both, and with whiteboard in us
 	Flags     []string            // more of `mfpcloud serve`
+	Each      map[string][]string // the same for one region alone, by its name
 }
 
 // World is two regions that are peers, jp and us.
