@@ -19,6 +19,9 @@ import (
 // MaxPage is the most moves that Changes returns at once.
 const MaxPage = 100
 
+// MaxList is the most moves that Page returns at once.
+const MaxList = 500
+
 // Changes returns the moves of a gateway that have changed since cursor, in the order of their last changes, at most limit (0 and
 // what is more than MaxPage is that), and the cursor to go on from. The cursor "" is before all; one that this store has not given
 // is taken as that, too: the store may be an old one that was restored.

@@ -126,6 +126,44 @@ func (s *Saga) List(ctx context.Context) (list []mfpgate.Move, err error) {
 	return list, nil
 }
 
+// Page returns at most limit moves (1 to MaxList), the newest first, that are older than before; "" is none. Its ids grow with time.
+func (s *Saga) Page(ctx context.Context, before mfpgate.MoveID, limit int) (list []mfpgate.Move, err error) {
+	limit = min(max(limit, 1), MaxList)
+	var last []store.Record // the latest that were read, in a ring: only they are decoded, and n is how many were
+	n := 0
+	err = s.Store.View(ctx, func(at store.Snapshot) error {
+		last, n = last[:0], 0
+		for rec, err := range store.All(at, movePrefix) {
+			if err != nil {
+				return err
+			}
+			if before != "" && rec.Key >= moveKey(before) {
+				break
+			}
+			if len(last) < limit {
+				last = append(last, rec)
+			} else {
+				last[n%limit] = rec
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list moves: %w", err)
+	}
+	list = []mfpgate.Move{}
+	for i := range len(last) {
+		rec := last[(n-1-i)%limit]
+		r, err := decodeRecord(mfpgate.MoveID(strings.TrimPrefix(rec.Key, movePrefix)), rec.Value)
+		if err != nil {
+			return nil, fmt.Errorf("list moves: %w", err)
+		}
+		list = append(list, r.Move)
+	}
+	return list, nil
+}
+
 func (s *Saga) read(ctx context.Context, id mfpgate.MoveID) (r *record, err error) {
 	err = s.Store.View(ctx, func(at store.Snapshot) (err error) {
 		r, err = getRecord(at, id)

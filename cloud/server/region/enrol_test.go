@@ -84,6 +84,8 @@ func TestADeviceIsRegisteredUnderTheIDOfItsMarket(t *testing.T) {
 			t.Errorf("after the move the residence is %+v", r)
 		}
 	})
+	enrol(api.EnrolRequest{DeviceID: "dev_1", Registration: "r1.jp.2." + forged.Serial + ".0123456789abcdef"}).refused(t, http.StatusUnprocessableEntity, "registration-id-false")
+	enrol(api.EnrolRequest{DeviceID: "dev_1", Registration: m.NewRegistration}).into(t, http.StatusOK, &home)
 }
 
 func TestIDs(t *testing.T) {

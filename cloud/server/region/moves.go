@@ -3,7 +3,7 @@ package region
 import (
 	"context"
 	"net/http"
-	"strconv"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +27,8 @@ type GatewayPath struct {
 type MovePath struct {
 	Move mfpgate.MoveID `path:"id" pattern:"^mov_[0-9A-Z]{26}$"`
 }
+
+var moveForm = regexp.MustCompile(`^mov_[0-9A-Z]{26}$`)
 
 // waiters bound the calls that are held back.
 type waiters struct {
@@ -199,24 +201,18 @@ func (m *Management) decide(ctx context.Context, gateway string, id mfpgate.Move
 // listAll are the moves of every gateway, the newest first.
 func (m *Management) listAll(ctx context.Context, in *struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Cursor string `query:"cursor" maxLength:"20" doc:"nextCursor of the page before; opaque"`
+	Cursor string `query:"cursor" maxLength:"64" doc:"nextCursor of the page before; opaque"`
 }) (*struct{ Body api.Page[mfpgate.Move] }, error) {
-	list, err := m.saga.List(ctx)
+	if in.Cursor != "" && !moveForm.MatchString(in.Cursor) {
+		return nil, refuse(http.StatusBadRequest, ReasonCursor, "the cursor is not one of this list's; start again without one")
+	}
+	list, err := m.saga.Page(ctx, mfpgate.MoveID(in.Cursor), in.Limit)
 	if err != nil {
 		return nil, answer(err)
 	}
-	from := 0
-	if in.Cursor != "" {
-		if from, err = strconv.Atoi(in.Cursor); err != nil || from < 0 {
-			return nil, refuse(http.StatusBadRequest, ReasonCursor, "the cursor is not one of this list's; start again without one")
-		}
-	}
-	page := api.Page[mfpgate.Move]{Items: []mfpgate.Move{}}
-	for i := min(from, len(list)); i < len(list) && len(page.Items) < in.Limit; i++ {
-		page.Items = append(page.Items, list[i])
-	}
-	if from+len(page.Items) < len(list) {
-		page.NextCursor = strconv.Itoa(from + len(page.Items))
+	page := api.Page[mfpgate.Move]{Items: list}
+	if len(list) == in.Limit {
+		page.NextCursor = string(list[len(list)-1].ID)
 	}
 	return &struct{ Body api.Page[mfpgate.Move] }{page}, nil
 }

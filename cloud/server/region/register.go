@@ -1,6 +1,7 @@
 package region
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -200,12 +201,16 @@ func (m *Management) enrolDevice(ctx context.Context, gateway string, asked api.
 		return mfpgate.Residence{}, refuse(http.StatusUnprocessableEntity, ReasonNoSerial,
 			"the gateway knows no model and serial number of the device that identify it; switch it on, or let the gateway ask it over SNMP or IPP")
 	}
+	given, err := m.given(asked.Registration)
+	if err != nil {
+		return mfpgate.Residence{}, err
+	}
 	if r, there, err := m.known(ctx, d.Model, d.Serial); err != nil {
 		return mfpgate.Residence{}, err
 	} else if there && r.State == mfpgate.HoldingActive {
 		return m.residence(ctx, gateway, d)
 	}
-	e, err := m.issuer(ctx, d, asked.Registration)
+	e, err := m.issuer(ctx, d, given)
 	if err != nil {
 		return mfpgate.Residence{}, err
 	}
@@ -215,19 +220,27 @@ func (m *Management) enrolDevice(ctx context.Context, gateway string, asked api.
 	return m.residence(ctx, gateway, d)
 }
 
+// given reads a registration id that came with a request; "" is none. What this region would have issued it can tell from a forged one
+// by itself; of other ids only the issuer knows.
+func (m *Management) given(text string) (id ID, err error) {
+	if text == "" {
+		return ID{}, nil
+	}
+	if id, err = ParseID(text); err != nil {
+		return ID{}, refuse(http.StatusUnprocessableEntity, ReasonForged, "%s", err)
+	}
+	if id.Region == m.Region && !id.Genuine(m.IDKey) {
+		return ID{}, refuse(http.StatusUnprocessableEntity, ReasonForged, "%s did not issue this id; leave it out, so that the device's market is asked", m.Region)
+	}
+	return id, nil
+}
+
 // issuer asks the device's market for its registration id; a given one says by its country whom to ask, and must be the one that this
 // region has of the device.
-func (m *Management) issuer(ctx context.Context, d mfpgate.Device, given string) (enrolment, error) {
-	ask := d.Market
-	if given != "" {
-		id, err := ParseID(given)
-		if err != nil {
-			return enrolment{}, refuse(http.StatusUnprocessableEntity, ReasonForged, "%s", err)
-		}
-		ask = id.Region
-		if ask == m.Region { // and the device is not registered here
-			return enrolment{}, refuse(http.StatusUnprocessableEntity, ReasonForged, "%s did not issue this id, or has forgotten it; leave the id out, so that the device's market is asked", m.Region)
-		}
+func (m *Management) issuer(ctx context.Context, d mfpgate.Device, given ID) (enrolment, error) {
+	ask := cmp.Or(given.Region, d.Market)
+	if given.Region == m.Region { // and the device is not registered here
+		return enrolment{}, refuse(http.StatusUnprocessableEntity, ReasonForged, "the device is not registered in %s under this id any more; leave it out, so that the device's market is asked", m.Region)
 	}
 	unknown := func(who string) error {
 		return refuse(http.StatusNotFound, api.UnknownHere,
@@ -252,7 +265,7 @@ func (m *Management) issuer(ctx context.Context, d mfpgate.Device, given string)
 	if err != nil || provision.CheckName(found.MFP) != nil || provision.CheckRegion(found.Region) != nil {
 		return enrolment{}, refuse(http.StatusBadGateway, ReasonPeerRefused, "region %s says of the device what cannot be", ask)
 	}
-	if given != "" && given != found.Registration {
+	if given.text != "" && given.text != found.Registration {
 		return enrolment{}, refuse(http.StatusUnprocessableEntity, ReasonForged, "region %s did not issue this id for this device; leave it out, so that %[1]s is asked", ask)
 	}
 	if found.State == mfpgate.HoldingForeign || found.Region == m.Region || id.Region != ask {

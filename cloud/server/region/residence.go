@@ -133,15 +133,24 @@ func (m *Management) residence(ctx context.Context, gateway string, d mfpgate.De
 
 // movesOf are the moves that a gateway asked for, by device, the newest first.
 func (m *Management) movesOf(ctx context.Context, gateway string) (map[string][]mfpgate.Move, error) {
-	list, err := m.saga.List(ctx)
-	if err != nil {
-		return nil, err
-	}
 	of := map[string][]mfpgate.Move{}
-	for _, move := range list {
-		if move.Gateway == gateway {
-			of[move.MFP] = append(of[move.MFP], move)
+	for cursor := ""; ; {
+		page, next, err := m.saga.Changes(ctx, gateway, cursor, 0)
+		if err != nil {
+			return nil, err
 		}
+		for _, move := range page { // one that changes meanwhile comes twice, the newer state last
+			list := of[move.MFP]
+			list = slices.DeleteFunc(list, func(before mfpgate.Move) bool { return before.ID == move.ID })
+			of[move.MFP] = append(list, mfpgate.Move{ID: move.ID, State: move.State, StartedAt: move.StartedAt, Receipt: move.Receipt})
+		}
+		if len(page) == 0 || next == cursor {
+			break
+		}
+		cursor = next
+	}
+	for _, list := range of {
+		slices.SortFunc(list, func(a, b mfpgate.Move) int { return b.StartedAt.Compare(a.StartedAt) })
 	}
 	return of, nil
 }
