@@ -54,9 +54,10 @@ func Open(ctx context.Context, o Options) (w *World, err error) {
 	if w.Names, err = openNames(o.Network + ".0.1"); err != nil {
 		return nil, err
 	}
+	opened := w // what is returned with an error is nil
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.Close())
+			err = errors.Join(err, opened.Close())
 		}
 	}()
 	w.JP, w.US = w.region("jp", 1), w.region("us", 2)
