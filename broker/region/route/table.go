@@ -87,6 +87,16 @@ func (t *table) find(host mfpgate.Host, port uint16) *listing {
 	return nil
 }
 
+// stranger is the region, another one than home, that lists a host on other ports only; "" if there is none.
+func (t *table) stranger(host mfpgate.Host, home string) string {
+	for _, l := range t.hosts[host] {
+		if l.region != home {
+			return l.region
+		}
+	}
+	return ""
+}
+
 // Route says what the relay does with a connection of a device to a host, by CONNECT or in plain HTTP. Of a device whose region was
 // never changed, Region is set if the host belongs to a region that is not the device's home, as far as that is known.
 func (b *Broker) Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, connect bool) mfpgate.Route {
@@ -110,7 +120,11 @@ func (b *Broker) Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, 
 	case c.closed:
 		r.Reason = mfpgate.RegionMap
 	case at == nil:
-		if _, literal := host.Address(); connect && literal {
+		if r.Region = t.stranger(host, c.to); r.Region != "" { // on a port that its region does not list: nobody says what answers there
+			r.Reason = mfpgate.RegionMoved
+			return r
+		}
+		if _, literal := host.Address(); literal { // it may be a listed host's, by whatever protocol
 			r.Reason = mfpgate.RegionLiteral
 			return r
 		}
