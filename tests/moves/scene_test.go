@@ -35,6 +35,8 @@ type scene struct {
 	extra string // of the gateway's configuration
 
 	devices map[string]*device
+	refusal string // the last that api was given
+	masks   *masks // of a scene with some
 }
 
 // device is a process of mfpsim.
@@ -48,11 +50,13 @@ type device struct {
 
 // options change a scene.
 type options struct {
-	network string // of the loopback, for this test alone
-	cross   bool   // jp's certificate has us's name as well
-	region  string // the value of `region`
-	start   int    // how many devices are there at first
-	devices int    // how many are known to the gateway, from <network>.10.1 on
+	network string   // of the loopback, for this test alone
+	cross   bool     // jp's certificate has us's name as well
+	region  string   // the value of `region`
+	start   int      // how many devices are there at first
+	devices int      // how many are known to the gateway, from <network>.10.1 on
+	flags   []string // more, of these devices
+	front   func(region string, names []string, management, services string) ([2]string, []byte, error)
 }
 
 // open starts the clouds and the gateway.
@@ -62,7 +66,7 @@ func open(t *testing.T, o options) *scene {
 		o.region = "{policy: ask}"
 	}
 	dir := rig.Dir(t)
-	w, err := regions.Open(t.Context(), regions.Options{Dir: dir, Cloud: rig.Cloud(t), Network: o.network, As: rig.Unprivileged, CrossName: o.cross,
+	w, err := regions.Open(t.Context(), regions.Options{Dir: dir, Cloud: rig.Cloud(t), Network: o.network, As: rig.Unprivileged, CrossName: o.cross, Front: o.front,
 		Log: func(region, line string) { t.Logf("%s: %s", region, line) }})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +82,7 @@ func open(t *testing.T, o options) *scene {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "  listen: [%q]\n  dns_servers: [%q]\n%s", s.relay(), w.Names.Address, w.Allow())
-	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.URL, regions.Gateway, w.JP.Token, o.region)
+	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.Reached, regions.Gateway, w.JP.Token, o.region)
 	fmt.Fprintf(&b, "devices:\n  monitoring: proxy\n  static:\n")
 	for n := range max(o.devices, 1) {
 		at := s.at(n + 1)
@@ -87,7 +91,7 @@ func open(t *testing.T, o options) *scene {
 	fmt.Fprintf(&b, "portal: {listen: \"127.0.0.2:0\"}\n")
 	s.extra = b.String()
 	for n := range o.start {
-		s.start(t, n+1)
+		s.start(t, n+1, o.flags...)
 	}
 	s.startGateway(t, rig.Dir(t))
 	return s
