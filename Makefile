@@ -29,8 +29,8 @@ deps: ## install what the tests need, or say how
 test: deps lint ## everything that CI runs
 	CGO_ENABLED=1 $(GO) test $(RACE) -timeout 9m ./...
 
-test-long: ## what takes longer: many more kills of the gateway and of its store
-	CGO_ENABLED=1 $(GO) test $(RACE) -tags long -timeout 20m ./tests/crash ./tests/schedule ./tests/registration ./tests/moves
+test-long: ## what takes longer: many more kills of the gateway, of its store and of moves between regions
+	CGO_ENABLED=1 $(GO) test $(RACE) -tags long -timeout 40m ./tests/crash ./tests/schedule ./tests/registration ./tests/moves ./broker/region/...
 
 check: ## the inner loop: no race detector, no root, under two minutes
 	$(GO) vet ./...

@@ -126,7 +126,11 @@ func TestAHostileRegionIsStopped(t *testing.T) {
 	for n, c := range lies {
 		of[mfp(n+1)] = c.lie
 	}
-	s, m := masked(t, options{network: "127.54", start: len(lies), devices: len(lies), flags: []string{"--poll", "2s", "--directive-every", "1"}}, of)
+	s, m := masked(t, options{network: "127.54", devices: len(lies), begin: func(s *scene) {
+		for n := range lies {
+			s.start(t, n+1, "--poll", "2s", "--directive-every", "1")
+		}
+	}}, of)
 	ids := s.knownAll(t, len(lies))
 	for n := range lies {
 		moves[mfp(n+1)] = s.begin(t, ids[n+1])
@@ -142,8 +146,8 @@ func TestAHostileRegionIsStopped(t *testing.T) {
 				m.honest(device)
 				s.act(t, id, "retry")
 				got = s.becomes(t, id, mfpgate.MoveDone)
-				if got.Receipt == nil || got.Receipt.MFP != device || s.holds(t, "jp", device) != active || s.holds(t, "us", device) != "" {
-					t.Errorf("done with %+v, and jp holds %q, us %q", got.Receipt, s.holds(t, "jp", device), s.holds(t, "us", device))
+				if got.Receipt == nil || got.Receipt.MFP != device || s.heldBy(t, "jp", device) != active || s.heldBy(t, "us", device) != "" {
+					t.Errorf("done with %+v, and jp holds %q, us %q", got.Receipt, s.heldBy(t, "jp", device), s.heldBy(t, "us", device))
 				}
 				s.replay(t, m, device, active, "")
 				return
@@ -164,10 +168,10 @@ func TestAHostileRegionIsStopped(t *testing.T) {
 			if strings.ContainsAny(got.Detail, "\x1b\u202e") || len(got.Detail) > 1100 {
 				t.Errorf("the detail is %d bytes: %q", len(got.Detail), got.Detail)
 			}
-			if jp := s.holds(t, "jp", device); s.holds(t, "us", device) != active || jp != "" && jp != mfpgate.HoldingAborted {
-				t.Errorf("us holds %q, jp %q", s.holds(t, "us", device), jp)
+			if jp := s.heldBy(t, "jp", device); s.heldBy(t, "us", device) != active || jp != "" && jp != mfpgate.HoldingAborted {
+				t.Errorf("us holds %q, jp %q", s.heldBy(t, "us", device), jp)
 			}
-			s.replay(t, m, device, s.holds(t, "jp", device), active)
+			s.replay(t, m, device, s.heldBy(t, "jp", device), active)
 			if s.devices[device].count("redirected") != 0 {
 				t.Error("the device was redirected")
 			}
@@ -194,13 +198,13 @@ func (s *scene) replay(t *testing.T, m *masks, device string, jp, us mfpgate.Hol
 			t.Errorf("%s of %s, again: %d %s (%v)", e.step, e.region, status, text, err)
 		}
 	}
-	if gotJP, gotUS := s.holds(t, "jp", device), s.holds(t, "us", device); gotJP != jp || gotUS != us {
+	if gotJP, gotUS := s.heldBy(t, "jp", device), s.heldBy(t, "us", device); gotJP != jp || gotUS != us {
 		t.Errorf("after all came again jp holds %q, us %q; want %q, %q", gotJP, gotUS, jp, us)
 	}
 }
 
-// holds is what a region's services are to a device, as its operator sees it.
-func (s *scene) holds(t *testing.T, region, device string) mfpgate.HoldingState {
+// heldBy is what a region's services are to a device, as its operator sees it.
+func (s *scene) heldBy(t *testing.T, region, device string) mfpgate.HoldingState {
 	t.Helper()
 	r := map[string]*regions.Region{"jp": s.JP, "us": s.US}[region]
 	password, err := os.ReadFile(r.Password)

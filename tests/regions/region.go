@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -81,7 +82,7 @@ func (r *Region) Start(ctx context.Context) error {
 	if r.world.CrossName && r.Name == "jp" {
 		args = append(args, "--name", host(other.ServicesHost))
 	}
-	cmd := exec.Command(r.world.Cloud, append(args, r.world.Flags...)...)
+	cmd := exec.Command(r.world.Cloud, slices.Concat(args, r.world.Flags, r.world.Each[r.Name])...)
 	r.world.as(cmd)
 	ready := make(chan struct{})
 	said := sync.OnceFunc(func() { close(ready) })

@@ -29,6 +29,7 @@ type Options struct {
 	CrossName bool
 	Rollout   map[string][]string // flags of each `rollout add` by region; nil: document-cloud with translate in both, and with whiteboard in us
 	Flags     []string            // more of `mfpcloud serve`
+	Each      map[string][]string // the same for one region alone, by its name
 	// Front stands before both roles of a region, where peers, gateways and devices reach it from then on. It is told the names that its
 	// certificate has to have and where the management server and the services listen; it returns where it does, and the certificate.
 	Front func(region string, names []string, management, services string) (at [2]string, certificate []byte, err error)

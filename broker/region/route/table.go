@@ -87,14 +87,14 @@ func (t *table) find(host mfpgate.Host, port uint16) *listing {
 	return nil
 }
 
-// stranger is the region, another one than home, that lists a host on other ports only; "" if there is none.
-func (t *table) stranger(host mfpgate.Host, home string) string {
-	for _, l := range t.hosts[host] {
+// stranger is what another region than home says of a host that it lists on other ports only; nil if there is none.
+func (t *table) stranger(host mfpgate.Host, home string) *listing {
+	for i, l := range t.hosts[host] {
 		if l.region != home {
-			return l.region
+			return &t.hosts[host][i]
 		}
 	}
-	return ""
+	return nil
 }
 
 // Route says what the relay does with a connection of a device to a host, by CONNECT or in plain HTTP. Of a device whose region was
@@ -120,7 +120,11 @@ func (b *Broker) Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, 
 	case c.closed:
 		r.Reason = mfpgate.RegionMap
 	case at == nil:
-		if r.Region = t.stranger(host, c.to); r.Region != "" { // on a port that its region does not list: nobody says what answers there
+		if l := t.stranger(host, c.to); l != nil { // on a port that its region does not list: nobody says what answers there
+			if r.Region = l.region; l.region == c.from && l.management && b.Clock.Now().Before(c.until) {
+				r.Action = mfpgate.RoutePass
+				return r
+			}
 			r.Reason = mfpgate.RegionMoved
 			return r
 		}
