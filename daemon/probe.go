@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -32,7 +33,7 @@ type prober struct {
 func (p prober) Probe(ctx context.Context, host, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := p.dial(ctx, host)
+	conn, err := p.dial(ctx, host, name)
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", host, err)
 	}
@@ -44,19 +45,34 @@ func (p prober) Probe(ctx context.Context, host, name string) error {
 	return nil
 }
 
-// dial connects directly, or through the relay's upstream.
-func (p prober) dial(ctx context.Context, host string) (net.Conn, error) {
-	relay := p.daemon.config.Load().Relay
-	dialer := net.Dialer{Timeout: relay.Timeouts.Dial, Resolver: destination.ResolverOf(relay.DNSServers)}
-	up := relay.Upstream
-	if up.URL == nil || excepted(up, host) {
-		return dialer.DialContext(ctx, "tcp", host)
+// dial connects directly, or through the relay's upstream. Which host it is, a region says: it may not lead the gateway to what the
+// relay would keep a device from, such as this machine and the site's own network.
+func (p prober) dial(ctx context.Context, hostPort, name string) (net.Conn, error) {
+	to, port, err := splitHost(hostPort)
+	if err != nil {
+		return nil, err
 	}
+	relay := p.daemon.config.Load().Relay
+	clock, resolver := p.daemon.Clock, destination.ResolverOf(relay.DNSServers)
+	guarded := destination.Dialer{Resolver: resolver, Clock: clock, Box: &destination.Box{Clock: clock}, Timeout: relay.Timeouts.Dial}
+	rule := guardOf(relay.Allow, to, name, port)
+	up := relay.Upstream
+	if up.URL == nil || excepted(up, to) {
+		conn, err := guarded.Dial(ctx, rule, to, port)
+		if err != nil {
+			return nil, err // not a *net.TCPConn that is nil
+		}
+		return conn, nil
+	}
+	if err := guarded.CheckLiteral(rule, to, port); err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: relay.Timeouts.Dial, Resolver: resolver}
 	conn, err := dialer.DialContext(ctx, "tcp", up.URL.Host)
 	if err != nil {
 		return nil, fmt.Errorf("the upstream proxy: %w", err)
 	}
-	through, err := connectThrough(ctx, conn, up, host)
+	through, err := connectThrough(ctx, conn, up, hostPort)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("the upstream proxy: %w", err)
@@ -64,13 +80,42 @@ func (p prober) dial(ctx context.Context, host string) (net.Conn, error) {
 	return through, nil
 }
 
-func excepted(up config.Upstream, hostPort string) bool {
-	text, _, err := net.SplitHostPort(hostPort)
+// guardOf is the rule by which the relay would judge the addresses of a host that it leads a device to, in place of one by another name:
+// the host's own, or that of the name. Without either, only public addresses are.
+func guardOf(allow []mfpgate.AllowRule, to mfpgate.Host, name string, port uint16) mfpgate.AllowRule {
+	rules := destination.NewPolicy(allow)
+	if rule, ok := rules.Allow(to, port); ok {
+		return rule
+	}
+	if asked, err := mfpgate.ParseHost(name); err == nil {
+		if rule, ok := rules.Allow(asked, port); ok {
+			return rule
+		}
+	}
+	return mfpgate.AllowRule{}
+}
+
+func splitHost(hostPort string) (mfpgate.Host, uint16, error) {
+	text, digits, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return false
+		return mfpgate.Host{}, 0, err
+	}
+	if strings.Contains(text, ":") {
+		text = "[" + text + "]"
 	}
 	host, err := mfpgate.ParseHost(text)
-	return err == nil && slices.ContainsFunc(up.Except, func(p mfpgate.HostPattern) bool { return p.Matches(host) })
+	if err != nil {
+		return mfpgate.Host{}, 0, err
+	}
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || port == 0 {
+		return mfpgate.Host{}, 0, fmt.Errorf("port of %.64q", hostPort)
+	}
+	return host, uint16(port), nil
+}
+
+func excepted(up config.Upstream, host mfpgate.Host) bool {
+	return slices.ContainsFunc(up.Except, func(p mfpgate.HostPattern) bool { return p.Matches(host) })
 }
 
 // connectThrough has a proxy open a tunnel (RFC 9110 §9.3.6).

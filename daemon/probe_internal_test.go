@@ -82,12 +82,18 @@ func TestCertificatesAreProbedByTheRelaysWay(t *testing.T) {
 		rule, host, name string
 		upstream         config.Upstream
 		strangers        bool // the system's roots
+		forbidden        bool // no rule lets devices reach private addresses
 		fails            string
 		asked            []string
 	}{
 		{rule: "a name that the certificate has", host: host, name: "example.com"},
 		{rule: "one that it has not", host: host, name: "us.cloud.example", fails: "us.cloud.example"},
 		{rule: "one that nobody known has signed", host: host, name: "example.com", strangers: true, fails: "unknown authority"},
+		{rule: "this machine, where devices may not go", host: host, name: "example.com", forbidden: true, fails: "not allowed"},
+		{rule: "also in the clothes of IPv6", host: strings.Replace(host, "127.0.0.1", "[::ffff:127.0.0.1]", 1), name: "example.com", forbidden: true, fails: "not allowed"},
+		{rule: "also through the upstream", host: host, name: "example.com", forbidden: true, upstream: config.Upstream{URL: through, User: "mfp", Password: "s3cret"}, fails: "not allowed"},
+		{rule: "where a cloud keeps its machines' secrets", host: "169.254.169.254:80", name: "example.com", fails: "not allowed"},
+		{rule: "a host that is none", host: "2130706433:443", name: "example.com", fails: "not a host"},
 		{rule: "a host that is away", host: "127.0.0.1:1", name: "example.com", fails: "connect to 127.0.0.1:1"},
 		{rule: "through the upstream", host: host, name: "example.com", upstream: config.Upstream{URL: through, User: "mfp", Password: "s3cret"}, asked: []string{"CONNECT " + host}},
 		{rule: "and a wrong name", host: host, name: "us.cloud.example", upstream: config.Upstream{URL: through, User: "mfp", Password: "s3cret"},
@@ -96,13 +102,18 @@ func TestCertificatesAreProbedByTheRelaysWay(t *testing.T) {
 		{rule: "a host that is dialled directly", host: host, name: "example.com", upstream: config.Upstream{URL: through, Except: []mfpgate.HostPattern{pattern}}},
 	} {
 		asked = nil
-		d := &Daemon{}
-		d.config.Store(&config.Config{Relay: config.Relay{Upstream: c.upstream, Timeouts: config.Timeouts{Dial: 5 * time.Second}}})
+		d := &Daemon{Options: Options{Clock: mfpgate.SystemClock{}}}
+		_, port, err := splitHost(host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules := []mfpgate.AllowRule{{Host: pattern, Ports: []uint16{port, 1}, Private: !c.forbidden}}
+		d.config.Store(&config.Config{Relay: config.Relay{Allow: rules, Upstream: c.upstream, Timeouts: config.Timeouts{Dial: 5 * time.Second}}})
 		p := prober{daemon: d, roots: roots}
 		if c.strangers {
 			p.roots = nil
 		}
-		err := p.Probe(t.Context(), c.host, c.name)
+		err = p.Probe(t.Context(), c.host, c.name)
 		if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 			t.Errorf("%s: %v, want %q", c.rule, err, c.fails)
 		}

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -158,6 +159,11 @@ func (s *Saga) copy(ctx context.Context, r *record, want mfpgate.HoldingState) (
 		return result{}, lied("the management server of region %s sends %d bytes of the device's data that are no JSON, or more than %d", r.From,
 			len(m.Management), maxManagement)
 	}
+	if s.Handed != nil {
+		if err := s.Handed(ctx, r.Move, m.Management); err != nil {
+			return result{}, lied("the management server of region %s hands over what is not of the device: %v", r.From, err)
+		}
+	}
 	a, err := s.source(ctx, r, want)
 	if err != nil {
 		return result{}, err
@@ -252,6 +258,11 @@ func (s *Saga) retire(ctx context.Context, r *record) (result, error) {
 	case d.ID == "" || d.Move != r.ID || d.MFP != r.MFP || d.Region != r.From || d.Signed == "":
 		return result{}, lied("the deletion receipt of region %s is of region %.8q, device %.64q, move %.40q", r.From, d.Region, d.MFP, d.Move)
 	}
+	for _, d := range a.Receipt.Left {
+		if policyOf(r, d.Class) != mfpgate.DataLeave {
+			return result{}, lied("the deletion receipt of region %s says that data of class %.40q were left there; they were to be purged", r.From, d.Class)
+		}
+	}
 	if text, err := json.Marshal(a.Receipt); err != nil || len(text) > maxReceipt {
 		return result{}, lied("the deletion receipt of region %s has %d bytes, more than %d", r.From, len(text), maxReceipt)
 	}
@@ -261,6 +272,11 @@ func (s *Saga) retire(ctx context.Context, r *record) (result, error) {
 		}
 	}
 	return done(func(now *record) { now.Receipt = a.Receipt }), nil
+}
+
+// policyOf is what was planned for a class of data, or for those that nobody named.
+func policyOf(r *record, class string) mfpgate.DataPolicy {
+	return cmp.Or(r.Policies[class], r.Policies[""], mfpgate.DataMove)
 }
 
 // redirect asks whether the device has acknowledged its directive. One that never asks for it is not waited for longer than the

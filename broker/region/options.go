@@ -2,6 +2,7 @@ package region
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Options struct {
 	// Adopt takes over what the source's management server knew of the device of a move, in the transaction of the commit; nil data: it
 	// knew nothing. It may run several times, as functions of an Update do; an error keeps the move from its commit. May be nil.
 	Adopt func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
+	// Handed tells why Adopt would not take what the source's management server hands over of the device of a move: then the move is
+	// taken back before the device notices anything. May be nil.
+	Handed func(ctx context.Context, m mfpgate.Move, data json.RawMessage) error
 	// Receipt checks the signature of a region's deletion receipt. May be nil.
 	Receipt func(region string, r mfpgate.DeletionReceipt) error
 	// Changed is told the id of a move that has changed, "" for any. May be nil; must not block.

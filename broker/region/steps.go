@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -270,11 +271,19 @@ func (s *Saga) reintend(tx store.Tx, r *record, delay time.Duration) error {
 
 const maxDetail = 1000 // bytes
 
+// cut makes a text one that may be kept and shown, whoever said it: of bounded length, on one line, and without what moves a cursor or
+// turns the writing around.
 func cut(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 	if len(text) > maxDetail {
-		text = text[:maxDetail-3] + "…"
+		text = strings.ToValidUTF8(text[:maxDetail-3], "") + "…"
 	}
-	return strings.ToValidUTF8(text, "")
+	return text
 }
 
 // describe says why a step did not succeed.

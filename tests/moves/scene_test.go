@@ -35,6 +35,8 @@ type scene struct {
 	extra string // of the gateway's configuration
 
 	devices map[string]*device
+	refusal string // the last that api was given
+	masks   *masks // of a scene with some
 }
 
 // device is a process of mfpsim.

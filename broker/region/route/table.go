@@ -87,6 +87,16 @@ func (t *table) find(host mfpgate.Host, port uint16) *listing {
 	return nil
 }
 
+// stranger is what another region than home says of a host that it lists on other ports only; nil if there is none.
+func (t *table) stranger(host mfpgate.Host, home string) *listing {
+	for i, l := range t.hosts[host] {
+		if l.region != home {
+			return &t.hosts[host][i]
+		}
+	}
+	return nil
+}
+
 // Route says what the relay does with a connection of a device to a host, by CONNECT or in plain HTTP. Of a device whose region was
 // never changed, Region is set if the host belongs to a region that is not the device's home, as far as that is known.
 func (b *Broker) Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, connect bool) mfpgate.Route {
@@ -110,7 +120,15 @@ func (b *Broker) Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, 
 	case c.closed:
 		r.Reason = mfpgate.RegionMap
 	case at == nil:
-		if _, literal := host.Address(); connect && literal {
+		if l := t.stranger(host, c.to); l != nil { // on a port that its region does not list: nobody says what answers there
+			if r.Region = l.region; l.region == c.from && l.management && b.Clock.Now().Before(c.until) {
+				r.Action = mfpgate.RoutePass
+				return r
+			}
+			r.Reason = mfpgate.RegionMoved
+			return r
+		}
+		if _, literal := host.Address(); literal { // it may be a listed host's, by whatever protocol
 			r.Reason = mfpgate.RegionLiteral
 			return r
 		}

@@ -26,7 +26,7 @@ const gateway = "osaka-1"
 
 var hosts = []mfpgate.RegionHosts{
 	{Region: "jp", Management: []string{"mgmt.jp.example:443"}, Services: []string{"svc.jp.example:443", "svc.jp.example:80", "10.0.1.1:443"}},
-	{Region: "us", Management: []string{"mgmt.us.example:443", "mgmt.us.example:80"}, Services: []string{"svc.us.example:443", "svc.us.example:80", "10.0.2.1:443", "old.us.example:443"}},
+	{Region: "us", Management: []string{"mgmt.us.example:443", "mgmt.us.example:80"}, Services: []string{"svc.us.example:443", "svc.us.example:80", "10.0.2.1:443", "old.us.example:443", "ports.us.example:443"}},
 	{Region: "de", Management: []string{"mgmt.de.example"}, Services: []string{"svc.de.example"}},
 }
 

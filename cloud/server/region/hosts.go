@@ -1,6 +1,7 @@
 package region
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -158,7 +159,11 @@ func (m *Management) refresh(ctx context.Context, name string) error {
 	}
 	m.hosts.mu.Lock()
 	have, known := m.hosts.peers[name]
+	err = m.hosts.claimed(found)
 	m.hosts.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if known && slices.Equal(have.Management, found.Management) && slices.Equal(have.Services, found.Services) {
 		return nil
 	}
@@ -169,6 +174,40 @@ func (m *Management) refresh(ctx context.Context, name string) error {
 	defer m.hosts.mu.Unlock()
 	m.hosts.peers[name] = found
 	return nil
+}
+
+// claimed refuses hosts that are this region's, or that another one has named before: devices would be led into the wrong region, and
+// gateways refuse a document in which one host is of two regions. mu is held.
+func (h *hosts) claimed(by mfpgate.RegionHosts) error {
+	others := []mfpgate.RegionHosts{h.own}
+	for name, r := range h.peers {
+		if name != by.Region {
+			others = append(others, r)
+		}
+	}
+	for _, other := range others {
+		for _, host := range slices.Concat(by.Management, by.Services) {
+			if slices.ContainsFunc(slices.Concat(other.Management, other.Services), func(theirs string) bool { return sameHost(host, theirs) }) {
+				return fmt.Errorf("region %s names host %.80q, which is of %s", by.Region, host, cmp.Or(other.Region, "this region"))
+			}
+		}
+	}
+	return nil
+}
+
+// sameHost compares two host:port, or hosts alone, however they are written.
+func sameHost(a, b string) bool {
+	of := func(text string) (host mfpgate.Host, port string) {
+		name, port, err := net.SplitHostPort(text)
+		if err != nil {
+			name, port = text, ""
+		}
+		host, _ = mfpgate.ParseHost(name) // checkHosts has read it
+		return host, port
+	}
+	hostA, portA := of(a)
+	hostB, portB := of(b)
+	return hostA.Valid() && hostA == hostB && portA == portB
 }
 
 // checkHosts refuses what no device can be sent to.

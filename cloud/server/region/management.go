@@ -107,7 +107,7 @@ func NewManagement(ctx context.Context, o ManagementOptions) (*Management, error
 	var err error
 	if m.saga, err = broker.New(ctx, broker.Options{
 		Clock: o.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Store: o.Store, Region: o.Region,
-		Regions: regions{m}, Devices: devices{m}, Log: o.Log, Adopt: m.adopt, Receipt: m.checkReceipt, Limits: o.Limits,
+		Regions: regions{m}, Devices: devices{m}, Log: o.Log, Adopt: m.adopt, Handed: m.handed, Receipt: m.checkReceipt, Limits: o.Limits,
 		Changed: func(mfpgate.MoveID) { m.asked.forget() },
 	}); err != nil {
 		return nil, fmt.Errorf("management server: %w", err)

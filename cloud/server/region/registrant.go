@@ -163,17 +163,39 @@ type handover struct {
 // maxRecord bounds what is taken of another region, in bytes.
 const maxRecord = 32 << 10
 
-// adopt takes a device over in the transaction of the commit.
-func (m *Management) adopt(tx store.Tx, move mfpgate.Move, data json.RawMessage) error {
-	var h handover
+// readHandover reads what a source's management server handed over of the device of a move.
+func readHandover(move mfpgate.Move, data json.RawMessage) (h handover, err error) {
 	if len(data) > maxRecord {
-		return errors.New("what the source's management server handed over is longer than this one takes")
+		return h, errors.New("what the source's management server handed over is longer than this one takes")
 	}
 	if err := json.Unmarshal(data, &h); err != nil {
-		return fmt.Errorf("what the source's management server handed over: %w", err)
+		return h, fmt.Errorf("what the source's management server handed over: %w", err)
 	}
-	if h.MFP != move.MFP || provision.CheckName(h.MFP) != nil || len(h.Name) > 256 || len(h.Model) > 256 || len(h.Serial) > 256 {
-		return fmt.Errorf("the source's management server handed over %.64q instead of %s", h.MFP, move.MFP)
+	if h.MFP != move.MFP || provision.CheckName(h.MFP) != nil || len(h.Name) > 256 || len(h.Model) > 256 || len(h.Serial) > 256 || serialKey(h.Model, h.Serial) == "" {
+		return h, fmt.Errorf("the source's management server handed over %.64q, model %.64q with serial number %.64q, instead of %s", h.MFP, h.Model, h.Serial, move.MFP)
+	}
+	return h, nil
+}
+
+// handed is for the saga, before the device notices anything. The device is the one that the gateway told of, under no other serial
+// number: else one region could take those of another's devices.
+func (m *Management) handed(ctx context.Context, move mfpgate.Move, data json.RawMessage) error {
+	h, err := readHandover(move, data)
+	if err != nil {
+		return err
+	}
+	told, there, err := devices{m}.Device(ctx, move.Gateway, move.Device)
+	if err == nil && there && serialKey(told.Model, told.Serial) != "" && serialKey(told.Model, told.Serial) != serialKey(h.Model, h.Serial) {
+		err = fmt.Errorf("model %.64q with serial number %.64q; the gateway's device is model %.64q with serial number %.64q", h.Model, h.Serial, told.Model, told.Serial)
+	}
+	return err
+}
+
+// adopt takes a device over in the transaction of the commit.
+func (m *Management) adopt(tx store.Tx, move mfpgate.Move, data json.RawMessage) error {
+	h, err := readHandover(move, data)
+	if err != nil {
+		return err
 	}
 	before, _, err := store.FindJSON[registrant](tx, registrantKey(h.MFP))
 	if err != nil {
