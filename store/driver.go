@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"sync"
 )
@@ -14,7 +13,8 @@ type Driver interface {
 	// View runs fn on one instant.
 	View(ctx context.Context, fn func(Snapshot) error) error
 	// Update runs fn once and commits, or returns ErrConflict if a key that fn read has changed since. It returns ErrUnknown
-	// if it cannot tell whether the commit happened.
+	// if it cannot tell whether the commit happened. What fn writes is of one caller or of several, one after the other;
+	// Changes tells of a key as often as it was written, in that order.
 	Update(ctx context.Context, fn func(Tx) error) error
 	// List returns all records under prefix in the order of keys, and the revision that holds exactly the commits seen.
 	List(ctx context.Context, prefix string) ([]Record, uint64, error)
@@ -39,29 +39,31 @@ const (
 	Failed     Outcome = "failed"
 )
 
-const (
-	freeTries = 4  // beside other writers
-	maxTries  = 16 // all in all; those after freeTries run while no other writer of this process does
-)
+// maxTries bounds how often a function runs. The first try is beside other writers; one that lost it goes on in a group.
+const maxTries = 16
 
 // New makes a Store of a driver. observe, which may be nil, is told how each try to write ended; it must not block.
 func New(d Driver, observe func(Outcome)) Store {
 	if observe == nil {
 		observe = func(Outcome) {}
 	}
-	return &front{driver: d, observe: observe}
+	f := &front{driver: d, observe: observe}
+	f.alone = sync.NewCond(&f.mu)
+	return f
 }
 
 type front struct {
 	driver  Driver
 	observe func(Outcome)
 
-	mu      sync.Mutex
-	closed  bool
-	running sync.WaitGroup // Add only under mu while not closed
-
-	// turn is held shared by hopeful writers and alone by one that lost freeTries times, so that nobody starves.
-	turn sync.RWMutex
+	mu         sync.Mutex // guards what follows
+	closed     bool
+	running    sync.WaitGroup // Add only under mu while not closed, or by one that runs
+	beside     int            // writers that write beside others; none begins while leading
+	committing int            // those of them whose functions have ended
+	alone      *sync.Cond     // on mu: beside is 0
+	queue      []*member      // who waits to be in a group
+	leading    bool           // there is a goroutine that makes groups of them
 }
 
 func (f *front) enter(ctx context.Context) error {
@@ -90,50 +92,59 @@ func (f *front) Update(ctx context.Context, fn func(Tx) error) error {
 		return err
 	}
 	defer f.running.Done()
-	for try := 1; ; try++ {
-		err, final := f.try(ctx, fn, try > freeTries)
-		if final || !errors.Is(err, ErrConflict) {
-			return err
-		}
-		if try == maxTries {
-			return fmt.Errorf("update: %d tries: %w", try, err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	m := newMember(ctx, fn)
+	if f.joined(m, false) {
+		return f.inGroup(m)
 	}
+	if err, final := f.try(ctx, fn); final || !errors.Is(err, ErrConflict) {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.joined(m, true)
+	return f.inGroup(m)
 }
 
-// try runs fn once. final says that the error is fn's own and must not lead to another run.
-func (f *front) try(ctx context.Context, fn func(Tx) error, alone bool) (err error, final bool) {
-	if alone {
-		f.turn.Lock()
-		defer f.turn.Unlock()
-	} else {
-		f.turn.RLock()
-		defer f.turn.RUnlock()
-	}
-	err = f.driver.Update(ctx, func(d Tx) error {
-		tx := &limitedTx{tx: d, sizes: map[string]int{}}
-		err := fn(tx)
-		if tx.err != nil { // also when fn overlooked it
-			return tx.err
+// try runs fn once, beside other writers. final says that the error is fn's own and must not lead to another run.
+func (f *front) try(ctx context.Context, fn func(Tx) error) (err error, final bool) {
+	ended := 0
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.committing -= ended
+		if f.beside--; f.beside == 0 {
+			f.alone.Signal()
 		}
-		final = err != nil
-		return err
+	}()
+	err = f.driver.Update(ctx, func(d Tx) error {
+		over, _, err, own := perform(d, fn)
+		if final = own; err != nil {
+			return err
+		}
+		ended = 1
+		f.mu.Lock()
+		f.committing++
+		f.mu.Unlock()
+		return over.apply(d)
 	})
-	switch {
-	case err == nil:
-		f.observe(Committed)
-	case final:
-	case errors.Is(err, ErrConflict):
-		f.observe(Conflicted)
-	case errors.Is(err, ErrTooLarge), errors.Is(err, ErrKey), errors.Is(err, ErrFull):
-		f.observe(Refused)
-	default:
-		f.observe(Failed)
+	if !final {
+		f.observe(outcome(err))
 	}
 	return err, final
+}
+
+func outcome(err error) Outcome {
+	switch {
+	case err == nil:
+		return Committed
+	case errors.Is(err, ErrConflict):
+		return Conflicted
+	case errors.Is(err, ErrTooLarge), errors.Is(err, ErrKey), errors.Is(err, ErrFull):
+		return Refused
+	default:
+		return Failed
+	}
 }
 
 func (f *front) Watch(ctx context.Context, prefix string) iter.Seq2[Batch, error] {

@@ -25,7 +25,7 @@ func (s *Saga) compensate(tx store.Tx, r *record, why mfpgate.Reason, said, acto
 	}
 	from := r.Step
 	r.State, r.Why, r.Said = mfpgate.MoveCompensating, why, cut(said)
-	return errors.Join(tx.Delete(stagedPrefix+string(r.ID)), s.audit(tx, r, from, actor, "aborted", r.Said), s.enter(tx, r, s.undo[0]))
+	return errors.Join(tx.Delete(stagedPrefix+string(r.ID)), s.audit(tx, r, from, actor, "aborted", r.Said), s.enter(tx, r, s.back[0]))
 }
 
 // change runs fn on a move of the gateway ("": of any) and returns what it has become. fn reports false if nothing changed.
@@ -162,8 +162,8 @@ func (s *Saga) Switched(ctx context.Context, gateway string, id mfpgate.MoveID, 
 	return err
 }
 
-// CheckedIn takes a gateway's word that the device has come through its relay to the target. The target's services are asked then
-// whether it has; nothing else follows of it. WrongEpoch.
+// CheckedIn takes a gateway's word that the device has come through its relay to the target. The source's management server is asked
+// then whether the device goes by its directive, and the target's services whether it has come; nothing else follows of it. WrongEpoch.
 func (s *Saga) CheckedIn(ctx context.Context, gateway string, id mfpgate.MoveID, epoch uint64, _ time.Time, seen mfpgate.Seen) error {
 	m, err := s.change(ctx, gateway, id, func(tx store.Tx, r *record) (bool, error) {
 		if epoch != r.Epoch {
@@ -175,7 +175,7 @@ func (s *Saga) CheckedIn(ctx context.Context, gateway string, id mfpgate.MoveID,
 		s.learn(r, seen)
 		return false, keep(tx, r)
 	})
-	if err == nil && m.Step == mfpgate.StepConfirm {
+	if err == nil && (m.Step == mfpgate.StepRedirect || m.Step == mfpgate.StepConfirm) {
 		s.journal.Hasten(stepID(id, m.Step))
 	}
 	return err

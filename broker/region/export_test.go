@@ -6,11 +6,8 @@ import (
 	"github.com/mfpgate/mfpgate"
 )
 
-// Order returns the steps of a move in their order. SetOrder breaks it, before Run.
-func (s *Saga) Order() []mfpgate.MoveStep { return slices.Clone(s.order) }
+// Steps returns the steps of a move. SetSteps breaks them, before Run.
+func (s *Saga) Steps() []mfpgate.MoveStep { return slices.Clone(s.forward) }
 
-// SetOrder has moves take these steps.
-func (s *Saga) SetOrder(order ...mfpgate.MoveStep) { s.order = order }
-
-// SetUndo has moves taken back by these steps.
-func (s *Saga) SetUndo(undo ...mfpgate.MoveStep) { s.undo = undo }
+// SetSteps has moves take these steps.
+func (s *Saga) SetSteps(steps ...mfpgate.MoveStep) { s.forward = steps }

@@ -122,7 +122,7 @@ func save(tx store.Tx, r *record) error {
 // keep is save of what gateways need not hear of.
 func keep(tx store.Tx, r *record) error { return store.SetJSON(tx, moveKey(r.ID), r) }
 
-// forget removes a move that ended long ago. Its id stays taken.
-func forget(tx store.Tx, r *record) error {
+// sweep removes a move that ended long ago. Its id stays taken.
+func sweep(tx store.Tx, r *record) error {
 	return errors.Join(tx.Delete(moveKey(r.ID)), tx.Delete(feedKey(r.Gateway, r.Position)), tx.Set(gonePrefix+string(r.ID), []byte("{}")))
 }

@@ -28,8 +28,8 @@ const parallel = 16
 type Saga struct {
 	Options
 	journal *journal.Journal
-	order   []mfpgate.MoveStep
-	undo    []mfpgate.MoveStep
+	forward []mfpgate.MoveStep // the steps of a move
+	back    []mfpgate.MoveStep // those that take it back
 	gates   gates
 	hub     hub
 }
@@ -48,10 +48,10 @@ func New(_ context.Context, o Options) (*Saga, error) {
 	o.Limits = o.Limits.filled()
 	s := &Saga{
 		Options: o,
-		order: []mfpgate.MoveStep{mfpgate.StepCheck, mfpgate.StepUnlink, mfpgate.StepCopy, mfpgate.StepVerify, mfpgate.StepDrain, mfpgate.StepDelta,
+		forward: []mfpgate.MoveStep{mfpgate.StepCheck, mfpgate.StepUnlink, mfpgate.StepCopy, mfpgate.StepVerify, mfpgate.StepDrain, mfpgate.StepDelta,
 			mfpgate.StepActivate, mfpgate.StepCommit, mfpgate.StepSwitch, mfpgate.StepNotify, mfpgate.StepRetire, mfpgate.StepRedirect,
 			mfpgate.StepConfirm, mfpgate.StepDelete},
-		undo:  []mfpgate.MoveStep{mfpgate.StepAbort, mfpgate.StepUndrain, mfpgate.StepRelink},
+		back:  []mfpgate.MoveStep{mfpgate.StepAbort, mfpgate.StepUndrain, mfpgate.StepRelink},
 		gates: gates{places: max(o.Parallel/2, 1), of: map[string]*gate{}},
 		hub:   hub{waiting: map[string]chan struct{}{}},
 	}

@@ -73,7 +73,7 @@ func TestAMoveIsCarriedOut(t *testing.T) {
 		for _, s := range m.Steps {
 			steps = append(steps, s.Step)
 		}
-		if diff := cmp.Diff(w.Order(), steps); diff != "" {
+		if diff := cmp.Diff(w.Steps(), steps); diff != "" {
 			t.Error(diff)
 		}
 		w.leftovers("after the end", "journal/intent/"+string(m.ID)+"/timer-keep")

@@ -51,7 +51,8 @@ func (s *Saga) Start(ctx context.Context, gateway string, r mfpgate.MoveRequest,
 	if err != nil {
 		return mfpgate.Move{}, false, err
 	}
-	made := s.made(id, gateway, actor, registration, plan, r.Data)
+	made := s.made(id, gateway, actor, registration, plan, r.Data) // not to be changed: the transaction may run again
+	var began mfpgate.Move
 	replayed := false
 	err = s.update(ctx, func(tx store.Tx) (err error) {
 		begin := func() (mfpgate.MoveID, error) { return id, s.begin(tx, made) }
@@ -66,14 +67,14 @@ func (s *Saga) Start(ctx context.Context, gateway string, r mfpgate.MoveRequest,
 		}
 		there, err := getRecord(tx, at)
 		if err == nil {
-			made = there
+			began = there.Move
 		}
 		return err
 	})
 	if err != nil {
 		return mfpgate.Move{}, false, known(err)
 	}
-	return made.Move, replayed && made.ID != id, nil
+	return began, replayed && began.ID != id, nil
 }
 
 func startScope(gateway string) string { return "start/" + gateway }
@@ -124,7 +125,7 @@ func (s *Saga) begin(tx store.Tx, made *record) error {
 		s.audit(tx, &r, mfpgate.StepCheck, r.RequestedBy, "planned", r.Plan.Hash),
 		s.audit(tx, &r, mfpgate.StepCheck, r.RequestedBy, "started", ""),
 		s.arm(tx, &r, timerDeadline, s.Limits.Open),
-		s.enter(tx, &r, s.order[0]),
+		s.enter(tx, &r, s.forward[0]),
 	); err != nil {
 		return err
 	}

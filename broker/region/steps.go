@@ -52,9 +52,9 @@ func waits(step mfpgate.MoveStep) bool { return step == mfpgate.StepSwitch }
 
 // next is the step that follows, "" behind the last.
 func (s *Saga) next(step mfpgate.MoveStep) mfpgate.MoveStep {
-	for _, order := range [][]mfpgate.MoveStep{s.order, s.undo} {
-		if at := slices.Index(order, step); at >= 0 && at+1 < len(order) {
-			return order[at+1]
+	for _, way := range [][]mfpgate.MoveStep{s.forward, s.back} {
+		if at := slices.Index(way, step); at >= 0 && at+1 < len(way) {
+			return way[at+1]
 		}
 	}
 	return ""
@@ -182,6 +182,11 @@ func (s *Saga) handleStep(ctx context.Context, in journal.Intent) (func(store.Tx
 	if again, ok := errors.AsType[notYet](err); ok {
 		return s.unready(r, again)
 	}
+	return s.failed(r, in, err)
+}
+
+// failed makes what comes of calls that did not succeed: before the commit a move is taken back in the end, after it they are made again.
+func (s *Saga) failed(r *record, in journal.Intent, err error) (func(store.Tx) error, error) {
 	why, text := describe(err)
 	if r.State == mfpgate.MoveOpen && (hopeless(err) || in.Attempts+1 >= s.Limits.Tries) {
 		return s.settled(r, func(tx store.Tx, now *record) error { return s.compensate(tx, now, why, text, management) }), nil

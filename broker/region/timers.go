@@ -106,7 +106,7 @@ func (s *Saga) fire(tx store.Tx, r *record, name string, after time.Duration) er
 		r.Reason, r.Detail = NotSeen, lostText(r)
 		err = s.audit(tx, r, r.Step, management, "stuck", r.Detail)
 	case name == timerKeep && r.State.Ended():
-		return forget(tx, r)
+		return sweep(tx, r)
 	}
 	if err != nil {
 		return err

@@ -148,7 +148,7 @@ func (c *Client) Devices(ctx context.Context, cursor string) (api.Page[api.Devic
 type header map[string]string
 
 func (c *Client) gateway(parts ...string) *url.URL {
-	return c.endpoint.Path(append([]string{"v1", "gateways", c.o.Gateway}, parts...)...)
+	return c.endpoint.Path("/v1/gateways", append([]string{c.o.Gateway}, parts...)...)
 }
 
 func (c *Client) call(ctx context.Context, method string, u *url.URL, h header, in, out any) (etag string, err error) {

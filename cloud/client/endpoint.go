@@ -69,13 +69,13 @@ func Dial(o EndpointOptions) (*Endpoint, error) {
 // Close frees idle connections.
 func (e *Endpoint) Close() { e.http.CloseIdleConnections() }
 
-// Path is the URL of a path, given in segments that are not escaped.
-func (e *Endpoint) Path(segments ...string) *url.URL {
+// Path is the URL of a path and, below it, segments that are not escaped.
+func (e *Endpoint) Path(path string, segments ...string) *url.URL {
 	escaped := make([]string, len(segments))
 	for i, s := range segments {
 		escaped[i] = url.PathEscape(s)
 	}
-	return e.base.JoinPath(escaped...)
+	return e.base.JoinPath(path).JoinPath(escaped...)
 }
 
 // Call is one exchange.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -198,7 +197,7 @@ func (m *Moves) Enrol(ctx context.Context, device mfpgate.DeviceID, actor string
 // Keys asks the region for the keys under which it signs now.
 func (m *Moves) Keys(ctx context.Context) ([]ed25519.PublicKey, error) {
 	var doc api.RegionKeys
-	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path("v1", "region-keys"), nil, nil, &doc); err != nil {
+	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path(api.RegionKeysPath), nil, nil, &doc); err != nil {
 		return nil, fmt.Errorf("keys of region %s: %w", m.region, refused(err))
 	}
 	texts := doc.Keys[m.region]
@@ -207,11 +206,10 @@ func (m *Moves) Keys(ctx context.Context) ([]ed25519.PublicKey, error) {
 	}
 	keys := make([]ed25519.PublicKey, len(texts))
 	for i, text := range texts {
-		key, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || len(key) != ed25519.PublicKeySize {
+		var err error
+		if keys[i], err = jws.ParseKey(text); err != nil {
 			return nil, fmt.Errorf("keys of region %s: %w: %q is none", m.region, ErrAnswer, clip(text))
 		}
-		keys[i] = key
 	}
 	return keys, nil
 }
@@ -227,7 +225,7 @@ func (m *Moves) Hosts(ctx context.Context) ([]mfpgate.RegionHosts, error) {
 		}
 	}
 	var doc api.SignedRegions
-	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path("v1", "regions"), nil, nil, &doc); err != nil {
+	if _, err := m.c.call(ctx, http.MethodGet, m.c.endpoint.Path(api.RegionsPath), nil, nil, &doc); err != nil {
 		return nil, fmt.Errorf("hosts of regions: %w", refused(err))
 	}
 	var hosts []mfpgate.RegionHosts

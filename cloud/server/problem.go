@@ -12,7 +12,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/server/region"
-	"github.com/mfpgate/mfpgate/store"
 )
 
 // Why the region refuses. Each is the tail of a problem type and the reason in the log.
@@ -34,7 +33,7 @@ const (
 	ReasonKeyReuse         mfpgate.Reason = "idempotency-key-reuse"
 	ReasonInvalid          mfpgate.Reason = "invalid-request"
 	ReasonCursor           mfpgate.Reason = "invalid-cursor"
-	ReasonTooLarge         mfpgate.Reason = "too-large"
+	ReasonTooLarge         mfpgate.Reason = region.ReasonTooLarge
 	ReasonRange            mfpgate.Reason = "range-not-satisfiable"
 	ReasonDigest           mfpgate.Reason = "digest-mismatch"
 	ReasonNotCheckedIn     mfpgate.Reason = "not-checked-in"
@@ -57,9 +56,9 @@ const (
 	ReasonDecided          mfpgate.Reason = "already-decided"
 	ReasonMode             mfpgate.Reason = "not-in-contract" // the contract's mode does not let the gateway do this
 	ReasonEnding           mfpgate.Reason = "shutting-down"
-	ReasonFull             mfpgate.Reason = "storage-full"
-	ReasonGone             mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready
-	ReasonInternal         mfpgate.Reason = "internal"
+	ReasonFull             mfpgate.Reason = region.ReasonStoreFull
+	ReasonGone             mfpgate.Reason = region.ReasonGone // it closed the connection before its answer was ready
+	ReasonInternal         mfpgate.Reason = region.ReasonInternal
 	ReasonMoved            mfpgate.Reason = api.Moved
 	ReasonConnection       mfpgate.Reason = "connection" // no request came of a connection: TLS refused, or no HTTP
 )
@@ -82,19 +81,7 @@ func refuse(status int, reason mfpgate.Reason, detail string) *problem {
 }
 
 // internal hides err from the caller; the log has it.
-func internal(err error) *problem {
-	switch {
-	case errors.Is(err, store.ErrFull):
-		return refuse(http.StatusServiceUnavailable, ReasonFull, "the region's disk is nearly full; reading goes on").with("Retry-After", "60")
-	case errors.Is(err, store.ErrTooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the document is longer than this region keeps")
-	case errors.Is(err, context.Canceled):
-		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
-	}
-	p := refuse(http.StatusInternalServerError, ReasonInternal, "the server's log has the details under the trace id")
-	p.cause = err
-	return p
-}
+func internal(err error) *problem { return fromRole(region.Failure(err)) }
 
 func (p *problem) with(header, value string) *problem {
 	if p.headers == nil {

@@ -23,7 +23,7 @@ type surroundings struct {
 	factoryKey, tokenFile                          string
 	model, firmware                                string
 	poll                                           time.Duration
-	json                                           bool
+	json, tally                                    bool
 	printing                                       *printing
 	residing                                       *residing
 	roots                                          *x509.CertPool // read once for all
@@ -44,6 +44,7 @@ func surroundingsFlags(c *cobra.Command) *surroundings {
 	f.StringVar(&s.firmware, "firmware", "1.0", "version that a new device runs")
 	f.DurationVar(&s.poll, "poll", 5*time.Second, "between check-ins; 0: what the cloud says")
 	f.BoolVar(&s.json, "json", false, "one JSON object per event")
+	f.BoolVar(&s.tally, "tally", false, "tell at the end what became of the device's requests to its servers, by outcome")
 	s.printing = printingFlags(c)
 	s.residing = residingFlags(c)
 	must(c.MarkFlagRequired("cloud"))
@@ -87,7 +88,7 @@ func (s *surroundings) complete(o *mfp.Options) (err error) {
 	if err := s.residing.complete(o); err != nil {
 		return err
 	}
-	o.Model, o.Firmware, o.Poll, o.Clock = s.model, s.firmware, s.poll, mfpgate.SystemClock{}
+	o.Model, o.Firmware, o.Poll, o.Clock, o.Tally = s.model, s.firmware, s.poll, mfpgate.SystemClock{}, s.tally
 	o.Jitter = func(bound time.Duration) time.Duration { return rand.N(bound + 1) }
 	return nil
 }

@@ -193,14 +193,14 @@ func (s snapshot) scan(prefix, after string, limit int) ([]store.Record, error) 
 
 type tx struct {
 	snapshot
-	changes []store.Change // one per key, in the order of first writes
+	changes []store.Change // in the order of writes
 }
 
 func (t *tx) Set(key string, value []byte) error {
 	if err := t.txn.Set([]byte(key), seal(key, value)); err != nil {
 		return fmt.Errorf("set %q: %w", key, refused(err))
 	}
-	t.note(store.Change{Key: key, Value: value})
+	t.changes = append(t.changes, store.Change{Key: key, Value: value})
 	return nil
 }
 
@@ -208,18 +208,8 @@ func (t *tx) Delete(key string) error {
 	if err := t.txn.Delete([]byte(key)); err != nil {
 		return fmt.Errorf("delete %q: %w", key, refused(err))
 	}
-	t.note(store.Change{Key: key, Deleted: true})
+	t.changes = append(t.changes, store.Change{Key: key, Deleted: true})
 	return nil
-}
-
-func (t *tx) note(c store.Change) {
-	for i := range t.changes {
-		if t.changes[i].Key == c.Key {
-			t.changes[i] = c
-			return
-		}
-	}
-	t.changes = append(t.changes, c)
 }
 
 // A record is stored behind a checksum of key and value: Badger checks its tables when it opens them, not when it reads.

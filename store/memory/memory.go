@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +53,7 @@ func (d *driver) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(tx.writes) == 0 {
+	if len(tx.changes) == 0 {
 		return nil // it has seen one instant
 	}
 	d.mu.Lock()
@@ -65,23 +64,20 @@ func (d *driver) Update(ctx context.Context, fn func(store.Tx) error) error {
 		}
 	}
 	d.rev++
-	next := slices.Grow(slices.Clone(d.facts), len(tx.writes))
-	var changes []store.Change
-	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
-		c := tx.writes[key]
-		changes = append(changes, c)
-		at, there := next.find(key)
+	next := slices.Grow(slices.Clone(d.facts), len(tx.changes))
+	for _, c := range tx.changes {
+		at, there := next.find(c.Key)
 		switch {
 		case !c.Deleted && there:
-			next[at] = fact{key, c.Value, d.rev}
+			next[at] = fact{c.Key, c.Value, d.rev}
 		case !c.Deleted:
-			next = slices.Insert(next, at, fact{key, c.Value, d.rev})
+			next = slices.Insert(next, at, fact{c.Key, c.Value, d.rev})
 		case there:
 			next = slices.Delete(next, at, at+1)
 		}
 	}
 	d.facts = next
-	d.Publish(d.rev, changes)
+	d.Publish(d.rev, tx.changes)
 	return nil
 }
 
@@ -142,9 +138,10 @@ func (s snapshot) scan(prefix, after string, limit int) []store.Record {
 }
 
 type tx struct {
-	facts  snapshot
-	reads  map[string]uint64
-	writes map[string]store.Change
+	facts   snapshot
+	reads   map[string]uint64
+	writes  map[string]store.Change // the last of each key
+	changes []store.Change
 }
 
 func (t *tx) Get(key string) ([]byte, error) {
@@ -159,11 +156,15 @@ func (t *tx) Get(key string) ([]byte, error) {
 }
 
 func (t *tx) Set(key string, value []byte) error {
-	t.writes[key] = store.Change{Key: key, Value: value}
-	return nil
+	return t.note(store.Change{Key: key, Value: value})
 }
 
 func (t *tx) Delete(key string) error {
-	t.writes[key] = store.Change{Key: key, Deleted: true}
+	return t.note(store.Change{Key: key, Deleted: true})
+}
+
+func (t *tx) note(c store.Change) error {
+	t.writes[c.Key] = c
+	t.changes = append(t.changes, c)
 	return nil
 }

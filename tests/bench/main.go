@@ -32,16 +32,17 @@ type suite struct {
 }
 
 func suites() []suite {
-	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}, {"registration", registrations}}
+	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}, {"registration", registrations}, {"moves", moving}}
 }
 
 // bench is what every suite works with.
 type bench struct {
-	clock  mfpgate.Clock
-	rounds int
-	out    io.Writer // progress and the table
-	dir    string    // of this run's programs, state and logs; anybody may enter
-	notes  []string  // what a reader of the figures must know
+	clock   mfpgate.Clock
+	rounds  int
+	devices int       // that are moved
+	out     io.Writer // progress and the table
+	dir     string    // of this run's programs, state and logs; anybody may enter
+	notes   []string  // what a reader of the figures must know
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
@@ -50,6 +51,7 @@ func run(args []string, out io.Writer) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := flags.String("run", "", "the `suite` to run; all if empty")
 	rounds := flags.Int("rounds", 5, "interleaved rounds; the median counts")
+	devices := flags.Int("devices", 1000, "how many devices are moved, 20 at least")
 	file := flags.String("out", "bin/bench.json", "the `file` for the figures")
 	profiles := flags.String("profile", "", "write profiles of our relay, or with -run discovery of finding and asking devices, to this `folder`, and measure nothing")
 	warn := flags.Bool("warn", false, "exit with 0 although a target is missed")
@@ -58,7 +60,7 @@ func run(args []string, out io.Writer) int {
 	}
 	chosen := slices.DeleteFunc(suites(), func(s suite) bool { return *only != "" && s.name != *only })
 	if len(chosen) == 0 || *rounds < 1 || flags.NArg() > 0 {
-		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery, schedule and registration, and at least one round\n", *only)
+		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery, schedule, registration and moves, and at least one round\n", *only)
 		return broken
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -69,7 +71,7 @@ func run(args []string, out io.Writer) int {
 		chosen = []suite{{"profile", func(ctx context.Context, b *bench) ([]*series, error) { return nil, profile(ctx, b, *profiles, *only) }}}
 		*file = os.DevNull
 	}
-	good, err := measure(ctx, chosen, *rounds, *file, out)
+	good, err := measure(ctx, chosen, *rounds, max(*devices, 20), *file, out)
 	switch {
 	case err != nil:
 		fmt.Fprintln(out, "bench:", err)
@@ -80,7 +82,7 @@ func run(args []string, out io.Writer) int {
 	return met
 }
 
-func measure(ctx context.Context, chosen []suite, rounds int, file string, out io.Writer) (good bool, err error) {
+func measure(ctx context.Context, chosen []suite, rounds, devices int, file string, out io.Writer) (good bool, err error) {
 	dir, err := os.MkdirTemp("", "mfpgate-bench-")
 	if err != nil {
 		return false, err
@@ -89,7 +91,7 @@ func measure(ctx context.Context, chosen []suite, rounds int, file string, out i
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return false, err
 	}
-	b := &bench{clock: mfpgate.SystemClock{}, rounds: rounds, out: out, dir: dir}
+	b := &bench{clock: mfpgate.SystemClock{}, rounds: rounds, devices: devices, out: out, dir: dir}
 	load, err := startPressure()
 	if err != nil {
 		return false, err

@@ -41,6 +41,7 @@ type scene struct {
 type device struct {
 	id, address string
 	cmd         *exec.Cmd
+	ended       chan struct{} // its output
 
 	mu     sync.Mutex
 	events []map[string]any
@@ -53,6 +54,13 @@ type options struct {
 	region  string // the value of `region`
 	start   int    // how many devices are there at first
 	devices int    // how many are known to the gateway, from <network>.10.1 on
+
+	entry   func(n int) string  // more of the nth device's entry of devices.static, such as ", market: us", which it has without this
+	more    func(*scene) string // of the gateway's configuration, once the regions serve
+	rollout map[string][]string // as regions.Options has it
+	hosts   map[string][]string // flags of one region alone, by its name
+	begin   func(*scene)        // starts devices before the gateway, besides those of start
+	front   func(region string, names []string, management, services string) ([2]string, []byte, error)
 }
 
 // open starts the clouds and the gateway.
@@ -62,7 +70,7 @@ func open(t *testing.T, o options) *scene {
 		o.region = "{policy: ask}"
 	}
 	dir := rig.Dir(t)
-	w, err := regions.Open(t.Context(), regions.Options{Dir: dir, Cloud: rig.Cloud(t), Network: o.network, As: rig.Unprivileged, CrossName: o.cross,
+	w, err := regions.Open(t.Context(), regions.Options{Dir: dir, Cloud: rig.Cloud(t), Network: o.network, As: rig.Unprivileged, CrossName: o.cross, Rollout: o.rollout, Each: o.hosts, Front: o.front,
 		Log: func(region, line string) { t.Logf("%s: %s", region, line) }})
 	if err != nil {
 		t.Fatal(err)
@@ -78,16 +86,26 @@ func open(t *testing.T, o options) *scene {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "  listen: [%q]\n  dns_servers: [%q]\n%s", s.relay(), w.Names.Address, w.Allow())
-	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.URL, regions.Gateway, w.JP.Token, o.region)
+	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.Reached, regions.Gateway, w.JP.Token, o.region)
 	fmt.Fprintf(&b, "devices:\n  monitoring: proxy\n  static:\n")
 	for n := range max(o.devices, 1) {
 		at := s.at(n + 1)
-		fmt.Fprintf(&b, "    - {name: %q, address: %s, uri: \"ipp://%s:%s/ipp/print\", market: us}\n", name(n+1), at, at, ippPort)
+		entry := ", market: us"
+		if o.entry != nil {
+			entry = o.entry(n + 1)
+		}
+		fmt.Fprintf(&b, "    - {name: %q, address: %s, uri: \"ipp://%s:%s/ipp/print\"%s}\n", name(n+1), at, at, ippPort, entry)
 	}
 	fmt.Fprintf(&b, "portal: {listen: \"127.0.0.2:0\"}\n")
+	if o.more != nil {
+		b.WriteString(o.more(s))
+	}
 	s.extra = b.String()
 	for n := range o.start {
 		s.start(t, n+1)
+	}
+	if o.begin != nil {
+		o.begin(s)
 	}
 	s.startGateway(t, rig.Dir(t))
 	return s
@@ -106,10 +124,16 @@ func mfp(n int) string           { return fmt.Sprintf("us-mfp-%d", n) }
 // start runs the nth device, as it left its factory in us.
 func (s *scene) start(t *testing.T, n int, flags ...string) *device {
 	t.Helper()
+	return s.launch(t, n, append([]string{"--service", "document-cloud=translate,whiteboard", "--data-every", "1s"}, flags...)...)
+}
+
+// launch is start of a device that is in no service, and has no data.
+func (s *scene) launch(t *testing.T, n int, flags ...string) *device {
+	t.Helper()
 	d := &device{id: mfp(n), address: s.at(n)}
 	d.cmd = exec.Command(rig.Simulator(t), append([]string{"run", "--id", d.id, "--serial", fmt.Sprintf("US%06d", n), "--model", model, "--bind", d.address,
 		"--cloud", "https://" + s.US.ManagementHost, "--ca", s.trust, "--proxy", "http://" + s.relay(), "--poll", "1s", "--json",
-		"--factory-key", filepath.Join(s.US.State, "factory.key"), "--region-key", s.US.Key, "--service", "document-cloud=translate,whiteboard", "--data-every", "1s",
+		"--factory-key", filepath.Join(s.US.State, "factory.key"), "--region-key", s.US.Key,
 		"--state", filepath.Join(s.World.Dir, d.id+".json"), "--print", "--ipp-port", ippPort, "--snmp-port", snmpPort}, flags...)...)
 	rig.Unprivileged(d.cmd)
 	out, err := d.cmd.StdoutPipe()
@@ -119,9 +143,9 @@ func (s *scene) start(t *testing.T, n int, flags ...string) *device {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	read := make(chan struct{})
+	d.ended = make(chan struct{})
 	go func() { // the cleanup waits for it
-		defer close(read)
+		defer close(d.ended)
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			var e map[string]any
@@ -135,7 +159,7 @@ func (s *scene) start(t *testing.T, n int, flags ...string) *device {
 	s.devices[d.id] = d
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill()
-		<-read
+		<-d.ended
 		_ = d.cmd.Wait()
 	})
 	return d

@@ -86,18 +86,18 @@ type left struct {
 
 // fence is how far a move has come here. It is never deleted.
 type fence struct {
-	Schema  int                 `json:"schema"`
-	Seq     int                 `json:"seq"`              // highest step that was begun
-	Answer  *mfpgate.MoveAnswer `json:"answer,omitempty"` // of that step; nil: it is under way
-	Ended   bool                `json:"ended,omitempty"`
-	Sent    bool                `json:"sent,omitempty"`     // by a source: delta has succeeded
-	Whole   string              `json:"whole,omitempty"`    // of a source that retires: digest of all that was held
-	Staging uint64              `json:"staging,omitempty"`  // of a target: generation of the present try; of a source: number of the try
-	Source  uint64              `json:"source,omitempty"`   // of a target: audit entry with which the source began the transfer
-	Digest  string              `json:"digest,omitempty"`   // of a target: of what was received
-	Got     mfpgate.MoveStep    `json:"got,omitempty"`      // of a target: the transfer that was received last
-	Removed []string            `json:"unlinked,omitempty"` // children, as service/child, that unlink has unlinked
-	Seen    mfpgate.Seen        `json:"seen,omitempty"`
+	Schema   int                 `json:"schema"`
+	Seq      int                 `json:"seq"`              // highest step that was begun
+	Answer   *mfpgate.MoveAnswer `json:"answer,omitempty"` // of that step; nil: it is under way
+	Ended    bool                `json:"ended,omitempty"`
+	Sent     bool                `json:"sent,omitempty"`     // by a source: delta has succeeded
+	Try      uint64              `json:"try,omitempty"`      // of a source: number of the transfer that was begun last
+	Staging  uint64              `json:"staging,omitempty"`  // of a target: generation of the present transfer
+	Source   uint64              `json:"source,omitempty"`   // of a target: audit entry with which the source began the transfer
+	Digest   string              `json:"digest,omitempty"`   // of a target: of what was received
+	Got      mfpgate.MoveStep    `json:"got,omitempty"`      // of a target: the transfer that was received last
+	Unlinked []string            `json:"unlinked,omitempty"` // children, as service/child, that unlink has unlinked
+	Seen     mfpgate.Seen        `json:"seen,omitempty"`
 }
 
 type checkIn struct {

@@ -162,7 +162,7 @@ func (g *rig) rows(region string) (n int) {
 
 func (g *rig) audit(region string) (list []mfpgate.MoveTrace) {
 	g.t.Helper()
-	list = append(list, chain(g.t, g.stores[region], region)...)
+	list = chain(g.t, g.stores[region], region)
 	report, err := journal.VerifyAudit(g.t.Context(), g.stores[region], "audit/")
 	if err := errors.Join(err, report.Err()); err != nil {
 		g.t.Error(err)

@@ -16,7 +16,7 @@ func (b *Book) unlink(t *turn) error {
 	}
 	for _, child := range slices.Compact(slices.Sorted(slices.Values(t.o.Children))) {
 		if t.r.unlink(child) {
-			t.f.Removed = append(t.f.Removed, child)
+			t.f.Unlinked = append(t.f.Unlinked, child)
 		}
 	}
 	return nil
@@ -40,7 +40,7 @@ func (b *Book) undrain(t *turn) error {
 			t.become(mfpgate.HoldingActive)
 		}
 	}
-	if len(t.f.Removed) == 0 {
+	if len(t.f.Unlinked) == 0 {
 		t.end()
 	}
 	return nil
@@ -52,7 +52,7 @@ func (b *Book) relink(t *turn) error {
 		if t.r.State == mfpgate.HoldingMoved || t.r.State == mfpgate.HoldingDraining {
 			return t.refuse("it must be undrained first")
 		}
-		for _, child := range t.f.Removed {
+		for _, child := range t.f.Unlinked {
 			t.r.link(child)
 		}
 	}
@@ -61,7 +61,7 @@ func (b *Book) relink(t *turn) error {
 }
 
 // send hands what is moved to the target. Its fence rises before anything is sent, so that no earlier step can change what is on its way;
-// the number of that audit entry, which goes with the transfer, orders the tries.
+// the number of that audit entry, which goes with the transfer, tells the target which try is the later one.
 func (b *Book) send(ctx context.Context, o mfpgate.MoveOrder) (answer mfpgate.MoveAnswer, err error) {
 	needs := mfpgate.HoldingActive
 	if o.Step == mfpgate.StepDelta {
@@ -97,8 +97,8 @@ func (b *Book) send(ctx context.Context, o mfpgate.MoveOrder) (answer mfpgate.Mo
 		if at.State != needs || !slices.Equal(at.children(), t.r.children()) {
 			return errBusy
 		}
-		t.f.Staging++
-		try, t.digest, t.pending = t.f.Staging, digest, true
+		t.f.Try++
+		try, t.digest, t.pending = t.f.Try, digest, true
 		return nil
 	})
 	if err != nil || answer.State != "" {
@@ -124,7 +124,7 @@ func (b *Book) send(ctx context.Context, o mfpgate.MoveOrder) (answer mfpgate.Mo
 		}
 		t.f.Seen = t.f.Seen.Merge(got.Seen)
 		if t.f.Answer == nil {
-			if t.f.Staging != try {
+			if t.f.Try != try {
 				return errBusy
 			}
 			t.f.Answer = &mfpgate.MoveAnswer{State: t.r.State, Digest: digest}
@@ -174,22 +174,7 @@ func (b *Book) retire(ctx context.Context, o mfpgate.MoveOrder) (answer mfpgate.
 		if whole == "" {
 			return errBusy
 		}
-		stays := func(class string) bool { return policy(o.Data, class) == mfpgate.DataLeave }
-		receipt = mfpgate.DeletionReceipt{
-			ID: mfpgate.NewID(b.o.Clock, "rcp"), Region: b.o.Region, MFP: o.MFP, Move: o.Move, Digest: whole,
-			Purged: t.r.held(func(class string) bool { return !stays(class) }), Left: t.r.held(stays),
-		}
-		gone := waste{Gen: t.r.Gen}
-		if len(receipt.Left) > 0 {
-			t.r.Left = append(t.r.Left, left{Gen: t.r.Gen, Move: o.Move, Data: receipt.Left})
-			for _, d := range receipt.Left {
-				gone.Keep = append(gone.Keep, d.Class)
-			}
-		}
-		t.r.Waste, t.r.Gen, t.r.Data, t.r.Services = append(t.r.Waste, gone), 0, nil, nil
-		t.r.To, t.r.Epoch, t.r.Receipt = o.To, o.Epoch, &receipt
-		t.r.Open = false
-		t.become(mfpgate.HoldingMoved)
+		receipt = t.leave(whole)
 		return nil
 	})
 	if err != nil || answer.State != "" {
@@ -220,6 +205,27 @@ func (b *Book) retire(ctx context.Context, o mfpgate.MoveOrder) (answer mfpgate.
 		return saveAll(tx, t.r, o.Move, t.f)
 	})
 	return answer, err
+}
+
+// leave makes a drained device, all of which has a digest, one that has moved. It returns the receipt of a purge that is to be made.
+func (t *turn) leave(digest string) mfpgate.DeletionReceipt {
+	stays := func(class string) bool { return policy(t.o.Data, class) == mfpgate.DataLeave }
+	receipt := mfpgate.DeletionReceipt{
+		ID: mfpgate.NewID(t.b.o.Clock, "rcp"), Region: t.b.o.Region, MFP: t.o.MFP, Move: t.o.Move, Digest: digest,
+		Purged: t.r.held(func(class string) bool { return !stays(class) }), Left: t.r.held(stays),
+	}
+	gone := waste{Gen: t.r.Gen}
+	if len(receipt.Left) > 0 {
+		t.r.Left = append(t.r.Left, left{Gen: t.r.Gen, Move: t.o.Move, Data: receipt.Left})
+		for _, d := range receipt.Left {
+			gone.Keep = append(gone.Keep, d.Class)
+		}
+	}
+	t.r.Waste, t.r.Gen, t.r.Data, t.r.Services = append(t.r.Waste, gone), 0, nil, nil
+	t.r.To, t.r.Epoch, t.r.Receipt = t.o.To, t.o.Epoch, &receipt
+	t.r.Open = false
+	t.become(mfpgate.HoldingMoved)
+	return receipt
 }
 
 // forget drops the tombstone. The fence stays, and so does what the law wants to stay.

@@ -192,7 +192,7 @@ func (b *Broker) timed(before, k *kept) {
 	}
 }
 
-// started tells that the policy has looked at a device.
+// suggested tells that the policy has looked at a device.
 func (b *Broker) suggested(c *candidate) {
 	e := b.Log.Info().Str(field.Device, string(c.Device)).Str(field.Region, c.Home)
 	if c.Reason != "" {

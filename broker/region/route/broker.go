@@ -245,7 +245,7 @@ type outages struct {
 	open map[string]bool
 }
 
-// call tells how a call of a kind went.
+// called tells how something that may fail for long went: the first failure and the first success after it are logged.
 func (b *Broker) called(what string, err error) {
 	o := &b.outages
 	o.mu.Lock()

@@ -63,7 +63,8 @@ func (b *Broker) consider(ctx context.Context) {
 		c := candidates[t.Device]
 		if c == nil || c.Home != t.Home {
 			c = &candidate{Schema: schema, Device: t.Device, Home: t.Home, Since: now}
-			if b.remember(ctx, c) != nil {
+			err := b.remember(ctx, c)
+			if b.called("keep which devices are abroad", quiet(ctx, err)); err != nil {
 				return
 			}
 			b.suggested(c)

@@ -128,6 +128,15 @@ func (b *Broker) Residences(ctx context.Context) ([]mfpgate.Residence, error) {
 		}
 		b.called("read residences", err)
 	}
+	list := b.Kept()
+	slices.SortFunc(list, func(x, y mfpgate.Residence) int {
+		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.Device, y.Device))
+	})
+	return list, nil
+}
+
+// Kept are Residences as they are known now, in no order; nobody is asked.
+func (b *Broker) Kept() []mfpgate.Residence {
 	devices := b.Devices.Devices()
 	list := make([]mfpgate.Residence, 0, len(devices))
 	latest := b.latest()
@@ -136,10 +145,7 @@ func (b *Broker) Residences(ctx context.Context) ([]mfpgate.Residence, error) {
 	for _, d := range devices {
 		list = append(list, b.residence(d, latest[d.ID]))
 	}
-	slices.SortFunc(list, func(x, y mfpgate.Residence) int {
-		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.Device, y.Device))
-	})
-	return list, nil
+	return list
 }
 
 // residence puts together what is known of a device. It is called with mu.

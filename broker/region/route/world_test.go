@@ -36,6 +36,7 @@ func device(n int) mfpgate.DeviceID { return mfpgate.DeviceID(fmt.Sprintf("dev_%
 type cloud struct {
 	mu         sync.Mutex
 	feed       []mfpgate.Move // every change, in order
+	grown      chan struct{}  // is closed when it grows
 	now        map[mfpgate.MoveID]mfpgate.Move
 	keys       map[string]mfpgate.MoveID
 	hosts      []mfpgate.RegionHosts
@@ -54,7 +55,7 @@ type cloud struct {
 }
 
 func newCloud() *cloud {
-	return &cloud{now: map[mfpgate.MoveID]mfpgate.Move{}, keys: map[string]mfpgate.MoveID{}, hosts: hosts, blockers: map[mfpgate.DeviceID][]mfpgate.MoveBlocker{}}
+	return &cloud{grown: make(chan struct{}), now: map[mfpgate.MoveID]mfpgate.Move{}, keys: map[string]mfpgate.MoveID{}, hosts: hosts, blockers: map[mfpgate.DeviceID][]mfpgate.MoveBlocker{}}
 }
 
 // call makes a call's effect between two points where the process may die.
@@ -84,6 +85,8 @@ func (c *cloud) call(ctx context.Context, do func() error) error {
 func (c *cloud) tell(m mfpgate.Move) {
 	c.now[m.ID] = m
 	c.feed = append(c.feed, m)
+	close(c.grown)
+	c.grown = make(chan struct{})
 }
 
 func (c *cloud) say(moves ...mfpgate.Move) {
@@ -136,19 +139,24 @@ func (c *cloud) Changes(ctx context.Context, cursor string) ([]mfpgate.Move, str
 			return moves, next, nil
 		}
 	}
-	for range 10 {
+	held := mfpgate.SystemClock{}.NewTimer(10 * time.Second)
+	defer held.Stop()
+	for {
 		c.mu.Lock()
 		n, _ := strconv.Atoi(cursor)
-		moves := slices.Clone(c.feed[min(n, len(c.feed)):min(n+5, len(c.feed))])
+		moves, grown := slices.Clone(c.feed[min(n, len(c.feed)):min(n+5, len(c.feed))]), c.grown
 		c.mu.Unlock()
 		if len(moves) > 0 {
 			return moves, strconv.Itoa(n + len(moves)), nil
 		}
-		if err := mfpgate.Wait(ctx, mfpgate.SystemClock{}, time.Second); err != nil {
-			return nil, "", err
+		select {
+		case <-ctx.Done():
+			return nil, "", ctx.Err()
+		case <-grown:
+		case <-held.C():
+			return nil, cursor, nil
 		}
 	}
-	return nil, cursor, nil
 }
 
 func (c *cloud) act(ctx context.Context, id mfpgate.MoveID, change func(*mfpgate.Move)) (m mfpgate.Move, err error) {

@@ -1,9 +1,7 @@
 package peer
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"github.com/mfpgate/mfpgate"
@@ -11,21 +9,10 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/api/jws"
 )
 
-const (
-	maxMFP  = 128 // bytes
-	maxSeen = 64  // writers of audit entries that one move can have
-)
+const maxMFP = 128 // bytes
 
 func orderOf(o mfpgate.MoveOrder) string {
 	return fmt.Sprintf("order %s of %s for %s", o.Step, o.Move, o.MFP)
-}
-
-// wrapped is failed, for an error that may be none.
-func (p *Peer) wrapped(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return p.failed(what, err)
 }
 
 // checkMFP takes what may stand alone in a path.
@@ -84,8 +71,8 @@ func (p *Peer) answered(what string, o mfpgate.MoveOrder, out mfpgate.MoveAnswer
 	switch {
 	case !known(out.State) || !digest(out.Digest):
 		err = answer("state %q with digest %q is none", clip(string(out.State)), clip(out.Digest))
-	case len(out.Seen) > maxSeen:
-		err = answer("it has seen more than %d writers", maxSeen)
+	case len(out.Seen) > api.MaxSeen:
+		err = answer("it has seen more than %d writers", api.MaxSeen)
 	case out.Receipt != nil:
 		err = p.checkReceipt(*out.Receipt, o.MFP, o.Move)
 	}
@@ -103,15 +90,8 @@ func (p *Peer) checkReceipt(r mfpgate.DeletionReceipt, mfp string, move mfpgate.
 	if len(p.o.Keys) == 0 {
 		return nil
 	}
-	var signed mfpgate.DeletionReceipt
-	if err := jws.Open(p.o.Keys, api.PurposeReceipt, r.Signed, &signed); err != nil {
+	if err := jws.CheckReceipt(p.o.Keys, r); err != nil {
 		return answer("its receipt: %v", err)
-	}
-	r.Signed, signed.Signed = "", ""
-	said, err := json.Marshal(r)
-	meant, err2 := json.Marshal(signed)
-	if err != nil || err2 != nil || !bytes.Equal(said, meant) {
-		return answer("its receipt does not say what is signed")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (p *Peer) Management() *Management { return &Management{p} }
 // Find returns the device of a model and serial number. A refusal with reason api.NotRegistered or api.UnknownHere: it knows none.
 func (m *Management) Find(ctx context.Context, model, serial string) (mfpgate.Registrant, error) {
 	const what = "registrant"
-	u := m.management.Path(segments(api.RegistrantsPath)...)
+	u := m.management.Path(api.RegistrantsPath)
 	u.RawQuery = url.Values{"model": {model}, "serial": {serial}}.Encode()
 	var out mfpgate.Registrant
 	_, err := m.management.Call(ctx, client.Call{Method: http.MethodGet, URL: u, Bound: maxHolding, Out: &out})
@@ -47,6 +47,6 @@ func (m *Management) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.Mo
 		return mfpgate.MoveAnswer{}, m.failed(what, err)
 	}
 	var out mfpgate.MoveAnswer
-	_, err := m.management.Call(ctx, client.Call{Method: http.MethodPost, URL: m.management.Path(segments(api.OrdersPath)...), Bound: maxAnswer, In: o, Out: &out})
-	return m.answered(what, o, out, m.wrapped(what, err))
+	_, err := m.management.Call(ctx, client.Call{Method: http.MethodPost, URL: m.management.Path(api.OrdersPath), Bound: maxAnswer, In: o, Out: &out})
+	return m.answered(what, o, out, m.failed(what, err))
 }

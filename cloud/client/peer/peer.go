@@ -107,7 +107,7 @@ func (p *Peer) dial(address string, token mfpgate.Secret) (*client.Endpoint, err
 // Hosts are the hosts of every region that this one knows, as it has signed them under one of Keys.
 func (p *Peer) Hosts(ctx context.Context) ([]mfpgate.RegionHosts, error) {
 	var signed api.SignedRegions
-	_, err := p.open.Call(ctx, client.Call{Method: http.MethodGet, URL: p.open.Path(segments(api.RegionsPath)...), Bound: maxDocument, Out: &signed})
+	_, err := p.open.Call(ctx, client.Call{Method: http.MethodGet, URL: p.open.Path(api.RegionsPath), Bound: maxDocument, Out: &signed})
 	if err != nil {
 		return nil, p.failed("hosts", err)
 	}
@@ -186,8 +186,11 @@ func (p *Peer) forget(err error) {
 	p.at = time.Time{}
 }
 
-// failed says what was asked of whom.
+// failed says of an error what was asked of whom; nil stays nil.
 func (p *Peer) failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var refusal *client.Error
 	if errors.As(err, &refusal) {
 		refusal.Problem.Title, refusal.Problem.Detail = clip(refusal.Problem.Title), clip(refusal.Problem.Detail)
@@ -226,8 +229,6 @@ func (c *confused) Is(target error) bool {
 	return target == client.ErrAnswer || target == mfpgate.ErrRefused
 }
 func (c *confused) Why() mfpgate.Reason { return Confused }
-
-func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
 
 func clip(s string) string {
 	s = strings.ToValidUTF8(s, "?")

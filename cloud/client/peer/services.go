@@ -22,7 +22,7 @@ func (s *Services) Offers(ctx context.Context, country string) ([]mfpgate.Servic
 	const what = "roll-out"
 	var out api.Rollout
 	err := s.ask(ctx, what, func(orders, _ *client.Endpoint) (*client.Endpoint, client.Call) {
-		u := orders.Path(segments(api.RolloutPath)...)
+		u := orders.Path(api.RolloutPath)
 		u.RawQuery = url.Values{"country": {country}}.Encode()
 		return orders, client.Call{Method: http.MethodGet, URL: u, Bound: maxDocument, Out: &out}
 	})
@@ -48,10 +48,10 @@ func (s *Services) Holding(ctx context.Context, mfp string) (mfpgate.Holding, er
 	}
 	var out mfpgate.Holding
 	err := s.ask(ctx, what, func(orders, _ *client.Endpoint) (*client.Endpoint, client.Call) {
-		return orders, client.Call{Method: http.MethodGet, URL: orders.Path(append(segments(api.HoldingsPath), mfp)...), Bound: maxHolding, Out: &out}
+		return orders, client.Call{Method: http.MethodGet, URL: orders.Path(api.HoldingsPath, mfp), Bound: maxHolding, Out: &out}
 	})
 	if err == nil {
-		err = s.wrapped(what, s.checkHolding(out, mfp))
+		err = s.failed(what, s.checkHolding(out, mfp))
 	}
 	if err != nil {
 		return mfpgate.Holding{}, err
@@ -67,10 +67,10 @@ func (s *Services) Register(ctx context.Context, r api.ServiceRegistration) (mfp
 	}
 	var out mfpgate.Holding
 	err := s.ask(ctx, what, func(orders, _ *client.Endpoint) (*client.Endpoint, client.Call) {
-		return orders, client.Call{Method: http.MethodPost, URL: orders.Path(segments(api.HoldingsPath)...), Bound: maxHolding, In: r, Out: &out}
+		return orders, client.Call{Method: http.MethodPost, URL: orders.Path(api.HoldingsPath), Bound: maxHolding, In: r, Out: &out}
 	})
 	if err == nil {
-		err = s.wrapped(what, s.checkHolding(out, r.MFP))
+		err = s.failed(what, s.checkHolding(out, r.MFP))
 	}
 	if err != nil {
 		return mfpgate.Holding{}, err
@@ -86,7 +86,7 @@ func (s *Services) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.Move
 	}
 	var out mfpgate.MoveAnswer
 	err := s.ask(ctx, what, func(orders, _ *client.Endpoint) (*client.Endpoint, client.Call) {
-		u := orders.Path(append(segments(api.HoldingsPath), o.MFP+":"+string(o.Step))...)
+		u := orders.Path(api.HoldingsPath, o.MFP+":"+string(o.Step))
 		return orders, client.Call{Method: http.MethodPost, URL: u, Bound: maxAnswer, In: o, Out: &out}
 	})
 	return s.answered(what, o, out, err)
@@ -100,7 +100,7 @@ func (s *Services) Send(ctx context.Context, t mfpgate.HoldingTransfer) (mfpgate
 	}
 	var out mfpgate.MoveAnswer
 	err := s.ask(ctx, what, func(_, sends *client.Endpoint) (*client.Endpoint, client.Call) {
-		return sends, client.Call{Method: http.MethodPut, URL: sends.Path(append(segments(api.HoldingsPath), t.Order.MFP)...), Bound: maxAnswer, In: t, Out: &out}
+		return sends, client.Call{Method: http.MethodPut, URL: sends.Path(api.HoldingsPath, t.Order.MFP), Bound: maxAnswer, In: t, Out: &out}
 	})
 	return s.answered(what, t.Order, out, err)
 }
@@ -114,5 +114,5 @@ func (s *Services) ask(ctx context.Context, what string, call func(orders, sends
 	endpoint, c := call(orders, sends)
 	_, err = endpoint.Call(ctx, c)
 	s.forget(err)
-	return s.wrapped(what, err)
+	return s.failed(what, err)
 }

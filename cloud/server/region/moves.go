@@ -167,7 +167,7 @@ func (m *Management) act(ctx context.Context, in *struct {
 	Verb string `path:"verb" enum:"abort,retry,confirm-lost,probes,switch,check-ins"`
 	Body api.MoveAct
 }) (*moved, error) {
-	if len(in.Body.Seen) > maxSeen {
+	if len(in.Body.Seen) > api.MaxSeen {
 		return nil, refuse(http.StatusUnprocessableEntity, ReasonInvalid, "seen names more writers than a move has")
 	}
 	var err error

@@ -42,7 +42,7 @@ func (m *Management) obey(ctx context.Context, in *struct{ Body mfpgate.MoveOrde
 // order takes a step: copy and delta hand over what this management server knows of the device, notify has it redirect the device,
 // redirect asks whether the device has acknowledged that, delete forgets the device.
 func (m *Management) order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
-	if o.Move == "" || len(o.Move) > 64 || len(o.Seen) > maxSeen {
+	if o.Move == "" || len(o.Move) > 64 || len(o.Seen) > api.MaxSeen {
 		return mfpgate.MoveAnswer{}, refuse(http.StatusUnprocessableEntity, ReasonInvalid, "an order names its move")
 	}
 	switch o.Step {
@@ -57,9 +57,6 @@ func (m *Management) order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.Mo
 	}
 	return mfpgate.MoveAnswer{}, fmt.Errorf("a management server takes no step %.16q: %w", o.Step, broker.ErrOutOfTurn)
 }
-
-// maxSeen bounds the writers that an order may name.
-const maxSeen = 64
 
 func (m *Management) handOver(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
 	r, there, err := m.read(ctx, o.MFP)

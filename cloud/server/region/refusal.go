@@ -11,7 +11,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/store"
 )
 
@@ -25,18 +24,18 @@ const (
 	ReasonNotOffered   mfpgate.Reason = "not-offered"           // no service of the device is rolled out here
 	ReasonForged       mfpgate.Reason = "registration-id-false" // its issuer did not make it, or not for this device
 	ReasonNoPeer       mfpgate.Reason = "no-peer"               // a region that this one has no agreement with
-	ReasonUnreached    mfpgate.Reason = "region-unreached"      // a region, or this one's services, that does not answer
+	ReasonUnreached    mfpgate.Reason = broker.RegionUnreached  // a region, or this one's services, that does not answer
 	ReasonPeerRefused  mfpgate.Reason = "region-refused"        // a region that was asked refuses, or says what cannot be
 	ReasonNoItem       mfpgate.Reason = "unknown-item"
 	ReasonNoDevice     mfpgate.Reason = "unknown-device"
 	ReasonInvalid      mfpgate.Reason = "invalid-request"
 	ReasonCursor       mfpgate.Reason = "invalid-cursor"
 	ReasonThrottled    mfpgate.Reason = "rate-limited"
-	ReasonNoRoom       mfpgate.Reason = "unknown-room"
 	ReasonKey          mfpgate.Reason = "idempotency-key-required"
-	ReasonGone         mfpgate.Reason = "caller-gone"
-	ReasonStoreFull    mfpgate.Reason = "storage-full"
 	ReasonTooLarge     mfpgate.Reason = "too-large"
+	ReasonStoreFull    mfpgate.Reason = "storage-full"
+	ReasonGone         mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready
+	ReasonInternal     mfpgate.Reason = "internal"
 	ReasonNotConnected mfpgate.Reason = "not-connected" // the server is starting, or was built without connections
 )
 
@@ -77,8 +76,27 @@ func (r *Refusal) GetHeaders() http.Header {
 	return h
 }
 
+// Failure is the answer to an error that is no refusal: that of a full disk, of a caller who is gone, or of one that only the log
+// may tell.
+func Failure(err error) *Refusal {
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return refuse(http.StatusServiceUnavailable, ReasonStoreFull, "the region's disk is nearly full; reading goes on").retry(time.Minute)
+	case errors.Is(err, store.ErrTooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the document is longer than this region keeps")
+	case errors.Is(err, context.Canceled):
+		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
+	}
+	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Cause: err}
+}
+
 func refuse(status int, reason mfpgate.Reason, format string, args ...any) *Refusal {
 	return &Refusal{Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// starting is the answer until Reached was called.
+func starting() *Refusal {
+	return refuse(http.StatusServiceUnavailable, ReasonNotConnected, "the region is starting; ask again in a moment").retry(peerRetry)
 }
 
 func (r *Refusal) retry(after time.Duration) *Refusal {
@@ -104,10 +122,8 @@ func answer(err error) error {
 		return own
 	}
 	switch {
-	case errors.Is(err, context.Canceled): // nobody reads it; the log does not take it for a failure
-		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
-	case errors.Is(err, provision.ErrToken):
-		return refuse(http.StatusForbidden, ReasonNotYours, "%s", err)
+	case errors.Is(err, context.Canceled): // the caller went away: no other region is to blame, whose call that ended
+		return Failure(err)
 	case errors.Is(err, broker.ErrNoHolding):
 		return refuse(http.StatusNotFound, api.NotRegistered, "%s", err)
 	case errors.Is(err, broker.ErrFenced):
@@ -132,13 +148,7 @@ func answer(err error) error {
 	if of, ok := errors.AsType[*unanswered](err); ok {
 		return of.refusal()
 	}
-	switch {
-	case errors.Is(err, store.ErrFull):
-		return refuse(http.StatusServiceUnavailable, ReasonStoreFull, "the region's disk is nearly full; reading goes on").retry(time.Minute)
-	case errors.Is(err, store.ErrTooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the document is longer than this region keeps")
-	}
-	return &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Cause: err}
+	return Failure(err)
 }
 
 // unanswered is what came of a call to another region, or to the other role of this one.

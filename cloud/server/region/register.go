@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
@@ -101,7 +102,11 @@ func (m *Management) nowhereElse(ctx context.Context, mfp string, asked api.Devi
 	if serialKey(asked.Model, asked.Serial) == "" {
 		return refuse(http.StatusUnprocessableEntity, ReasonNoSerial, "model %.64q with serial number %.64q identifies no device", asked.Model, asked.Serial)
 	}
-	for _, name := range m.links.names() {
+	peers, err := m.links.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range peers {
 		link, err := m.links.to(name)
 		if err != nil {
 			return err
@@ -138,7 +143,7 @@ func without(services []mfpgate.HeldService, offers []mfpgate.ServiceOffer) stri
 			return s.ID
 		}
 		for _, c := range s.Children {
-			if !contains(kept[0].Children, c) {
+			if !slices.Contains(kept[0].Children, c) {
 				return s.ID + "/" + c
 			}
 		}
@@ -156,7 +161,7 @@ func common(services []mfpgate.HeldService, offers []mfpgate.ServiceOffer) []mfp
 			}
 			kept := mfpgate.HeldService{ID: s.ID, Children: []string{}}
 			for _, c := range s.Children {
-				if contains(o.Children, c) {
+				if slices.Contains(o.Children, c) {
 					kept.Children = append(kept.Children, c)
 				}
 			}
@@ -164,15 +169,6 @@ func common(services []mfpgate.HeldService, offers []mfpgate.ServiceOffer) []mfp
 		}
 	}
 	return list
-}
-
-func contains(list []string, text string) bool {
-	for _, t := range list {
-		if t == text {
-			return true
-		}
-	}
-	return false
 }
 
 // enrolment is the way to where a registration id comes from.
@@ -212,7 +208,7 @@ func (m *Management) enrolDevice(ctx context.Context, gateway string, asked api.
 	if r, there, err := m.known(ctx, d.Model, d.Serial); err != nil {
 		return mfpgate.Residence{}, err
 	} else if there && r.State == mfpgate.HoldingActive {
-		return m.residence(ctx, gateway, d, false)
+		return m.residence(ctx, gateway, d)
 	}
 	e, err := m.issuer(ctx, d, given)
 	if err != nil {
@@ -221,7 +217,7 @@ func (m *Management) enrolDevice(ctx context.Context, gateway string, asked api.
 	if err := m.enterForeign(ctx, d, e); err != nil {
 		return mfpgate.Residence{}, err
 	}
-	return m.residence(ctx, gateway, d, false)
+	return m.residence(ctx, gateway, d)
 }
 
 // given reads a registration id that came with a request; "" is none. What this region would have issued it can tell from a forged one

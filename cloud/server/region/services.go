@@ -236,7 +236,7 @@ func (s *Services) transfer(ctx context.Context, in *struct {
 		size += len(i.Value)
 	}
 	if size > api.MaxTransfer {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "too-large", "a move copies %d bytes at most", api.MaxTransfer)
+		return nil, refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "a move copies %d bytes at most", api.MaxTransfer)
 	}
 	return orderAnswer(s.book.Receive(ctx, in.Body))
 }

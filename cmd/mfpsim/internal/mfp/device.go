@@ -38,6 +38,7 @@ type Options struct {
 	Clock    mfpgate.Clock
 	Jitter   func(bound time.Duration) time.Duration // 0 to bound; called by two goroutines
 	Notify   func(Event)                             // called by two goroutines
+	Tally    bool                                    // tell at the end what became of its requests
 	Residing
 }
 
@@ -55,6 +56,8 @@ type Device struct {
 	settled  bool // the next check-in is worth no word
 	plan     *api.PlannedDelivery
 	living   living
+
+	tally tally
 }
 
 // New reads the device's state. It makes no connection.
@@ -80,7 +83,11 @@ func (d *Device) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { d.work(ctx); return nil })
 	g.Go(func() error { d.listen(ctx); return nil })
-	return g.Wait()
+	err := g.Wait()
+	if d.o.Tally {
+		d.tell(d.tally.event())
+	}
+	return err
 }
 
 func (d *Device) tell(e Event) {

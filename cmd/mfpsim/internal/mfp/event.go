@@ -40,6 +40,7 @@ const (
 	Redirected       Kind = "redirected"        // it has stored a directive, and goes by it
 	DirectiveRefused Kind = "directive-refused" // it goes by none that it cannot trust
 	AckPending       Kind = "ack-pending"       // the server that it has left could not be told
+	Tallied          Kind = "tallied"           // what became of its requests, told at the end
 )
 
 // Of events of regions.
@@ -72,6 +73,8 @@ type Event struct {
 	URL    string `json:"url,omitempty"`   // that it asked
 	Item   string `json:"item,omitempty"`  // class/name
 	Reason string `json:"reason,omitempty"`
+
+	Counts map[string]int `json:"counts,omitempty"` // of requests, by outcome
 }
 
 // Printer writes events of many devices to one writer: a sentence each, or JSON lines.

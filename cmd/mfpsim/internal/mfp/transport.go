@@ -121,6 +121,14 @@ func (d *Device) post(ctx context.Context, path, key string, in, out any) error 
 
 // exchange sends a document, bytes or nothing, and reads the answer into out, if there is one.
 func (d *Device) exchange(ctx context.Context, method string, u *url.URL, key string, in, out any) error {
+	err := d.once(ctx, method, u, key, in, out)
+	if d.o.Tally && ctx.Err() == nil { // else it is switched off
+		d.tally.note(method, u.Path, err)
+	}
+	return err
+}
+
+func (d *Device) once(ctx context.Context, method string, u *url.URL, key string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	data, kind, err := encode(in)
