@@ -166,7 +166,7 @@ func (r regions) Names() []string {
 
 func (r regions) Services(region string) (broker.Services, bool) {
 	if region == r.m.Region {
-		return ownServices{r.m}, true
+		return ownServices(r), true
 	}
 	link, err := r.m.links.to(region)
 	if err != nil {
@@ -177,7 +177,7 @@ func (r regions) Services(region string) (broker.Services, bool) {
 
 func (r regions) Management(region string) (broker.Management, bool) {
 	if region == r.m.Region {
-		return ownManagement{r.m}, true
+		return ownManagement(r), true
 	}
 	link, err := r.m.links.to(region)
 	if err != nil {
