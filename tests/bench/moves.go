@@ -150,14 +150,14 @@ func (b *bench) meadow(ctx context.Context) (r *meadow, err error) {
 	if err := os.WriteFile(p.state+".yaml", []byte(config), 0o644); err != nil {
 		return r, err
 	}
+	how := program{path: filepath.Join(b.dir, "relayhost"), args: []string{"-config", p.state + ".yaml", "-debug", p.debug}, env: []string{"SSL_CERT_FILE=" + trust}}
+	if err := b.start(ctx, p, how); err != nil {
+		return r, err
+	}
 	for n, h := range r.herds {
 		if err := r.release(h, trust, p.address, 18510+n); err != nil {
 			return r, err
 		}
-	}
-	how := program{path: filepath.Join(b.dir, "relayhost"), args: []string{"-config", p.state + ".yaml", "-debug", p.debug}, env: []string{"SSL_CERT_FILE=" + trust}}
-	if err := b.start(ctx, p, how); err != nil {
-		return r, err
 	}
 	r.gateway, r.api = p, control.Client(filepath.Join(p.state, "control.sock"))
 	r.watched = map[string]*peer{"gateway": p}

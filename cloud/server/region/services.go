@@ -28,6 +28,8 @@ const (
 	transferWithin  = 2 * time.Minute
 	// maxTransfers bounds the memory that transfers take at once.
 	maxTransfers = 4
+	// transferPlace is how long one waits for its place: less than the caller waits for the whole step.
+	transferPlace = 10 * time.Second
 )
 
 // ServicesOptions are what a region's services are made of. All are required but Connect.
@@ -123,13 +125,17 @@ func (s *Services) Register(a huma.API) {
 	huma.Register(a, remove, s.deleteItem)
 }
 
-// few lets a few transfers in at once: each is held in memory whole.
+// few lets a few transfers in at once: each is held in memory whole. The others wait a while, unread; most take some milliseconds,
+// and a device whose source is told to come again is drained for as long.
 func (s *Services) few(ctx huma.Context, next func(huma.Context)) {
+	late := s.Clock.NewTimer(transferPlace)
+	defer late.Stop()
 	select {
 	case s.transfers <- struct{}{}:
 		defer func() { <-s.transfers }()
 		next(ctx)
-	default:
+	case <-ctx.Context().Done():
+	case <-late.C():
 		s.Door.Refuse(ctx, refuse(http.StatusServiceUnavailable, ReasonThrottled, "other transfers are being taken; send this one again").retry(drainRetry))
 	}
 }
