@@ -52,8 +52,9 @@ func (s *Saga) Start(ctx context.Context, gateway string, r mfpgate.MoveRequest,
 		return mfpgate.Move{}, false, err
 	}
 	made := s.made(id, gateway, actor, registration, plan, r.Data)
+	var m mfpgate.Move
 	replayed := false
-	err = s.update(ctx, func(tx store.Tx) (err error) {
+	err = s.update(ctx, func(tx store.Tx) (err error) { // which may run more than once: made stays what it is
 		begin := func() (mfpgate.MoveID, error) { return id, s.begin(tx, made) }
 		at := id
 		if key == "" {
@@ -66,14 +67,14 @@ func (s *Saga) Start(ctx context.Context, gateway string, r mfpgate.MoveRequest,
 		}
 		there, err := getRecord(tx, at)
 		if err == nil {
-			made = there
+			m = there.Move
 		}
 		return err
 	})
 	if err != nil {
 		return mfpgate.Move{}, false, known(err)
 	}
-	return made.Move, replayed && made.ID != id, nil
+	return m, replayed && m.ID != id, nil
 }
 
 func startScope(gateway string) string { return "start/" + gateway }
