@@ -307,7 +307,9 @@ func (s *scene) blocks(t *testing.T) {
 		t.Errorf("the plan is %+v", plan)
 	}
 	s.refused(t, []string{"fax-cloud"}, "moves", "start", string(id), "--plan", plan.Hash)
-	s.resides(t, id, "abroad, and not moved", func(r mfpgate.Residence) bool { return r.State == mfpgate.ResidenceAbroad && r.Home == "us" && r.Move == "" })
+	s.resides(t, id, "abroad, and not moved", func(r mfpgate.Residence) bool {
+		return r.State == mfpgate.ResidenceAbroad && r.Home == "us" && r.Move == ""
+	})
 }
 
 // takesBack has a move wait at verify, which is behind unlink, until it is aborted; its source does not answer then for a while.
