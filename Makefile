@@ -29,12 +29,12 @@ deps: ## install what the tests need, or say how
 test: deps lint ## everything that CI runs
 	CGO_ENABLED=1 $(GO) test $(RACE) -timeout 9m ./...
 
-test-long: ## what takes longer: many more kills of the gateway and of its store
-	CGO_ENABLED=1 $(GO) test $(RACE) -tags long -timeout 20m ./tests/crash ./tests/schedule ./tests/registration
+test-long: ## what takes longer: many more kills of the gateway, of its store and of moves between regions
+	CGO_ENABLED=1 $(GO) test $(RACE) -tags long -timeout 40m ./tests/crash ./tests/schedule ./tests/registration ./tests/moves ./broker/region/...
 
 check: ## the inner loop: no race detector, no root, under two minutes
 	$(GO) vet ./...
-	$(GO) test -short $$($(GO) list ./... | grep -vE '/(systemd|tests/(browser|vm|load|crash|devices|lan|reports|registration|schedule))$$')
+	$(GO) test -short $$($(GO) list ./... | grep -vE '/(systemd|tests/(browser|vm|load|crash|devices|lan|reports|registration|schedule|moves))$$')
 
 lint: ## format, vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
@@ -42,7 +42,7 @@ lint: ## format, vet and staticcheck
 	$(GO) tool -modfile=tests/tools/go.mod staticcheck ./...
 
 BENCH ?= relay
-bench: build ## measure beside real peers: make bench BENCH=relay, discovery, schedule or registration
+bench: build ## measure beside real peers: make bench BENCH=relay, discovery, schedule, registration or moves
 	$(GO) run ./tests/bench -run $(BENCH) -out bin/bench.json
 
 fresh: ## both README commands inside a minimal Debian root

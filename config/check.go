@@ -20,6 +20,7 @@ func (r *reader) check(c *Config) {
 	r.checkSchedule(c)
 	r.checkRegistration(c)
 	r.checkRegion(c)
+	r.checkNameServers(c)
 	r.checkCertificate(c.Portal.TLS)
 }
 
@@ -68,6 +69,15 @@ func (r *reader) checkUpstream() {
 	}
 	if password && !user {
 		r.fail("relay.upstream.password", "needs relay.upstream.user; add it")
+	}
+}
+
+func (r *reader) checkNameServers(c *Config) {
+	once := r.once()
+	for i, at := range c.Relay.DNSServers {
+		if at.IsValid() {
+			once(fmt.Sprintf("relay.dns_servers[%d]", i), at.String())
+		}
 	}
 }
 

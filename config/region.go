@@ -1,11 +1,6 @@
 package config
 
-import (
-	"errors"
-	"fmt"
-	"net/netip"
-	"strconv"
-)
+import "fmt"
 
 // RegionPolicy says who begins the move of a device whose data live in another region than the site.
 type RegionPolicy string
@@ -34,32 +29,6 @@ func regions(g *Region) object {
 	}
 }
 
-// dnsPort is where name servers listen (RFC 1035 §4.2).
-const dnsPort = 53
-
-// dnsServer is the address of a name server, with its port if that is another than the usual one. A name would need a name server.
-func dnsServer() form[netip.AddrPort] {
-	return form[netip.AddrPort]{
-		yaml: "string", pattern: textPattern, what: "the address of a name server, with or without a port", example: `one such as 10.0.0.53 or "127.0.0.1:5353"`,
-		parse: func(s string) (netip.AddrPort, error) {
-			at, err := netip.ParseAddrPort(s)
-			if addr, plain := netip.ParseAddr(s); plain == nil {
-				at, err = netip.AddrPortFrom(addr, dnsPort), nil
-			}
-			addr := at.Addr()
-			switch {
-			case err != nil || addr.Zone() != "":
-				return netip.AddrPort{}, errForm
-			case addr.IsUnspecified() || addr.IsMulticast():
-				return netip.AddrPort{}, errors.New("is no address that answers; write the server's own")
-			case at.Port() == 0:
-				return netip.AddrPort{}, errors.New("has port 0; write the server's port, or none for " + strconv.Itoa(dnsPort))
-			}
-			return netip.AddrPortFrom(addr.Unmap(), at.Port()), nil
-		},
-	}
-}
-
 // checkRegion refuses what nobody could carry out.
 func (r *reader) checkRegion(c *Config) {
 	if c.Region.Policy == RegionAutomatic && c.Cloud.URL == nil && r.good("cloud") && r.good("cloud.url") {
@@ -68,11 +37,5 @@ func (r *reader) checkRegion(c *Config) {
 	once := r.once()
 	for i, model := range c.Region.FollowRedirects {
 		once(fmt.Sprintf("region.follow_redirects[%d]", i), model)
-	}
-	server := r.once()
-	for i, at := range c.Relay.DNSServers {
-		if at.IsValid() {
-			server(fmt.Sprintf("relay.dns_servers[%d]", i), at.String())
-		}
 	}
 }

@@ -236,6 +236,32 @@ func hostPattern() form[mfpgate.HostPattern] {
 	}
 }
 
+// dnsPort is where name servers listen (RFC 1035 §4.2).
+const dnsPort = 53
+
+// dnsServer is the address of a name server, with its port if that is another than the usual one. A name would need a name server.
+func dnsServer() form[netip.AddrPort] {
+	return form[netip.AddrPort]{
+		yaml: "string", pattern: textPattern, what: "the address of a name server, with or without a port", example: `one such as 10.0.0.53 or "127.0.0.1:5353"`,
+		parse: func(s string) (netip.AddrPort, error) {
+			at, err := netip.ParseAddrPort(s)
+			if addr, plain := netip.ParseAddr(s); plain == nil {
+				at, err = netip.AddrPortFrom(addr, dnsPort), nil
+			}
+			addr := at.Addr()
+			switch {
+			case err != nil || addr.Zone() != "":
+				return netip.AddrPort{}, errForm
+			case addr.IsUnspecified() || addr.IsMulticast():
+				return netip.AddrPort{}, errors.New("is no address that answers; write the server's own")
+			case at.Port() == 0:
+				return netip.AddrPort{}, errors.New("has port 0; write the server's port, or none for " + strconv.Itoa(dnsPort))
+			}
+			return netip.AddrPortFrom(addr.Unmap(), at.Port()), nil
+		},
+	}
+}
+
 // network is a network or one address. A mapped IPv4 address would never match: the relay compares what it has unmapped.
 func network() form[netip.Prefix] {
 	return form[netip.Prefix]{

@@ -147,7 +147,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.relay, err = proxy.New(proxy.Options{Name: "mfpgate-" + cfg.Site.Name, Clock: o.Clock, Log: d.log, Metrics: d.metrics,
 		Devices: d.registry, Descriptors: limit, Transferred: d.schedule.transfers.ended,
-		Routes: d.moves, Reached: d.moves.Reached}, policy)
+		Routes: d.moves, Reached: d.moves.Reached, Blocked: d.moves.Blocked}, policy)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (g gateway) Tunnels(context.Context) []control.Tunnel {
 	for _, t := range g.relay.Tunnels() {
 		up, down, spliced := t.Bytes()
 		list = append(list, control.Tunnel{Device: t.Label.Device, Name: t.Label.DeviceName, Client: t.Label.Client,
-			Destination: t.Label.Destination, Rule: t.Label.Rule, Seconds: t.Age().Seconds(), Quiet: t.Quiet().Seconds(),
+			Destination: t.Label.Destination, Forwarded: t.Label.Forwarded, Rule: t.Label.Rule, Seconds: t.Age().Seconds(), Quiet: t.Quiet().Seconds(),
 			BytesUp: up, BytesDown: down, Spliced: spliced})
 	}
 	return list

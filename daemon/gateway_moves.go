@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region/route"
@@ -24,8 +25,7 @@ func (g gateway) Move(ctx context.Context, id mfpgate.MoveID) (mfpgate.Move, err
 
 // PlanMove implements control.Gateway.
 func (g gateway) PlanMove(ctx context.Context, r mfpgate.MoveRequest) (mfpgate.MovePlan, error) {
-	r, err := g.moveRequest(r)
-	if err != nil {
+	if err := g.toldOf(r.Device); err != nil {
 		return mfpgate.MovePlan{}, err
 	}
 	plan, err := g.moves.Plan(ctx, r)
@@ -34,20 +34,11 @@ func (g gateway) PlanMove(ctx context.Context, r mfpgate.MoveRequest) (mfpgate.M
 
 // StartMove implements control.Gateway.
 func (g gateway) StartMove(ctx context.Context, r mfpgate.MoveRequest, actor, key string) (mfpgate.Move, error) {
-	r, err := g.moveRequest(r)
-	if err != nil {
+	if err := g.toldOf(r.Device); err != nil {
 		return mfpgate.Move{}, err
 	}
 	m, err := g.moves.Start(ctx, r, actor, key)
 	return m, moveError(err)
-}
-
-// moveRequest is of a device that the cloud can know, to the site region if none is named.
-func (g gateway) moveRequest(r mfpgate.MoveRequest) (mfpgate.MoveRequest, error) {
-	if r.To == "" {
-		r.To = g.config.Load().Site.Region
-	}
-	return r, g.toldOf(r.Device)
 }
 
 // toldOf refuses a device that the cloud was not told of: it would not know whose id that is.
@@ -100,10 +91,7 @@ func (g gateway) EnrolDevice(ctx context.Context, device mfpgate.DeviceID, actor
 	if err := g.toldOf(device); err != nil {
 		return mfpgate.Residence{}, err
 	}
-	r, err := g.moves.Broker.Enrol(ctx, device, actor)
-	if err == nil {
-		g.moves.note(r)
-	}
+	r, err := g.moves.enrol(ctx, device, actor)
 	return r, moveError(err)
 }
 
@@ -125,7 +113,7 @@ func moveError(err error) error {
 	case isAway(err):
 		return moveRefused{err, control.ErrAway}
 	case errors.As(err, &no):
-		if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Problem.Status == 422 {
+		if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Problem.Status == http.StatusUnprocessableEntity {
 			return moveRefused{no, control.ErrUnfit}
 		}
 		return moveRefused{no, nil}

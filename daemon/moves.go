@@ -144,31 +144,37 @@ func (m *moves) here(id mfpgate.DeviceID) (here bool, home string) {
 	return here, home
 }
 
-var _ approval.Regions = (*moves)(nil)
+// enroller enters devices of other markets in the site region for the broker of registrations.
+type enroller struct{ moves *moves }
 
 // Enrol implements approval.Regions.
-func (m *moves) Enrol(ctx context.Context, device mfpgate.DeviceID, actor string) (mfpgate.Residence, error) {
-	refuse := func(text string) (mfpgate.Residence, error) {
-		return mfpgate.Residence{}, &approval.Refusal{Reason: approval.OtherRegion, Text: text}
-	}
-	found, err := m.daemon.registry.Detail(device)
+func (e enroller) Enrol(ctx context.Context, device mfpgate.DeviceID, actor string) error {
+	refuse := func(text string) error { return &approval.Refusal{Reason: approval.OtherRegion, Text: text} }
+	d := e.moves.daemon
+	found, err := d.registry.Detail(device)
 	if err != nil {
-		return mfpgate.Residence{}, err
+		return err
 	}
-	if err := (gateway{m.daemon}).toldOf(device); err != nil {
-		return mfpgate.Residence{}, err
+	if err := (gateway{d}).toldOf(device); err != nil {
+		return err
 	}
-	r, err := m.Broker.Enrol(ctx, device, actor)
-	market, site := found.Device.Market, m.daemon.config.Load().Site.Region
+	_, err = e.moves.enrol(ctx, device, actor)
+	market, site := found.Device.Market, d.config.Load().Site.Region
 	switch no, refused := errors.AsType[mfpgate.Refused](err); {
-	case err == nil:
-		m.note(r)
-		return r, nil
 	case errors.Is(err, route.ErrUnknownHere):
 		return refuse(fmt.Sprintf("id unknown here: neither %s, for which %s was made, nor %s knows it. Have it registered in %s first, as its first start there does, and ask again; "+
 			"if %s is not its market, correct that in devices.static.", market, cmp.Or(found.Device.Name, string(device)), site, market, market))
 	case refused:
 		return refuse(fmt.Sprintf("id unknown here: %s does not take up a device that was made for %s. %s", site, market, no.Error()))
+	}
+	return err
+}
+
+// enrol has the site region take a device up, and keeps at once what came of it.
+func (m *moves) enrol(ctx context.Context, device mfpgate.DeviceID, actor string) (mfpgate.Residence, error) {
+	r, err := m.Enrol(ctx, device, actor)
+	if err == nil {
+		m.note(r)
 	}
 	return r, err
 }

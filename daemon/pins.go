@@ -2,15 +2,17 @@ package daemon
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // pins are the keys of regions' clouds, as of the first contact with each. They stand in a file of their own beside the store, which
@@ -66,8 +68,8 @@ func (p *pins) load(cloud string) ([]ed25519.PublicKey, error) {
 			continue
 		}
 		for _, text := range of.Keys {
-			key, err := base64.StdEncoding.DecodeString(text)
-			if err != nil || len(key) != ed25519.PublicKeySize {
+			key, err := jws.ParseKey(text)
+			if err != nil {
 				return nil, fmt.Errorf("keys of regions: %s: a key of %s is none", p.file, cloud)
 			}
 			keys = append(keys, key)
@@ -89,37 +91,15 @@ func (p *pins) store(cloud string, keys []ed25519.PublicKey, now time.Time) erro
 	}
 	next := pin{Cloud: cloud, At: now.UTC()}
 	for _, key := range keys {
-		next.Keys = append(next.Keys, base64.StdEncoding.EncodeToString(key))
+		next.Keys = append(next.Keys, jws.EncodeKey(key))
 	}
 	all.Clouds = append(all.Clouds, next)
 	text, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return err
 	}
-	return replaceFile(p.file, append(text, '\n'))
-}
-
-// replaceFile writes a file whole or not at all, and waits for the disk.
-func replaceFile(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
+	return store.WriteFile(p.file, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
 		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	})
 }

@@ -69,7 +69,7 @@ func newRegistration(ctx context.Context, d *Daemon) (*registration, error) {
 		return nil, err
 	}
 	o := approval.Options{Clock: d.Clock, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), Store: store.Prefix(d.shared, approvalStore),
-		Sealer: sealer, Site: r, Regions: d.moves, Log: d.log, Metrics: d.metrics, Gateway: gatewayID(cfg)}
+		Sealer: sealer, Site: r, Regions: enroller{d.moves}, Log: d.log, Metrics: d.metrics, Gateway: gatewayID(cfg)}
 	if next.sender != nil {
 		r.letter = &letters{daemon: d}
 		o.Mailer = r.letter

@@ -119,12 +119,8 @@ func (r *Relay) setUp(c *head.Conn, h *head.Head, x *exchange) (tunnel.Spec, err
 	if idle == 0 {
 		idle = p.Idle
 	}
-	var answered func(int)
-	if r.Reached != nil {
-		answered = func(n int) { x.reached(int64(n)) }
-	}
 	return tunnel.Spec{Client: c.TCPConn, Origin: origin, FromOrigin: said, Turn: x.slot, MaxTurn: p.maxTurn(), Idle: idle,
-		Inspect: x.inspect(rule), Answered: answered, Owner: x, Done: func(t *tunnel.Tunnel) { r.ended(t, x) },
+		Inspect: x.inspect(rule), Answered: func(n int) { x.reached(int64(n)) }, Owner: x, Done: func(t *tunnel.Tunnel) { r.ended(t, x) },
 		Label: tunnel.Label{Device: x.device.id, DeviceName: x.device.name, Client: x.from.String(),
 			Destination: x.destination(), Forwarded: x.forwarded(), Rule: x.rule}}, nil
 }

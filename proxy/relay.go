@@ -34,9 +34,13 @@ type Options struct {
 	Transferred func(Transfer) // nil: nobody wants to know; called as each tunnel or request ends, and must not wait
 	Routes      Routes         // nil: every device may go wherever a rule lets it
 	// Reached is told of each tunnel once, when the first bytes have come from where it goes, and of each plain request that
-	// is answered: the device as Routes knows it, the host that was dialled in the end, or that an upstream proxy was asked
-	// for, and how many bytes had come; at least 1 of a request, however its answer looks. It must not wait. Nil: nobody.
-	Reached    func(device mfpgate.DeviceID, host mfpgate.Host, port uint16, down int64)
+	// is answered: the device as Routes knows it, the host that it asked for, and how many bytes had come; at least 1 of a
+	// request, however its answer looks. What the routes lead elsewhere is left out: the device does not know of that host.
+	// It must not wait. Nil: nobody.
+	Reached func(device mfpgate.DeviceID, host mfpgate.Host, port uint16, down int64)
+	// Blocked is told of each exchange, or name in a ClientHello, that the routes refuse: the host that was asked for or
+	// named, the region that it belongs to ("" is none that is known), and why. It must not wait. Nil: nobody.
+	Blocked    func(device mfpgate.DeviceID, host mfpgate.Host, region string, reason mfpgate.Reason)
 	FirstBytes time.Duration // for a TLS client's whole hello; 0: 10 s, which tests shorten
 }
 

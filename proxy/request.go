@@ -81,7 +81,7 @@ func (p *plain) roundTrip(req *http.Request) *http.Response {
 		_ = resp.Body.Close()
 		err = upstreamRefusal(resp)
 	}
-	if err == nil && p.relay.Reached != nil {
+	if err == nil {
 		e.reached(max(1, resp.ContentLength))
 	}
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {

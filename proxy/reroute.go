@@ -77,11 +77,11 @@ func (c *crossings) name(x *exchange, host mfpgate.Host) error {
 	x.crossing.named = named
 	c.mu.Unlock()
 	hidden, is := c.hidden(x, named)
+	x.stray(hidden)
 	if !is {
 		return nil
 	}
-	x.stray(hidden)
-	no := x.block(hidden)
+	no := x.block(host, hidden)
 	x.record.list(x, no.reason)
 	return no
 }
@@ -191,9 +191,12 @@ func (c *crossings) sweep() (next time.Time) {
 			continue
 		}
 		x.ended = &route
-		cut := x.cut
+		cut, host := x.cut, x.host
+		if route.Reason == mfpgate.RegionHidden {
+			host = x.named.host
+		}
 		ends = append(ends, func() {
-			x.lose(route)
+			x.lose(host, route)
 			if cut != nil { // else opened cuts it
 				cut(route)
 			}
@@ -209,13 +212,13 @@ func (c *crossings) sweep() (next time.Time) {
 	return next
 }
 
-// lose notes that the exchange is cut by its routes.
-func (x *exchange) lose(route mfpgate.Route) {
+// lose notes that the exchange is cut by its routes, for that host.
+func (x *exchange) lose(host mfpgate.Host, route mfpgate.Route) {
 	x.stray(route)
 	if route.Action != mfpgate.RouteBlock {
 		return
 	}
-	if no := x.block(route); x.connect() { // a request that has no answer yet is listed as refused
+	if no := x.block(host, route); x.connect() { // a request that has no answer yet is listed as refused
 		x.record.list(x, no.reason)
 	}
 }

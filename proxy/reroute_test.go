@@ -118,6 +118,9 @@ func TestNamesAreJudgedAgain(t *testing.T) {
 	wait(t, "the tunnel ended because of its server name", func() bool {
 		return w.metrics.Value("mfpgate_relay_tunnels_total", "outcome", string(mfpgate.RegionHidden)) == 1
 	})
+	if got, want := <-w.blocked, "dev_127002 us.cloud.test of us: region-server-name"; got != want {
+		t.Errorf("blocked %q, want %q", got, want)
+	}
 }
 
 // A plain request is cut as a tunnel is. One without an answer gets one.

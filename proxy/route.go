@@ -15,7 +15,7 @@ import (
 // Routes keeps devices in the region that their data are in. Calls come from every connection at once.
 type Routes interface {
 	// Route says what becomes of a device's connection to a host. It is asked for every connection, more than once, and
-	// must not wait. The device is the registry's id of it, also where an inner gateway named it; it is empty for one that
+	// must not wait. Of what passes a Region without an Epoch says that the host is of another region than the device. The device is the registry's id of it, also where an inner gateway named it; it is empty for one that
 	// the registry has no room for.
 	Route(device mfpgate.DeviceID, host mfpgate.Host, port uint16, connect bool) mfpgate.Route
 }
@@ -76,7 +76,7 @@ func (x *exchange) lead() error {
 	x.way = x.record.relay.way(x.device.id, target{x.host, x.port}, x.connect())
 	x.stray(x.way.Route)
 	if x.way.Action == mfpgate.RouteBlock {
-		return x.block(x.way.Route)
+		return x.block(x.host, x.way.Route)
 	}
 	return nil
 }
@@ -91,16 +91,21 @@ func (x *exchange) forwarded() string {
 	return x.way.to.String()
 }
 
-// stray counts an exchange, once, that the routes do not let pass as it is.
+// stray counts an exchange, once, that the routes do not let pass as it is, or that passes to another region than that of a device
+// which no move has led.
 func (x *exchange) stray(route mfpgate.Route) {
-	if route.Action != mfpgate.RoutePass && !x.strayed.Swap(true) {
+	abroad := route.Epoch == 0 && route.Region != ""
+	if (abroad || route.Action != mfpgate.RoutePass) && !x.strayed.Swap(true) {
 		x.record.relay.Metrics.RouteMismatches.Inc()
 	}
 }
 
-// block says that the device may not go there. The event of the exchange follows when it ends.
-func (x *exchange) block(route mfpgate.Route) *refusal {
+// block says that the device may not go to a host. The event of the exchange follows when it ends.
+func (x *exchange) block(host mfpgate.Host, route mfpgate.Route) *refusal {
 	r := x.record.relay
+	if r.Blocked != nil {
+		r.Blocked(x.device.id, host, route.Region, route.Reason)
+	}
 	r.Metrics.RegionBlocks.WithLabelValues(cmp.Or(route.Region, "unknown")).Inc()
 	x.log().Info().
 		Str(field.Device, string(x.device.id)).Str(field.DeviceName, x.device.name).
@@ -128,14 +133,15 @@ func (x *exchange) led(now way) error {
 	case now.same(x.way):
 		return nil
 	case now.Action == mfpgate.RouteBlock:
-		return x.block(now.Route)
+		return x.block(x.host, now.Route)
 	default:
 		return overtaken()
 	}
 }
 
-// reached tells who wants to know that bytes came back from where the exchange went.
+// reached tells who wants to know that bytes came back from the host that the device asked for.
 func (x *exchange) reached(down int64) {
-	r := x.record.relay
-	r.Reached(x.device.id, x.way.to.host, x.way.to.port, down)
+	if r := x.record.relay; r.Reached != nil && x.way.Action == mfpgate.RoutePass {
+		r.Reached(x.device.id, x.host, x.port, down)
+	}
 }

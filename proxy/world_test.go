@@ -92,6 +92,7 @@ type world struct {
 	roots   *x509.CertPool
 	ca      string // file
 	reached chan string
+	blocked chan string
 	arrived chan string // what an origin was asked and does not answer
 
 	resolving atomic.Pointer[func()] // called while the relay waits for an address
@@ -117,7 +118,7 @@ func (j *journal) String() string {
 
 func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 	t.Helper()
-	w := &world{atlas: &atlas{}, metrics: telemetry.NewMetrics(), log: &journal{}, reached: make(chan string, 100), arrived: make(chan string, 100)}
+	w := &world{atlas: &atlas{}, metrics: telemetry.NewMetrics(), log: &journal{}, reached: make(chan string, 100), blocked: make(chan string, 100), arrived: make(chan string, 100)}
 	w.atlas.set(nil)
 	issue := w.authority(t)
 	addresses := map[string]string{}
@@ -151,6 +152,12 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 		Metrics: w.metrics, Devices: anybody{}, Descriptors: 4096, Routes: w.atlas, FirstBytes: 100 * time.Millisecond,
 		Reached: func(device mfpgate.DeviceID, host mfpgate.Host, port uint16, down int64) {
 			w.reached <- fmt.Sprintf("%s %s:%d %t", device, host, port, down > 0)
+		},
+		Blocked: func(device mfpgate.DeviceID, host mfpgate.Host, region string, reason mfpgate.Reason) {
+			select { // few tests read them
+			case w.blocked <- fmt.Sprintf("%s %s of %s: %s", device, host, region, reason):
+			default:
+			}
 		}}
 	if change != nil {
 		change(&options, policy)

@@ -155,7 +155,7 @@ func NewMetrics() *Metrics {
 	m.MoveSwitchAge = m.gauge("mfpgate_move_switch_age_seconds", "Age of the oldest commit of a move whose switch the region has not acknowledged; 0 if there is none.")
 	m.MoveUnenforced = m.gauge("mfpgate_region_unenforced_devices", "Devices of a changed region whose connections do not come through the relay.")
 	m.RegionBlocks = m.counterVec("mfpgate_region_blocks_total", "Connections that were refused because their host belongs to another region than the device, by that region.", "region")
-	m.RouteMismatches = m.counter("mfpgate_route_mismatches_total", "Connections to a region's hosts that is not the device's, whatever became of them.")
+	m.RouteMismatches = m.counter("mfpgate_route_mismatches_total", "Connections to a host of a region that is not the device's, whatever became of them.")
 	return m
 }
 

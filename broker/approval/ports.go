@@ -37,7 +37,7 @@ type Site interface {
 type Regions interface {
 	// Enrol enters a device under the id that its market gave it; its data stay where they are. It is idempotent, and makes calls. An
 	// error that is a mfpgate.Refused has a sentence for people; every other one means that nobody could be asked.
-	Enrol(ctx context.Context, device mfpgate.DeviceID, actor string) (mfpgate.Residence, error)
+	Enrol(ctx context.Context, device mfpgate.DeviceID, actor string) error
 }
 
 // Mailer sends a letter. Its errors wrap mfpgate.ErrRefused if the same letter will be refused again.

@@ -21,17 +21,17 @@ type regions struct {
 	asked []string
 }
 
-func (r *regions) Enrol(ctx context.Context, id mfpgate.DeviceID, actor string) (mfpgate.Residence, error) {
+func (r *regions) Enrol(ctx context.Context, id mfpgate.DeviceID, actor string) error {
 	r.asked = append(r.asked, string(id)+" by "+actor)
 	if r.slow {
 		<-ctx.Done()
-		return mfpgate.Residence{}, ctx.Err()
+		return ctx.Err()
 	}
 	if r.err != nil {
-		return mfpgate.Residence{}, r.err
+		return r.err
 	}
 	r.g.change(func(c *mfpgate.PrintCandidate) { c.Here, c.Home = true, "us" })
-	return mfpgate.Residence{Device: id, Home: "us", State: mfpgate.ResidenceForeign}, nil
+	return nil
 }
 
 func foreign(t *testing.T, f func(t *testing.T, g *gateway, r *regions)) {

@@ -126,7 +126,7 @@ func (b *Broker) enrol(ctx context.Context, p Policy, r *record, actor string) e
 		}
 		call, cancel := context.WithTimeout(ctx, EnrolTimeout)
 		defer cancel()
-		_, err := b.Regions.Enrol(call, r.Device.ID, actor)
+		err := b.Regions.Enrol(call, r.Device.ID, actor)
 		var no mfpgate.Refused
 		switch {
 		case errors.As(err, &no):

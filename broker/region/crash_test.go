@@ -14,6 +14,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 var errDead = errors.New("the process is dead")
@@ -62,7 +63,7 @@ func (m mortal) Update(ctx context.Context, fn func(store.Tx) error) error {
 // TestEveryCrash ends the process at each step of a move, lets another one go on, and wants the same end each time, whether the move
 // is carried out, refused at its last step or aborted.
 func TestEveryCrash(t *testing.T) {
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name  string
 		want  mfpgate.MoveState
 		least int64
@@ -86,7 +87,8 @@ func TestEveryCrash(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			for last := int64(1); ; last++ {
+			first, stride := need.Points(uint64(3 * i))
+			for last := first; ; last += stride {
 				alive := false
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)

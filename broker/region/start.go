@@ -51,10 +51,10 @@ func (s *Saga) Start(ctx context.Context, gateway string, r mfpgate.MoveRequest,
 	if err != nil {
 		return mfpgate.Move{}, false, err
 	}
-	made := s.made(id, gateway, actor, registration, plan, r.Data)
-	var m mfpgate.Move
+	made := s.made(id, gateway, actor, registration, plan, r.Data) // not to be changed: the transaction may run again
+	var began mfpgate.Move
 	replayed := false
-	err = s.update(ctx, func(tx store.Tx) (err error) { // which may run more than once: made stays what it is
+	err = s.update(ctx, func(tx store.Tx) (err error) {
 		begin := func() (mfpgate.MoveID, error) { return id, s.begin(tx, made) }
 		at := id
 		if key == "" {
@@ -67,14 +67,14 @@ func (s *Saga) Start(ctx context.Context, gateway string, r mfpgate.MoveRequest,
 		}
 		there, err := getRecord(tx, at)
 		if err == nil {
-			m = there.Move
+			began = there.Move
 		}
 		return err
 	})
 	if err != nil {
 		return mfpgate.Move{}, false, known(err)
 	}
-	return m, replayed && m.ID != id, nil
+	return began, replayed && began.ID != id, nil
 }
 
 func startScope(gateway string) string { return "start/" + gateway }

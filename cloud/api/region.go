@@ -21,6 +21,7 @@ import (
 //	POST /v1/gateways/{gw}/registrations         EnrolRequest -> mfpgate.Residence gateway; registration under the market's id
 //	GET  /v1/moves, /v1/moves/{id}               the same, of all gateways         operator
 //	POST /v1/moves/{id}/{verb}                   abort, retry, confirm-lost        operator
+//	GET  /v1/audit/{room}, /v1/audit/{room}/verify                                 operator; rooms are management and services
 //	GET  /mgmt/v1/registrants?model=&serial=     mfpgate.Registrant                another region's management server
 //	POST /mgmt/v1/orders                         mfpgate.MoveOrder -> MoveAnswer   another region's management server; copy, delta, notify, redirect, delete
 //	POST /device/v1/registrations                DeviceRegistration -> HoldingBrief device: registers with its region, once
@@ -30,6 +31,7 @@ import (
 // The services:
 //
 //	GET  /svc/v1/rollout?country=                Rollout                           a management server
+//	GET  /svc/v1/registrations                   Page of mfpgate.Holding           operator
 //	GET  /svc/v1/registrations/{mfp}             mfpgate.Holding                   a management server
 //	POST /svc/v1/registrations                   ServiceRegistration -> mfpgate.Holding   own management server: a new one, or of a foreign id
 //	POST /svc/v1/registrations/{mfp}:{step}      mfpgate.MoveOrder -> MoveAnswer   a management server; {step} is order.Step

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -207,11 +206,10 @@ func (m *Moves) Keys(ctx context.Context) ([]ed25519.PublicKey, error) {
 	}
 	keys := make([]ed25519.PublicKey, len(texts))
 	for i, text := range texts {
-		key, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || len(key) != ed25519.PublicKeySize {
+		var err error
+		if keys[i], err = jws.ParseKey(text); err != nil {
 			return nil, fmt.Errorf("keys of region %s: %w: %q is none", m.region, ErrAnswer, clip(text))
 		}
-		keys[i] = key
 	}
 	return keys, nil
 }

@@ -13,24 +13,25 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/throttle"
 )
 
-type role string
+type role = region.Role
 
 // The roles, which are also the names of OpenAPI's security schemes.
 const (
-	roleGateway role = "gateway"
-	roleDevice  role = "device"
+	roleGateway = region.RoleGateway
+	roleDevice  = region.RoleDevice
 	// roleOperator is a person of the region, who may read what gateways tell and delete a device.
-	roleOperator role = "operator"
+	roleOperator = region.RoleOperator
 	// roleAdministrator is whom the print service let through: an administrator, or a client with a grant of one.
 	roleAdministrator role = "administrator"
 	// rolePeerManagement and rolePeerServices are the two roles of another region; the own management server has the first, too.
-	rolePeerManagement role = "region-management"
-	rolePeerServices   role = "region-services"
+	rolePeerManagement = region.RolePeerManagement
+	rolePeerServices   = region.RolePeerServices
 	// roleAnybody lets a call through that proves nothing. It is no scheme.
-	roleAnybody role = ""
+	roleAnybody = region.RoleAnybody
 )
 
 // principal is who called, as its token proves.

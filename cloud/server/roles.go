@@ -53,7 +53,12 @@ func (s *Server) registerRoles(a huma.API) error {
 			return err
 		}
 	}
-	door := region.Door{Operation: s.roleOperation(a), Caller: roleCaller, Refuse: refuseRole, Ending: s.ending}
+	door := region.Door{
+		Operation: func(method, path, id, summary string, callers ...region.Role) huma.Operation {
+			return operation(a, method, path, id, summary, callers...)
+		},
+		Caller: roleCaller, Refuse: refuseRole, Ending: s.ending,
+	}
 	s.management, err = region.NewManagement(context.Background(), region.ManagementOptions{
 		Region: s.Region, Store: store.Prefix(s.Store, region.ManagementPrefix), Clock: s.Clock, Log: s.Log, Key: key, IDKey: ids, Own: own,
 		Peers: s.Folder.Peers, At: s.Moves.Peers, Connect: s.Moves.Connect, Limits: s.Moves.Limits,
@@ -108,29 +113,9 @@ func (s *Server) reached(scheme string, management, services net.Addr, names []s
 	return nil
 }
 
-var roles = map[region.Role]role{
-	region.RoleAnybody: roleAnybody, region.RoleGateway: roleGateway, region.RoleDevice: roleDevice, region.RoleOperator: roleOperator,
-	region.RolePeerManagement: rolePeerManagement, region.RolePeerServices: rolePeerServices,
-}
-
-func (s *Server) roleOperation(a huma.API) func(method, path, id, summary string, callers ...region.Role) huma.Operation {
-	return func(method, path, id, summary string, callers ...region.Role) huma.Operation {
-		list := make([]role, len(callers))
-		for i, c := range callers {
-			list[i] = roles[c]
-		}
-		return operation(a, method, path, id, summary, list...)
-	}
-}
-
 func roleCaller(ctx context.Context) region.Caller {
 	who := callOf(ctx).who
-	for of, r := range roles {
-		if r == who.role {
-			return region.Caller{Role: of, ID: who.id}
-		}
-	}
-	return region.Caller{}
+	return region.Caller{Role: who.role, ID: who.id}
 }
 
 func refuseRole(ctx huma.Context, r *region.Refusal) {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -193,6 +195,7 @@ func (p *process) startMove() *cobra.Command {
 	r := p.remote(c).shows(c)
 	w := p.wants(c)
 	hash := c.Flags().String("plan", "", "the plan's hash, as `moves plan` shows it (required)")
+	key := c.Flags().String("key", "", "a word of yours, of at most 128 characters: the same command with the same one begins no second move (default: a new one)")
 	wait := c.Flags().Bool("wait", false, "follow it to its end, and fail if that is not a good one")
 	_ = c.MarkFlagRequired("plan")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -204,6 +207,7 @@ func (p *process) startMove() *cobra.Command {
 			return err
 		}
 		body["plan"] = *hash
+		r.key = cmp.Or(*key, rand.Text())
 		text, err := r.call(c.Context(), http.MethodPost, "moves", body)
 		if err != nil {
 			return err

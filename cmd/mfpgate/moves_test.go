@@ -81,6 +81,16 @@ func TestAPlanIsStartedAsItWasShown(t *testing.T) {
 	if diff := cmp.Diff(started, g.StartsWere); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// Two moves are two requests; a script that asks again with its own key gets the move that it has.
+	g.StartsWere = nil
+	begin := []string{"moves", "start", "dev_5", "--plan", plan.Hash, "--to", "jp", "--data", "billing=leave", "--json"}
+	if c.good(begin...) == c.good(begin...) {
+		t.Error("two commands have the same key")
+	}
+	begin = append(begin, "--key", "nightly-7")
+	if c.good(begin...) != c.good(begin...) || len(g.StartsWere) != 3 {
+		t.Errorf("%d moves were begun, want 3: the last two commands have the same key", len(g.StartsWere))
+	}
 	code, out, _ := c.run("moves", "plan", "dev_4")
 	if code != refused || !strings.Contains(out, "CANNOT BE MADE (service-not-offered)") || strings.Contains(out, "moves start") {
 		t.Errorf("a plan that cannot be carried out: %d\n%s", code, out)

@@ -25,6 +25,7 @@ type remote struct {
 	process *process
 	socket  *string
 	json    *bool
+	key     string // Idempotency-Key of the next request; "" is none
 }
 
 func (p *process) remote(c *cobra.Command) *remote {
@@ -90,6 +91,9 @@ func (r *remote) open(ctx context.Context, client *http.Client, method, path str
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, &exit{unreachable, fmt.Errorf("the daemon does not answer on %s: %w\nhint: start it with `mfpgate serve`, or name its socket with --socket; a socket that closes at once means that this user may not use it",

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/internal/mfp"
 )
 
@@ -91,16 +91,16 @@ func heldService(text string) (mfpgate.HeldService, error) {
 
 // regionKey reads a public key, or the file that it is in.
 func regionKey(text string) (ed25519.PublicKey, error) {
-	if key, err := base64.StdEncoding.DecodeString(text); err == nil && len(key) == ed25519.PublicKeySize {
+	if key, err := jws.ParseKey(text); err == nil {
 		return key, nil
 	}
 	data, err := os.ReadFile(text)
 	if err != nil {
 		return nil, fmt.Errorf("region-key: %q is no key in base64, and no file: %w", text, err)
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(data)))
-	if err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("region-key %s: must hold 32 bytes in base64, as mfpcloud key prints them", text)
+	key, err := jws.ParseKey(strings.TrimSpace(string(data)))
+	if err != nil {
+		return nil, fmt.Errorf("region-key %s: %w", text, err)
 	}
 	return key, nil
 }

@@ -107,6 +107,7 @@ type Tunnel struct {
 	Name        string           `json:"name"`
 	Client      string           `json:"client"`
 	Destination string           `json:"destination"`
+	Forwarded   string           `json:"forwarded,omitempty" doc:"Where the tunnel goes in place of its destination, because the device's region was changed; missing: to its destination"`
 	Rule        string           `json:"rule"`
 	Seconds     float64          `json:"seconds" doc:"Since it was opened"`
 	Quiet       float64          `json:"quietSeconds" doc:"Since a byte moved"`

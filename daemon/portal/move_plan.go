@@ -66,7 +66,7 @@ func moveRequest(v url.Values) mfpgate.MoveRequest {
 	return r
 }
 
-// address is the plan's page with these choices.
+// planAddress is the plan's page with these choices.
 func planAddress(r mfpgate.MoveRequest) string {
 	v := url.Values{"device": {string(r.Device)}}
 	if r.To != "" {

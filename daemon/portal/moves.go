@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
@@ -22,12 +20,9 @@ const maxAbroad = 24
 // alone: where a device's data are is the site's affair and not one user's, and both pages name every device and what it holds.
 type movesPage struct {
 	frame
+	pager
 	Rows       []moveRow
 	Summary    string
-	Query      string // of the address of what is shown
-	Pages      string
-	Prev       string // addresses; "" for none
-	Next       string
 	Region     string // of the site
 	Abroad     []abroadCard
 	MoreAbroad string
@@ -95,19 +90,15 @@ func (p *Portal) movesPage(r *http.Request) (movesPage, error) {
 	if err != nil {
 		return movesPage{}, err
 	}
-	page := movesPage{frame: p.frame(r, "moves"), Region: regionName(p.Gateway.Status(r.Context()).Site.Region)}
+	page := movesPage{frame: p.frame(r, "moves"), pager: pagerOf(r, "/moves", len(list)), Region: regionName(p.Gateway.Status(r.Context()).Site.Region)}
 	names := p.deviceNames(r.Context())
-	last := max((len(list)+pageRows-1)/pageRows, 1)
-	n, _ := strconv.Atoi(r.URL.Query().Get("page"))
-	n = min(max(n, 1), last)
-	from := (n - 1) * pageRows
 	open := 0
 	for _, m := range list {
 		if !m.State.Ended() {
 			open++
 		}
 	}
-	for _, m := range list[from:min(from+pageRows, len(list))] {
+	for _, m := range list[page.from:page.to] {
 		row := moveRow{Href: moveHref(m.ID), Device: moveName(m, names), From: regionName(m.From), To: regionName(m.To), State: moveLook(m), Why: sentence(m.Detail),
 			Tries: triesWords(m), Started: at(m.StartedAt, page.now, page.zone), Since: at(m.Since, page.now, page.zone)}
 		if !m.State.Ended() {
@@ -116,16 +107,6 @@ func (p *Portal) movesPage(r *http.Request) (movesPage, error) {
 		page.Rows = append(page.Rows, row)
 	}
 	page.Summary = movesSummary(len(list), open)
-	if n > 1 {
-		page.Query = fmt.Sprintf("?page=%d", n)
-		page.Prev = fmt.Sprintf("/moves?page=%d", n-1)
-	}
-	if n < last {
-		page.Next = fmt.Sprintf("/moves?page=%d", n+1)
-	}
-	if last > 1 {
-		page.Pages = fmt.Sprintf("Page %s of %s", count(n), count(last))
-	}
 	return page, p.abroad(r.Context(), &page)
 }
 

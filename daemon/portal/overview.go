@@ -76,7 +76,7 @@ type stateCount struct {
 }
 
 type tunnelRow struct {
-	Name, Client, Destination, Age, Quiet, Up, Down string
+	Name, Client, Destination, Forwarded, Age, Quiet, Up, Down string
 }
 
 type refusalRow struct {
@@ -249,7 +249,7 @@ func tunnelRows(tunnels []control.Tunnel) []tunnelRow {
 		if host, _, err := net.SplitHostPort(client); err == nil {
 			client = host
 		}
-		rows = append(rows, tunnelRow{cmp.Or(t.Name, client), client, t.Destination, duration(seconds(t.Seconds)), duration(seconds(t.Quiet)),
+		rows = append(rows, tunnelRow{cmp.Or(t.Name, client), client, t.Destination, t.Forwarded, duration(seconds(t.Seconds)), duration(seconds(t.Quiet)),
 			size(t.BytesUp), size(t.BytesDown)})
 	}
 	return rows

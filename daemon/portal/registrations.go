@@ -3,11 +3,9 @@ package portal
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
@@ -17,13 +15,10 @@ import (
 // registrationsPage is what registrations.html shows; registrations-live.html is its part that follows the gateway.
 type registrationsPage struct {
 	frame
+	pager
 	Rows     []registrationRow
 	Summary  string
-	Services bool   // there is one to register in
-	Query    string // of the address of what is shown
-	Pages    string
-	Prev     string // addresses; "" for none
-	Next     string
+	Services bool // there is one to register in
 }
 
 type registrationRow struct {
@@ -109,33 +104,19 @@ func (p *Portal) registrationsPage(r *http.Request) (registrationsPage, error) {
 	if err != nil {
 		return registrationsPage{}, err
 	}
-	page := registrationsPage{frame: p.frame(r, "registrations"), Services: len(p.Gateway.PrintServices(r.Context())) > 0}
-	last := max((len(list)+pageRows-1)/pageRows, 1)
-	n, _ := strconv.Atoi(r.URL.Query().Get("page"))
-	n = min(max(n, 1), last)
-	from := (n - 1) * pageRows
+	page := registrationsPage{frame: p.frame(r, "registrations"), pager: pagerOf(r, "/registrations", len(list)), Services: len(p.Gateway.PrintServices(r.Context())) > 0}
 	open := 0
 	for _, g := range list {
 		if !g.State.Ended() {
 			open++
 		}
 	}
-	for _, g := range list[from:min(from+pageRows, len(list))] {
+	for _, g := range list[page.from:page.to] {
 		page.Rows = append(page.Rows, registrationRow{Href: registrationHref(g.ID), Device: printName(g.Device), Kind: printKind(g.Device),
 			Location: g.Device.Location, Service: g.Service, User: g.User, State: registrationLook(g, v), Why: whyOf(g, v),
 			Asked: at(g.RequestedAt, page.now, page.zone), Since: at(g.Since, page.now, page.zone)})
 	}
 	page.Summary = registrationsSummary(len(list), open)
-	if n > 1 {
-		page.Query = fmt.Sprintf("?page=%d", n)
-		page.Prev = fmt.Sprintf("/registrations?page=%d", n-1)
-	}
-	if n < last {
-		page.Next = fmt.Sprintf("/registrations?page=%d", n+1)
-	}
-	if last > 1 {
-		page.Pages = fmt.Sprintf("Page %s of %s", count(n), count(last))
-	}
 	return page, nil
 }
 

@@ -60,6 +60,7 @@ type options struct {
 	rollout map[string][]string // as regions.Options has it
 	hosts   map[string][]string // flags of one region alone, by its name
 	begin   func(*scene)        // starts devices before the gateway, besides those of start
+	front   func(region string, names []string, management, services string) ([2]string, []byte, error)
 }
 
 // open starts the clouds and the gateway.
@@ -69,7 +70,7 @@ func open(t *testing.T, o options) *scene {
 		o.region = "{policy: ask}"
 	}
 	dir := rig.Dir(t)
-	w, err := regions.Open(t.Context(), regions.Options{Dir: dir, Cloud: rig.Cloud(t), Network: o.network, As: rig.Unprivileged, CrossName: o.cross, Rollout: o.rollout, Each: o.hosts,
+	w, err := regions.Open(t.Context(), regions.Options{Dir: dir, Cloud: rig.Cloud(t), Network: o.network, As: rig.Unprivileged, CrossName: o.cross, Rollout: o.rollout, Each: o.hosts, Front: o.front,
 		Log: func(region, line string) { t.Logf("%s: %s", region, line) }})
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func open(t *testing.T, o options) *scene {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "  listen: [%q]\n  dns_servers: [%q]\n%s", s.relay(), w.Names.Address, w.Allow())
-	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.URL, regions.Gateway, w.JP.Token, o.region)
+	fmt.Fprintf(&b, "cloud: {url: %q, gateway_id: %s, token: {file: %s}}\nregion: %s\n", w.JP.Reached, regions.Gateway, w.JP.Token, o.region)
 	fmt.Fprintf(&b, "devices:\n  monitoring: proxy\n  static:\n")
 	for n := range max(o.devices, 1) {
 		at := s.at(n + 1)

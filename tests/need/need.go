@@ -47,11 +47,25 @@ func missing(t testing.TB, why string) {
 	t.Skip(why)
 }
 
-// Seeds is how many of n generated cases of a pure function a test tries: an eighth with the race detector, which finds nothing in
-// more of them and takes its time.
+// With the race detector, which finds nothing in more of them and takes its time, a test tries fewer of many alike cases: one in so many.
+// The long tests try all.
+const (
+	racedSeeds  = 8
+	racedPoints = 12
+)
+
+// Seeds is how many of n generated cases a test tries.
 func Seeds(n uint64) uint64 {
-	if Racing {
-		return n / 8
+	if Racing && !Long {
+		return max(n/racedSeeds, 1)
 	}
 	return n
+}
+
+// Points says at which points of a run a test kills what it tests: at first, and then at each stride. The seed decides where that begins.
+func Points(seed uint64) (first, stride int64) {
+	if Racing && !Long {
+		return 1 + int64(seed%racedPoints), racedPoints
+	}
+	return 1, 1
 }

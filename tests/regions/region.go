@@ -20,6 +20,8 @@ type Region struct {
 	State          string // its folder
 	URL            string // of the management server, by address
 	Certificate    string // that its clients trust
+	Reached        string // URL of the management server for peers and gateways: URL, or that of a front
+	Trusted        string // certificates that those trust
 	ManagementHost string // under which devices know it: host:port
 	ServicesHost   string
 	Token          string // file with the gateway's token
@@ -28,6 +30,7 @@ type Region struct {
 
 	world                *World
 	management, services string // addresses
+	front                string // under which peers reach the services: services, or that of a front
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -73,10 +76,9 @@ func (r *Region) Start(ctx context.Context) error {
 	if r.Name == "us" {
 		other = r.world.JP
 	}
-	host := func(hostPort string) string { name, _, _ := strings.Cut(hostPort, ":"); return name }
 	args := []string{"serve", "--region", r.Name, "--listen", r.management, "--service-listen", r.services, "--state", r.State, "--log-level", "warn",
 		"--name", host(r.ManagementHost), "--name", host(r.ServicesHost), "--name", host(r.management), "--name", host(r.services),
-		"--management-host", r.ManagementHost, "--service-host", r.ServicesHost, "--peer", other.Name + "=" + other.URL + ",https://" + other.services, "--poll-interval", "1s"}
+		"--management-host", r.ManagementHost, "--service-host", r.ServicesHost, "--peer", other.Name + "=" + other.Reached + ",https://" + other.front, "--poll-interval", "1s"}
 	if r.world.CrossName && r.Name == "jp" {
 		args = append(args, "--name", host(other.ServicesHost))
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	Rollout   map[string][]string // flags of each `rollout add` by region; nil: document-cloud with translate in both, and with whiteboard in us
 	Flags     []string            // more of `mfpcloud serve`
 	Each      map[string][]string // the same for one region alone, by its name
+	// Front stands before both roles of a region, where peers, gateways and devices reach it from then on. It is told the names that its
+	// certificate has to have and where the management server and the services listen; it returns where it does, and the certificate.
+	Front func(region string, names []string, management, services string) (at [2]string, certificate []byte, err error)
 }
 
 // World is two regions that are peers, jp and us.
@@ -57,6 +60,13 @@ func Open(ctx context.Context, o Options) (w *World, err error) {
 		}
 	}()
 	w.JP, w.US = w.region("jp", 1), w.region("us", 2)
+	if o.Front != nil {
+		for _, r := range []*Region{w.JP, w.US} {
+			if err := w.front(r); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for _, r := range []*Region{w.JP, w.US} {
 		if err := r.prepare(ctx); err != nil {
 			return nil, err
@@ -77,7 +87,7 @@ func Open(ctx context.Context, o Options) (w *World, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := pair[1].local(ctx, invitation, "peer", "accept", "-", "--ca", pair[0].Certificate); err != nil {
+		if _, err := pair[1].local(ctx, invitation, "peer", "accept", "-", "--ca", pair[0].Trusted); err != nil {
 			return nil, err
 		}
 	}
@@ -101,9 +111,32 @@ func (w *World) region(name string, n int) *Region {
 	r := &Region{world: w, Name: name, State: filepath.Join(w.Dir, name), management: base + ".1:8443", services: base + ".2:8443",
 		ManagementHost: "mgmt." + name + ".mfp.test:8443", ServicesHost: "svc." + name + ".mfp.test:8443"}
 	r.URL, r.Certificate = "https://"+r.management, filepath.Join(r.State, "cert.pem")
-	w.Names.Add("mgmt."+name+".mfp.test", base+".1")
-	w.Names.Add("svc."+name+".mfp.test", base+".2")
+	r.Reached, r.Trusted, r.front = r.URL, r.Certificate, r.services
+	w.name(r, r.management, r.services)
 	return r
+}
+
+// name has the names of a region's roles lead to addresses.
+func (w *World) name(r *Region, management, services string) {
+	for name, address := range map[string]string{r.ManagementHost: management, r.ServicesHost: services} {
+		w.Names.Add(host(name), host(address))
+	}
+}
+
+// front puts one before a region.
+func (w *World) front(r *Region) error {
+	at, certificate, err := w.Front(r.Name, []string{host(r.ManagementHost), host(r.ServicesHost)}, r.management, r.services)
+	if err != nil {
+		return fmt.Errorf("front of %s: %w", r.Name, err)
+	}
+	r.Reached, r.front, r.Trusted = "https://"+at[0], at[1], filepath.Join(w.Dir, r.Name+"-front.pem")
+	w.name(r, at[0], at[1])
+	return os.WriteFile(r.Trusted, certificate, 0o644)
+}
+
+func host(hostPort string) string {
+	name, _, _ := strings.Cut(hostPort, ":")
+	return name
 }
 
 // share gives the second region a file of the first.
@@ -141,7 +174,7 @@ func (w *World) as(cmd *exec.Cmd) {
 func (w *World) Trust() (string, error) {
 	var all bytes.Buffer
 	for _, r := range []*Region{w.JP, w.US} {
-		text, err := os.ReadFile(r.Certificate)
+		text, err := os.ReadFile(r.Trusted)
 		if err != nil {
 			return "", err
 		}

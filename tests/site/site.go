@@ -143,6 +143,7 @@ func run(ctx context.Context, out io.Writer) error {
 	s.say.line("cloud    https://%s/ui/  (user operator, password in %s; the cloud's own certificate)", regions[0].listen, operator)
 	s.say.line("prints   https://%s/device  (user %s, password in %s) is where a code is typed; the letters lie in %s", regions[0].listen, administrator, approver, filepath.Join(stateDir, "mail"))
 	s.say.line("panel    http://%s  of jp-mfp-%d, which registers itself", panel, regions[0].devices)
+	s.say.line("moves    https://%s/moves  for the %d MFPs that were built for %s", portal, regions[1].devices, regions[1].name)
 	s.say.line("metrics  http://%s/metrics", metrics)
 	s.say.line("status   bin/mfpgate status --socket %s", filepath.Join(stateDir, "gateway", "control.sock"))
 	s.say.line("printers ipp://127.0.1.1:%d/ipp/print to 127.0.1.8, SNMP on port %d, community public", ippPort, snmpPort)
@@ -165,14 +166,17 @@ func (s *site) fleet(ctx context.Context, r region, agent bool) error {
 		return err
 	}
 	ca := filepath.Join(s.dir(r.name), "cert.pem")
-	key, err := s.kept(ctx, r.name+"-key", r.name, "key")
-	if err != nil {
-		return err
-	}
 	children := strings.ReplaceAll(strings.TrimPrefix(r.offers, "--child "), " --child ", ",")
-	common := []string{"--service", cloudService + "=" + children, "--region-key", key, "--data-every", "30s",
+	common := []string{"--service", cloudService + "=" + children, "--data-every", "30s",
 		"--cloud", "https://" + r.listen, "--ca", filepath.Join(s.base, "clouds.pem"), "--factory-key", filepath.Join(s.dir(r.name), "factory.key"), "--proxy", "http://" + relay,
 		"--model", model, "--poll", "5s", "--print", "--ipp-port", fmt.Sprint(ippPort), "--snmp-port", fmt.Sprint(snmpPort), "--activity", fmt.Sprint(jobsPerHour)}
+	for _, of := range regions { // a device that was moved is moved on by the region in which it is then
+		key, err := s.kept(ctx, of.name+"-key", of.name, "key")
+		if err != nil {
+			return err
+		}
+		common = append(common, "--region-key", key)
+	}
 	count := r.devices
 	if agent {
 		count--

@@ -10,6 +10,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/broker/region/holding"
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 var allSteps = []mfpgate.MoveStep{mfpgate.StepUnlink, mfpgate.StepCopy, mfpgate.StepVerify, mfpgate.StepDrain, mfpgate.StepDelta, mfpgate.StepActivate,
@@ -32,7 +33,7 @@ func FuzzOrders(f *testing.F) {
 // TestOrdersInAnyOrder is FuzzOrders with some sequences.
 func TestOrdersInAnyOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range need.Seeds(300) {
 		orders := make([]byte, 10+r.IntN(50))
 		for i := range orders {
 			orders[i] = byte(r.Uint32())

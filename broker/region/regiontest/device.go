@@ -14,15 +14,18 @@ import (
 )
 
 // device checks in, writes and deletes items, and goes by its directives unless it is pinned: then it goes for ever to where it was made
-// to go, and the relay leads it.
+// to go, and the relay leads it. All its connections go through the relay. A pinned device keeps one for as long as it may.
 type device struct {
 	w      *world
 	pinned bool
+	plain  bool // it speaks plain HTTP to its services
 	rand   *rand.Rand
+	tunnel *tunnel // to its services; run's alone
 
 	mu     sync.Mutex
 	region string
 	epoch  uint64
+	stored uint64 // epoch of the directive that it has stored; it goes by it once it has said so
 	// may is what each item may be by now: one value if its last change was acknowledged. "" is that there is none.
 	may map[string][]string
 }
@@ -39,24 +42,25 @@ func (d *device) run() {
 func (d *device) turn(turn int) {
 	ctx, cancel := context.WithTimeout(d.w.ctx, 20*time.Second)
 	defer cancel()
-	to, led, up := d.led()
-	if !up {
+	l := d.w.gateway.alive()
+	if l == nil { // without a relay the device reaches nobody
 		return
 	}
-	if led {
-		if !d.pinned {
-			d.ask(ctx) // the relay lets it go no more where it wants
+	host := servicesHost(d.belongs())
+	if !d.pinned && turn%4 == 3 || !d.tunnel.up(host) {
+		d.tunnel.close()
+		var err error
+		if d.tunnel, err = l.relay.dial(host, d.plain); err != nil {
+			d.ask(ctx, l.relay)
 			return
 		}
 	}
-	d.mu.Lock()
-	epoch := d.epoch
-	d.mu.Unlock()
+	to, epoch := d.tunnel.region, d.believes()
 	_, err := call(ctx, d.w, deviceName, d.w.regions[to], "check-in", func(ctx context.Context, l *life) (mfpgate.Holding, error) {
 		return l.region.book.CheckIn(ctx, deviceMFP, epoch)
 	})
 	if errors.As(err, new(*holding.Moved)) || turn%5 == 4 {
-		d.ask(ctx)
+		d.ask(ctx, l.relay)
 		return
 	}
 	if err == nil {
@@ -64,18 +68,24 @@ func (d *device) turn(turn int) {
 	}
 }
 
-// led returns where the device's connections go, and whether that is elsewhere than it wants. Without a relay they go nowhere.
-func (d *device) led() (to string, elsewhere, up bool) {
+// knows is the epoch of the newest directive that the device has.
+func (d *device) knows() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.w.gateway.alive()
-	if l == nil {
-		return "", false, false
-	}
-	if region, epoch := l.gate.leads(); epoch > 0 && region != d.region {
-		return region, true, true
-	}
-	return d.region, false, true
+	return max(d.stored, d.epoch)
+}
+
+// belongs is the region that the device takes for its own, believes the epoch that goes with it.
+func (d *device) belongs() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.region
+}
+
+func (d *device) believes() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.epoch
 }
 
 // change writes or deletes an item.
@@ -100,31 +110,30 @@ func (d *device) change(ctx context.Context, to string, turn int) {
 	}
 }
 
-// ask fetches a directive from the management server that the device knows, stores it, and says so.
-func (d *device) ask(ctx context.Context) {
+// ask fetches a directive from the management server that the device knows, stores it, and says so. A pinned device looks only whether
+// it could.
+func (d *device) ask(ctx context.Context, r *relay) {
+	at := d.belongs()
+	t, err := r.dial(managementHost(at), false)
+	if err != nil {
+		return
+	}
+	defer t.close()
 	if d.pinned {
 		return
 	}
-	d.mu.Lock()
-	at := d.region
-	d.mu.Unlock()
-	got, err := call(ctx, d.w, deviceName, d.w.regions[at], "directive", func(ctx context.Context, l *life) (mfpgate.Directive, error) {
+	got, err := call(ctx, d.w, deviceName, d.w.regions[t.region], "directive", func(ctx context.Context, l *life) (mfpgate.Directive, error) {
 		got, _, err := l.region.manager.directive(ctx)
 		return got, err
 	})
-	d.mu.Lock()
-	fresh := err == nil && got.Epoch > d.epoch
-	d.mu.Unlock()
-	if !fresh {
+	if err != nil || got.Epoch <= d.believes() {
 		return
 	}
-	for d.w.ctx.Err() == nil { // it is stored already: what is left is to say so
-		ctx, cancel := context.WithTimeout(d.w.ctx, 20*time.Second)
-		_, err = call(ctx, d.w, deviceName, d.w.regions[at], "ack", func(ctx context.Context, l *life) (any, error) {
-			return nil, l.region.manager.ack(ctx, got, l.clock.Now())
-		})
-		cancel()
-		if err == nil {
+	d.mu.Lock()
+	d.stored = got.Epoch
+	d.mu.Unlock()
+	for d.w.ctx.Err() == nil {
+		if d.acknowledge(at, got) {
 			break
 		}
 		if mfpgate.Wait(d.w.ctx, d.w.clock, 5*time.Second) != nil {
@@ -134,6 +143,25 @@ func (d *device) ask(ctx context.Context) {
 	d.mu.Lock()
 	d.region, d.epoch = got.Region, got.Epoch
 	d.mu.Unlock()
+}
+
+// acknowledge tells a management server that a directive is stored.
+func (d *device) acknowledge(at string, got mfpgate.Directive) bool {
+	l := d.w.gateway.alive()
+	if l == nil {
+		return false
+	}
+	t, err := l.relay.dial(managementHost(at), false)
+	if err != nil {
+		return errors.As(err, new(refused)) // somebody has heard it, though the device has not been told so
+	}
+	defer t.close()
+	ctx, cancel := context.WithTimeout(d.w.ctx, 20*time.Second)
+	defer cancel()
+	_, err = call(ctx, d.w, deviceName, d.w.regions[t.region], "ack", func(ctx context.Context, l *life) (any, error) {
+		return nil, l.region.manager.ack(ctx, got, l.clock.Now())
+	})
+	return err == nil
 }
 
 // lost compares what a region has with what the device was told that is stored.

@@ -24,23 +24,27 @@ type Wrap = func(name string, s store.Store, b *holding.Book) (region.Services, 
 // outside: they make the store forget a fence, or tell the services what is not so.
 
 // NoFence are services that take each order as if it were the first of its move: a late one has its effect again.
-func NoFence(_ string, s store.Store, b *holding.Book) (region.Services, Receiver) {
-	return altered{b, func(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
-		if err := forget(ctx, s, o, func(int) bool { return true }); err != nil {
-			return mfpgate.MoveAnswer{}, err
-		}
-		return b.Order(ctx, o)
-	}}, b.Receive
+func NoFence() Wrap {
+	return func(_ string, s store.Store, b *holding.Book) (region.Services, Receiver) {
+		return altered{b, func(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
+			if err := forget(ctx, s, o, func(int) bool { return true }); err != nil {
+				return mfpgate.MoveAnswer{}, err
+			}
+			return b.Order(ctx, o)
+		}}, b.Receive
+	}
 }
 
 // NoTombstone are services that do not remember that a move was aborted when its copy comes.
-func NoTombstone(_ string, s store.Store, b *holding.Book) (region.Services, Receiver) {
-	return b, func(ctx context.Context, t mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error) {
-		aborted := func(seq int) bool { return seq == mfpgate.StepAbort.Seq() }
-		if err := forget(ctx, s, t.Order, aborted); err != nil {
-			return mfpgate.MoveAnswer{}, err
+func NoTombstone() Wrap {
+	return func(_ string, s store.Store, b *holding.Book) (region.Services, Receiver) {
+		return b, func(ctx context.Context, t mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error) {
+			aborted := func(seq int) bool { return seq == mfpgate.StepAbort.Seq() }
+			if err := forget(ctx, s, t.Order, aborted); err != nil {
+				return mfpgate.MoveAnswer{}, err
+			}
+			return b.Receive(ctx, t)
 		}
-		return b.Receive(ctx, t)
 	}
 }
 
@@ -180,25 +184,12 @@ func NeverCommitted(m mfpgate.Move) mfpgate.Move {
 	return m
 }
 
-// NotVerifying is what a gateway believes that probes no certificates: the move waits for it between copy and drain.
-func NotVerifying(m mfpgate.Move) mfpgate.Move {
-	if m.Step == mfpgate.StepVerify {
-		m.Step = mfpgate.StepCopy
+// Heedless is what a gateway believes that takes the device's directive for acknowledged as soon as the move is committed.
+func Heedless(m mfpgate.Move) mfpgate.Move {
+	if m.State.Committed() && m.AckedAt.IsZero() {
+		m.AckedAt = m.CommittedAt
 	}
 	return m
-}
-
-// Refusing is an Adopt that fails so often before it succeeds: the commit is late.
-func Refusing(times int) func(store.Tx, mfpgate.Move, json.RawMessage) error {
-	var mu sync.Mutex
-	return func(store.Tx, mfpgate.Move, json.RawMessage) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if times--; times >= 0 {
-			return errors.New("the disk is busy")
-		}
-		return nil
-	}
 }
 
 // Rules are those that a world has broken, in order, once each.

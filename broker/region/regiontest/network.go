@@ -1,10 +1,12 @@
 package regiontest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,28 @@ type Faults struct {
 	Twice   float64       // arrive once more within seconds
 	Late    float64       // arrive once more within LateBy
 	LateBy  time.Duration // 0 is 10 minutes
+	// Strays are messages of which is known what becomes of them, by what they are ("jp to us orders unlink").
+	Strays map[string]Stray
+}
+
+// Stray is what becomes of each message of a kind.
+type Stray struct {
+	Lost  bool          // what comes at once is lost
+	Again time.Duration // it comes (again) so much later
+}
+
+// lateBy is how much later than it was sent a message comes at most.
+func (f Faults) lateBy() time.Duration { return cmp.Or(f.LateBy, 10*time.Minute) }
+
+// longest is for how long something may be on its way.
+func (f Faults) longest() (d time.Duration) {
+	if f.Late > 0 {
+		d = f.lateBy()
+	}
+	for _, s := range f.Strays {
+		d = max(d, s.Again)
+	}
+	return d
 }
 
 // Bad is a network on which moves still end.
@@ -56,18 +80,22 @@ func (n *network) fate(link string, once bool) (f fate) {
 		f.again = append(f.again, time.Duration(r.IntN(3000))*time.Millisecond)
 	}
 	if late && !once {
-		by := n.faults.LateBy
-		if by == 0 {
-			by = 10 * time.Minute
-		}
-		f.again = append(f.again, time.Duration(r.Int64N(int64(by))))
+		f.again = append(f.again, time.Duration(r.Int64N(int64(n.faults.lateBy()))))
+	}
+	if stray, there := n.faults.Strays[link]; there {
+		f.lost, f.again = f.lost || stray.Lost, append(f.again, stray.Again)
 	}
 	return f
 }
 
-// call has the present life of a process do something for a caller elsewhere. Messages of a device come once at most, as on one connection.
+// once tells whether messages come once at most, as on one connection: those of a device, and of an administrator.
+func once(from, what string) bool {
+	return from == deviceName || slices.Contains([]string{"plan", "start", "abort", "retry", "confirm-lost"}, what)
+}
+
+// call has the present life of a process do something for a caller elsewhere.
 func call[A any](ctx context.Context, w *world, from string, to *process, what string, do func(context.Context, *life) (A, error)) (none A, err error) {
-	f := w.net.fate(from+" to "+to.name+" "+what, from == deviceName)
+	f := w.net.fate(from+" to "+to.name+" "+what, once(from, what))
 	arrive := func() (none A, err error) {
 		l := to.alive()
 		if l == nil {

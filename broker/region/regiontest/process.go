@@ -40,7 +40,7 @@ type life struct {
 	died   chan struct{}
 	run    []func(context.Context) error
 	region *regionParts
-	gate   *gateway
+	relay  *relay
 }
 
 // alive is the present life, or nil while there is none.

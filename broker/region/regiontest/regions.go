@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ func (w *world) startRegion(l *life) error {
 			if p == nil {
 				return mfpgate.MoveAnswer{}, errUnreached
 			}
-			return call(ctx, w, name, p, "transfers", func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.receive(ctx, t) })
+			return call(ctx, w, name, p, "transfers "+string(t.Order.Step), func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.receive(ctx, t) })
 		},
 		Offers: func() ([]mfpgate.ServiceOffer, error) { return Offers[name], nil },
 		Sign:   func(r mfpgate.DeletionReceipt) (string, error) { return "signed by " + name, nil },
@@ -56,13 +57,13 @@ func (w *world) startRegion(l *life) error {
 		return err
 	}
 	parts.services, parts.receive = parts.book, parts.book.Receive
-	if wrap := w.c.Break.Services; wrap != nil {
-		parts.services, parts.receive = wrap(name, view, parts.book)
+	if w.wrap != nil {
+		parts.services, parts.receive = w.wrap(name, view, parts.book)
 	}
 	view = store.Prefix(l.store, managementView)
 	parts.saga, err = region.New(l.ctx, region.Options{
 		Clock: l.clock, Rand: rand.New(rand.NewPCG(w.c.Seed, uint64(len(name)))), Store: view, Region: name, Regions: peers{w, name},
-		Devices: devices{w, name}, Adopt: w.c.Break.Adopt, Limits: w.c.Limits,
+		Devices: devices{w, name}, Adopt: w.adopt, Limits: w.c.Limits,
 	})
 	if err != nil {
 		return err
@@ -73,6 +74,24 @@ func (w *world) startRegion(l *life) error {
 	parts.manager = &manager{region: name, store: view, journal: parts.saga.Journal(), book: parts.book}
 	l.region, l.run = parts, append(l.run, parts.saga.Run)
 	return nil
+}
+
+// busy is an Adopt that fails for so long from the first time on.
+func busy(d time.Duration) func(store.Tx, mfpgate.Move, json.RawMessage) error {
+	var mu sync.Mutex
+	var until time.Time
+	return func(store.Tx, mfpgate.Move, json.RawMessage) error {
+		mu.Lock()
+		defer mu.Unlock()
+		now := mfpgate.SystemClock{}.Now() // of the bubble
+		if until.IsZero() {
+			until = now.Add(d)
+		}
+		if now.Before(until) {
+			return errors.New("the disk is busy")
+		}
+		return nil
+	}
 }
 
 // peers are the regions as one of them sees them: each through the network, also its own services.
@@ -123,7 +142,7 @@ func (r remoteServices) Holding(ctx context.Context, mfp string) (mfpgate.Holdin
 }
 
 func (r remoteServices) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
-	return call(ctx, r.w, r.from, r.to, "orders", func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.services.Order(ctx, o) })
+	return call(ctx, r.w, r.from, r.to, "orders "+string(o.Step), func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.services.Order(ctx, o) })
 }
 
 type remoteManagement remoteServices
@@ -135,7 +154,7 @@ func (r remoteManagement) Find(ctx context.Context, model, serial string) (mfpga
 }
 
 func (r remoteManagement) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
-	return call(ctx, r.w, r.from, r.to, "notices", func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.manager.order(ctx, o) })
+	return call(ctx, r.w, r.from, r.to, "notices "+string(o.Step), func(ctx context.Context, l *life) (mfpgate.MoveAnswer, error) { return l.region.manager.order(ctx, o) })
 }
 
 // devices names the one device of the world.

@@ -14,6 +14,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/broker/region/holding"
+	"github.com/mfpgate/mfpgate/broker/region/route"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/journal"
 	"github.com/mfpgate/mfpgate/store/memory"
@@ -27,9 +28,11 @@ const (
 	deviceMFP    = "mfp_1"
 	deviceModel  = "MFP-1"
 	deviceSerial = "S1"
+	targetName   = "jp" // and the site's region
+	sourceName   = "us"
 )
 
-var regionNames = []string{"jp", "us"}
+var regionNames = []string{targetName, sourceName}
 
 // Offers is what the regions of the world offer. The device's child scan/ocr is not offered in jp.
 var Offers = map[string][]mfpgate.ServiceOffer{
@@ -47,20 +50,27 @@ type Config struct {
 	Kill   map[string]int64         // process ("jp", "us", "gateway"): before or after which commit it is killed, once
 	Skew   map[string]time.Duration // of the processes' clocks
 	Pinned bool                     // the device never asks for a directive, and is given up when the move is stuck
-	Abort  time.Duration            // after the start somebody aborts the move; 0: nobody
-	Back   bool                     // when it is done, the device is moved back
-	Within time.Duration            // the moves end; 0 is 6 hours
-	Limits region.Limits
-	Break  Break
+	Plain  bool                     // the device speaks plain HTTP to its services
+	// Unnamed says that the certificates of a region's services do not have the names of the other's.
+	Unnamed bool
+	// Unprobed says that the gateway does not say anything of certificates: the move waits for it between copy and drain.
+	Unprobed bool
+	Busy     time.Duration // for so long the target's management server cannot take the device over: the commit is late
+	Abort    time.Duration // after the start somebody aborts the move; 0: nobody
+	Back     bool          // when it is done, the device is moved back
+	Within   time.Duration // the moves end; 0 is 6 hours
+	Limits   region.Limits
+	Break    Break
 }
 
 // Break is what is broken on purpose.
 type Break struct {
-	Saga      func(*region.Saga) // is given each one that is made
-	Services  func(region string, s store.Store, b *holding.Book) (region.Services, func(context.Context, mfpgate.HoldingTransfer) (mfpgate.MoveAnswer, error))
+	Saga      func(*region.Saga)              // is given each one that is made
+	Services  func() Wrap                     // is called once in a world
 	Credulous bool                            // services take what they do not offer
+	Deaf      bool                            // the relay does not hear that routes have changed
+	Lax       bool                            // the relay enforces nothing
 	Told      func(mfpgate.Move) mfpgate.Move // what the gateway believes of what it is told
-	Adopt     func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 }
 
 // Result is what came of a world.
@@ -82,6 +92,9 @@ type world struct {
 	gateway *process
 	device  *device
 	minted  counter
+	promise promise
+	wrap    Wrap
+	adopt   func(store.Tx, mfpgate.Move, json.RawMessage) error
 }
 
 // Play runs a world to its end. It is to be called in a bubble of testing/synctest.
@@ -90,13 +103,18 @@ func Play(ctx context.Context, c Config) (Result, error) {
 	defer cancel()
 	w := &world{
 		c: c, ctx: ctx, clock: mfpgate.SystemClock{}, regions: map[string]*process{},
-		net: &network{seed: c.Seed, faults: c.Faults, count: map[string]uint64{}},
+		net:     &network{seed: c.Seed, faults: c.Faults, count: map[string]uint64{}},
+		promise: promise{to: map[mfpgate.MoveID]string{}},
+		adopt:   busy(c.Busy),
+	}
+	if c.Break.Services != nil {
+		w.wrap = c.Break.Services()
 	}
 	for _, name := range regionNames {
 		w.regions[name] = &process{w: w, name: name, disk: memory.New(), start: w.startRegion, kill: c.Kill[name]}
 	}
 	w.gateway = &process{w: w, name: "gateway", disk: memory.New(), start: w.startGateway, kill: c.Kill["gateway"]}
-	w.device = &device{w: w, pinned: c.Pinned, rand: rand.New(rand.NewPCG(c.Seed, 3)), region: "us", epoch: 1, may: map[string][]string{}}
+	w.device = &device{w: w, pinned: c.Pinned, plain: c.Plain, rand: rand.New(rand.NewPCG(c.Seed, 3)), region: sourceName, epoch: 1, may: map[string][]string{}}
 	if err := w.enter(); err != nil {
 		return Result{}, err
 	}
@@ -113,7 +131,7 @@ func Play(ctx context.Context, c Config) (Result, error) {
 	tasks.Go(w.device.run)
 	finished, err := w.administer()
 	if err == nil { // what is on its way may still do harm
-		err = mfpgate.Wait(ctx, w.clock, cmp.Or(c.Faults.LateBy, 10*time.Minute)+time.Minute)
+		err = mfpgate.Wait(ctx, w.clock, c.Faults.longest()+time.Minute)
 	}
 	cancel()
 	tasks.Wait()
@@ -136,7 +154,7 @@ func Play(ctx context.Context, c Config) (Result, error) {
 
 // enter registers the device in us, before anything can go wrong.
 func (w *world) enter() error {
-	b, err := w.book("us")
+	b, err := w.book(sourceName)
 	if err != nil {
 		return err
 	}
@@ -167,11 +185,7 @@ func (w *world) book(name string) (*holding.Book, error) {
 // administer begins the moves, and does what people do. It reports whether they ended.
 func (w *world) administer() (finished bool, err error) {
 	until := w.clock.Now().Add(cmp.Or(w.c.Within, 6*time.Hour))
-	targets := []string{"jp"}
-	if w.c.Back {
-		targets = append(targets, "us")
-	}
-	for _, to := range targets {
+	for _, to := range w.targets() {
 		m, err := w.begin(to, until)
 		if err != nil || m.ID == "" {
 			return false, err
@@ -187,23 +201,27 @@ func (w *world) administer() (finished bool, err error) {
 	return true, nil
 }
 
-// begin starts a move, as soon as the region answers. What was planned once is asked for with the same key until it is refused.
+// begin has the gateway start a move. What was planned is asked for with the same key until it is refused; then it is planned anew.
 func (w *world) begin(to string, until time.Time) (m mfpgate.Move, err error) {
 	r := mfpgate.MoveRequest{Device: deviceID, To: to, Data: map[string]mfpgate.DataPolicy{"log": mfpgate.DataLeave, "settings": mfpgate.DataReset}}
-	for w.clock.Now().Before(until) {
-		if l := w.regions[to].alive(); l != nil {
+	for try := 0; w.clock.Now().Before(until); {
+		if l := w.gateway.alive(); l != nil {
+			broker := l.relay.broker
+			if m, there := begun(l.ctx, broker, to); there {
+				return m, nil
+			}
 			if r.Plan == "" {
-				plan, err := l.region.saga.Plan(l.ctx, gatewayName, r)
-				if err == nil {
+				if plan, err := broker.Plan(l.ctx, r); err == nil {
 					r.Plan = plan.Hash
 				}
 			}
 			if r.Plan != "" {
-				if m, _, err = l.region.saga.Start(l.ctx, gatewayName, r, "anna", "key-"+to); err == nil {
+				if m, err = broker.Start(l.ctx, r, "anna", fmt.Sprint("key-", to, try)); err == nil {
 					return m, nil
 				}
 				if errors.Is(err, mfpgate.ErrRefused) {
 					r.Plan = ""
+					try++
 				}
 			}
 		}
@@ -214,30 +232,41 @@ func (w *world) begin(to string, until time.Time) (m mfpgate.Move, err error) {
 	return m, nil
 }
 
-// attend waits for a move's end; "" is that it has none.
+// begun finds a move whose start was not heard of.
+func begun(ctx context.Context, b *route.Broker, to string) (mfpgate.Move, bool) {
+	moves, err := b.Moves(ctx)
+	for _, m := range moves {
+		if err == nil && m.To == to {
+			return m, true
+		}
+	}
+	return mfpgate.Move{}, false
+}
+
+// attend waits for a move's end; "" is that it has none. The end is seen in the region; what is to be done is asked of the gateway.
 func (w *world) attend(to string, m mfpgate.Move, until time.Time) (mfpgate.MoveState, error) {
 	abort := w.clock.Now().Add(w.c.Abort)
 	for w.clock.Now().Before(until) {
-		pause := 5 * time.Second
+		pause := 10 * time.Second
 		if left := abort.Sub(w.clock.Now()); left > 0 {
 			pause = min(pause, left)
 		}
 		if err := mfpgate.Wait(w.ctx, w.clock, pause); err != nil {
 			return "", err
 		}
-		l := w.regions[to].alive()
-		if l == nil {
+		l, gateway := w.regions[to].alive(), w.gateway.alive()
+		if l == nil || gateway == nil {
 			continue
 		}
 		now, err := l.region.saga.Get(l.ctx, gatewayName, m.ID)
-		switch {
+		switch broker := gateway.relay.broker; {
 		case err != nil:
 		case now.State.Ended():
 			return now.State, nil
 		case w.c.Abort > 0 && now.State == mfpgate.MoveOpen && !w.clock.Now().Before(abort):
-			_, _ = l.region.saga.Abort(l.ctx, gatewayName, m.ID, "anna") // once more if it was not heard
+			_, _ = broker.Abort(gateway.ctx, m.ID, "anna") // once more if it was not heard
 		case now.State == mfpgate.MoveStuck && w.c.Pinned:
-			_, _ = l.region.saga.ConfirmLost(l.ctx, gatewayName, m.ID, "anna")
+			_, _ = broker.ConfirmLost(gateway.ctx, m.ID, "anna")
 		}
 	}
 	return "", nil
@@ -261,7 +290,7 @@ func (w *world) judge(r *Result) error {
 		r.Chains[writer+"/"+room] = entries
 		return err
 	}
-	home := "us"
+	home := sourceName
 	for _, name := range regionNames {
 		disk := w.regions[name].disk
 		view := store.Prefix(disk, managementView)
@@ -291,7 +320,7 @@ func (w *world) judge(r *Result) error {
 	if len(r.Facts.Moves) == 0 {
 		return errNoMoves
 	}
-	r.Broken = Check(r.Chains, r.Facts)
+	r.Broken = append(Check(r.Chains, r.Facts), w.promise.broken...)
 	b, err := w.book(home)
 	if err != nil {
 		return err

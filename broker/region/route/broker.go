@@ -46,6 +46,7 @@ type Broker struct {
 	models     map[mfpgate.DeviceID]string // as of the last sweep; guarded by change alone
 	residences map[mfpgate.DeviceID]*told
 	askedAt    time.Time // residences, with an answer
+	silentAt   time.Time // without one
 	candidates map[mfpgate.DeviceID]*candidate
 	current    bool // the feed has been read to its end since New
 	again      bool // the feed is to be read from its beginning: something of it was lost here

@@ -17,6 +17,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region/route"
 	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 var errDead = errors.New("the process is dead")
@@ -141,9 +142,11 @@ func (w *world) finished(at string, id mfpgate.MoveID) {
 // TestEveryCrash ends the process at each step of a move that the policy begins, lets another one go on, and wants the same end.
 func TestEveryCrash(t *testing.T) {
 	for _, unsure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "kill", true: "outcome unknown"}[unsure], func(t *testing.T) {
+		name := map[bool]string{false: "kill", true: "outcome unknown"}[unsure]
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for last := int64(1); ; last++ {
+			first, stride := need.Points(uint64(len(name)))
+			for last := first; ; last += stride {
 				alive := false
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, 1)

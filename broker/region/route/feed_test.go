@@ -16,6 +16,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region/route"
 	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/tests/need"
 )
 
 // states are one move, message by message.
@@ -35,7 +36,7 @@ func states(m mfpgate.Move) (list []mfpgate.Move) {
 
 // TestFeedInAnyOrder has a device moved to jp, then away to de, and the messages of that come often and in any order.
 func TestFeedInAnyOrder(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range need.Seeds(30) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 1)
 			away := move(2, device(1), 3)

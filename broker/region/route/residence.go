@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,7 +16,7 @@ import (
 const (
 	maxResidences = 50000            // that are looked at in an answer
 	soon          = 5 * time.Second  // between two questions for residences
-	freshFor      = 30 * time.Second // an answer, before somebody who looks has it asked again
+	freshFor      = 30 * time.Second // an answer or a failure, before somebody who looks has it asked again
 	lookTimeout   = 3 * time.Second  // that such a person waits
 	askAgain      = time.Minute      // after a failure
 	writeAtOnce   = 16               // residences in one transaction
@@ -33,6 +34,11 @@ func (b *Broker) refreshResidences(ctx context.Context) error {
 	list, err := b.Cloud.Residences(call)
 	cancel()
 	if err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // then it had no time to answer
+			b.mu.Lock()
+			b.silentAt = b.Clock.Now()
+			b.mu.Unlock()
+		}
 		return err
 	}
 	known := b.devices()
@@ -57,7 +63,7 @@ func (b *Broker) refreshResidences(ctx context.Context) error {
 	for device, t := range next {
 		moved = moved || b.residences[device] == nil || b.residences[device].Home != t.Home
 	}
-	b.residences, b.askedAt = next, b.Clock.Now()
+	b.residences, b.askedAt, b.silentAt = next, b.Clock.Now(), time.Time{}
 	b.mu.Unlock()
 	if moved {
 		b.publish()
@@ -107,14 +113,15 @@ func (b *Broker) keep(ctx context.Context, next map[mfpgate.DeviceID]*told) erro
 }
 
 // Residences say of each device that the gateway knows where its data are, as the site region told last, and whether the relay can
-// enforce it. An answer that is not fresh is asked for again, for three seconds at most.
+// enforce it. An answer that is not fresh is asked for again, for three seconds at most; after a failure nobody waits for half a minute.
 func (b *Broker) Residences(ctx context.Context) ([]mfpgate.Residence, error) {
 	b.mu.Lock()
-	at := b.askedAt
+	fresh := func(at time.Time) bool { return !at.IsZero() && b.Clock.Now().Sub(at) <= freshFor }
+	look := !fresh(b.askedAt) && !fresh(b.silentAt)
 	b.mu.Unlock()
-	if at.IsZero() || b.Clock.Now().Sub(at) > freshFor {
-		look, cancel := context.WithTimeout(ctx, lookTimeout)
-		err := b.refreshResidences(look)
+	if look {
+		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		err := b.refreshResidences(call)
 		cancel()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -19,6 +19,7 @@ type taking struct {
 	move     *kept  // as it is kept now
 	route    *route // of the device as it is now; nil: it has none
 	switched bool   // the route differs from the one in memory
+	led      bool   // it leads elsewhere
 	told     bool   // the move does
 	ignored  error
 }
@@ -77,7 +78,7 @@ func (b *Broker) put(k *kept) {
 // after tells of what was taken.
 func (b *Broker) after(before *kept, t *taking) {
 	k := t.move
-	if t.switched && t.route.Move == k.ID {
+	if t.led && t.route.Move == k.ID {
 		b.Log.Info().Str(field.Move, string(k.ID)).Str(field.Device, string(k.Device)).Str(field.Region, t.route.To).Uint64(field.Epoch, t.route.Epoch).Msg(event.MoveSwitched)
 	}
 	if !t.told {
@@ -149,7 +150,8 @@ func (b *Broker) takeTx(tx store.Tx, m mfpgate.Move) (t taking, err error) {
 		}
 	}
 	if was := b.routes[m.Device]; t.route != nil {
-		t.switched = was == nil || b.damaged[m.Device] || was.Epoch != t.route.Epoch || !was.AckedAt.Equal(t.route.AckedAt)
+		t.led = was == nil || b.damaged[m.Device] || was.Epoch != t.route.Epoch
+		t.switched = t.led || !was.AckedAt.Equal(t.route.AckedAt)
 	}
 	if t.told = before != canonical(t.move.Move); t.told {
 		return t, store.SetJSON(tx, movePrefix+string(m.ID), t.move)

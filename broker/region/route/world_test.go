@@ -45,6 +45,7 @@ type cloud struct {
 	checkedIn  []string
 	plans      int
 	down       error
+	mute       bool // it answers no question for residences
 	saga       bool
 	refuse     error                                                            // of Start
 	onSwitched func(id mfpgate.MoveID, epoch uint64, seen mfpgate.Seen)         // looks before the region takes it
@@ -218,6 +219,13 @@ func (c *cloud) Hosts(ctx context.Context) (list []mfpgate.RegionHosts, err erro
 }
 
 func (c *cloud) Residences(ctx context.Context) (list []mfpgate.Residence, err error) {
+	c.mu.Lock()
+	mute := c.mute
+	c.mu.Unlock()
+	if mute {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	err = c.call(ctx, func() error { list = c.residences; return nil })
 	return list, err
 }

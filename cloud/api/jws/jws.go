@@ -23,6 +23,21 @@ const MaxText = 64 << 10
 // ErrSignature is returned for a text that is no document signed by one of the keys for the purpose asked for.
 var ErrSignature = errors.New("not signed by a key that is trusted for this")
 
+// ErrKey is returned for text that is no public key as EncodeKey writes it.
+var ErrKey = errors.New("public key: must be the base64 text that `mfpcloud key` prints")
+
+// EncodeKey writes a public key as people and documents have it: base64 (RFC 4648 §4) of its 32 bytes.
+func EncodeKey(key ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(key) }
+
+// ParseKey reads what EncodeKey wrote. ErrKey.
+func ParseKey(text string) (ed25519.PublicKey, error) {
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		return nil, ErrKey
+	}
+	return key, nil
+}
+
 // KeyID names a public key: the first 16 characters of its SHA-256 in base64url. It stands in the header "kid".
 func KeyID(key ed25519.PublicKey) string {
 	sum := sha256.Sum256(key)

@@ -1,13 +1,10 @@
 package peer
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/api/jws"
 )
 
@@ -103,15 +100,8 @@ func (p *Peer) checkReceipt(r mfpgate.DeletionReceipt, mfp string, move mfpgate.
 	if len(p.o.Keys) == 0 {
 		return nil
 	}
-	var signed mfpgate.DeletionReceipt
-	if err := jws.Open(p.o.Keys, api.PurposeReceipt, r.Signed, &signed); err != nil {
+	if err := jws.CheckReceipt(p.o.Keys, r); err != nil {
 		return answer("its receipt: %v", err)
-	}
-	r.Signed, signed.Signed = "", ""
-	said, err := json.Marshal(r)
-	meant, err2 := json.Marshal(signed)
-	if err != nil || err2 != nil || !bytes.Equal(said, meant) {
-		return answer("its receipt does not say what is signed")
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 )
 
 // PeerRole is as what a region calls another one, or its own management server its own services.
@@ -112,7 +113,7 @@ func (f *Folder) AcceptPeer(i Invitation, ca []byte) error {
 	if self, err := f.Region(); err == nil && self == i.Region {
 		return fmt.Errorf("invitation: region %s %w", self, ErrOwnRegion)
 	}
-	if _, err := ParseKey(i.Key); err != nil {
+	if _, err := jws.ParseKey(i.Key); err != nil {
 		return fmt.Errorf("invitation: %w", err)
 	}
 	for _, token := range []string{i.Tokens.Management, i.Tokens.Services} {

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 )
 
 // ErrRegion is returned for what is no region.
@@ -104,25 +104,13 @@ func (f *Folder) SigningKey() (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// PublicKey is the public half of SigningKey as others are given it: base64 of its 32 bytes.
+// PublicKey is the public half of SigningKey as others are given it: see jws.EncodeKey.
 func (f *Folder) PublicKey() (string, error) {
 	key, err := f.SigningKey()
 	if err != nil {
 		return "", err
 	}
-	return EncodeKey(key.Public().(ed25519.PublicKey)), nil
-}
-
-// EncodeKey writes a public key as ParseKey reads it.
-func EncodeKey(key ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(key) }
-
-// ParseKey reads a region's public key.
-func ParseKey(text string) (ed25519.PublicKey, error) {
-	key, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, errors.New("public key: must be the base64 text that `mfpcloud key` prints")
-	}
-	return key, nil
+	return jws.EncodeKey(key.Public().(ed25519.PublicKey)), nil
 }
 
 // RegistrationKey returns the key that makes registration ids unforgeable, from registration-id.key. It makes one if there is none.

@@ -3,6 +3,9 @@ package region_test
 import (
 	"bytes"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mfpgate/mfpgate"
@@ -120,6 +123,22 @@ func TestADeviceIsRegisteredOnce(t *testing.T) {
 	w.call(w.jp.HTTP(t), http.MethodGet, w.jp.URL+api.RegionsPath, "", nil).into(t, http.StatusOK, &doc)
 	if len(doc.Items) != 2 {
 		t.Errorf("the regions are %+v", doc.Items)
+	}
+}
+
+// TestPeersThatCannotBeReadAreNotNone is of a damaged agreement: what would be true only without that peer is not said.
+func TestPeersThatCannotBeReadAreNotNone(t *testing.T) {
+	w := open(t, servertest.Pairing{})
+	w.start(w.us, "us-mfp-1", "US000001")
+	servertest.Must(t, os.WriteFile(filepath.Join(w.jp.Dir, "peers", "us.accepted.json"), []byte("{"), 0o600))
+	regions := func() reply { return w.call(w.jp.HTTP(t), http.MethodGet, w.jp.URL+api.RegionsPath, "", nil) }
+	w.until("the region reads its agreements again", func() bool { return !bytes.Contains(regions().body, []byte(`"us"`)) })
+	for _, of := range []string{"us-mfp-1", "jp-mfp-1"} {
+		r := w.device(w.jp, of, http.MethodPost, api.DevicesPath, api.DeviceRegistration{
+			Model: model, Serial: strings.ToUpper(of[:2]) + "000001", Services: []mfpgate.HeldService{{ID: "document-cloud", Children: []string{}}}})
+		if r.status != http.StatusInternalServerError {
+			t.Errorf("%s: %d %s", of, r.status, r.body)
+		}
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/cloud/api/jws"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
@@ -116,8 +115,7 @@ func (m *Management) refreshing(ctx context.Context) error {
 	said := map[string]bool{}
 	for {
 		wait := refreshEvery
-		for _, name := range m.links.names() {
-			err := m.refresh(ctx, name)
+		note := func(name string, err error) {
 			if err != nil && ctx.Err() == nil {
 				wait = refreshSooner
 				if !said[name] {
@@ -126,7 +124,12 @@ func (m *Management) refreshing(ctx context.Context) error {
 			}
 			said[name] = err != nil
 		}
-		if len(m.links.names()) < len(m.At) { // agreements are made while the region runs
+		peers, err := m.links.names()
+		note(m.Region, err)
+		for _, name := range peers {
+			note(name, m.refresh(ctx, name))
+		}
+		if len(peers) < len(m.At) { // agreements are made while the region runs
 			wait = refreshSooner
 		}
 		if mfpgate.Wait(ctx, m.Clock, wait) != nil {
@@ -201,9 +204,13 @@ func CheckHost(text string) error {
 
 // signedRegions tells everybody where every region is.
 func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body api.SignedRegions }, error) {
-	list := m.hosts.all(m.Region, m.links.names())
+	peers, err := m.links.names()
+	if err != nil { // a document without them would take them from every gateway's map
+		return nil, answer(err)
+	}
+	list := m.hosts.all(m.Region, peers)
 	if len(list[0].Management) == 0 {
-		return nil, &Refusal{Status: 503, Reason: ReasonNotConnected, Detail: "the region is starting; ask again in a moment", Retry: peerRetry}
+		return nil, starting()
 	}
 	signed, err := jws.Sign(m.Key, api.PurposeRegions, list)
 	if err != nil {
@@ -214,8 +221,12 @@ func (m *Management) signedRegions(context.Context, *struct{}) (*struct{ Body ap
 
 // keys are the regions' public keys.
 func (m *Management) keys(context.Context, *struct{}) (*struct{ Body api.RegionKeys }, error) {
-	out := api.RegionKeys{Keys: map[string][]string{m.Region: {provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))}}}
-	for _, name := range m.links.names() {
+	out := api.RegionKeys{Keys: map[string][]string{m.Region: {jws.EncodeKey(m.Key.Public().(ed25519.PublicKey))}}}
+	peers, err := m.links.names()
+	if err != nil {
+		return nil, answer(err)
+	}
+	for _, name := range peers {
 		if key, ok := m.links.key(name); ok {
 			out.Keys[name] = []string{key}
 		}
@@ -225,28 +236,16 @@ func (m *Management) keys(context.Context, *struct{}) (*struct{ Body api.RegionK
 
 // checkReceipt tells whether a region signed its deletion receipt.
 func (m *Management) checkReceipt(region string, r mfpgate.DeletionReceipt) error {
-	text := provision.EncodeKey(m.Key.Public().(ed25519.PublicKey))
+	key := m.Key.Public().(ed25519.PublicKey)
 	if region != m.Region {
-		var ok bool
-		if text, ok = m.links.key(region); !ok {
+		text, ok := m.links.key(region)
+		if !ok {
 			return fmt.Errorf("region %s is no peer any more: its receipts cannot be checked", region)
 		}
+		var err error
+		if key, err = jws.ParseKey(text); err != nil {
+			return err
+		}
 	}
-	key, err := provision.ParseKey(text)
-	if err != nil {
-		return err
-	}
-	var signed mfpgate.DeletionReceipt
-	if err := jws.Open([]ed25519.PublicKey{key}, api.PurposeReceipt, r.Signed, &signed); err != nil {
-		return err
-	}
-	r.Signed, signed.Signed = "", ""
-	said, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if meant, err := json.Marshal(signed); err != nil || string(said) != string(meant) {
-		return fmt.Errorf("receipt %.64q does not say what region %s signed: %w", r.ID, region, jws.ErrSignature)
-	}
-	return nil
+	return jws.CheckReceipt([]ed25519.PublicKey{key}, r)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 	"github.com/mfpgate/mfpgate/cloud/server/provision"
 )
 
@@ -115,7 +117,7 @@ func same(a, b provision.Peer) bool {
 }
 
 func (l *links) dial(p provision.Peer, at Address) (*Link, error) {
-	key, err := provision.ParseKey(p.Key)
+	key, err := jws.ParseKey(p.Key)
 	if err != nil {
 		return nil, fmt.Errorf("peer %s: %w", p.Region, err)
 	}
@@ -141,22 +143,14 @@ func (l *links) to(region string) (*Link, error) {
 	if o := all[region]; o != nil {
 		return o.link, nil
 	}
-	return nil, &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonNoPeer, Retry: time.Minute,
-		Detail: fmt.Sprintf("region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region)}
+	return nil, refuse(http.StatusServiceUnavailable, ReasonNoPeer,
+		"region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region).retry(time.Minute)
 }
 
-// names are the peers', sorted.
-func (l *links) names() []string {
+// names are the peers', sorted. While it cannot be read who they are, nobody may conclude that there are none.
+func (l *links) names() ([]string, error) {
 	all, err := l.all()
-	if err != nil {
-		return nil
-	}
-	list := make([]string, 0, len(all))
-	for name := range all {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
+	return slices.Sorted(maps.Keys(all)), err
 }
 
 // key is that under which a peer signs.

@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,7 +119,7 @@ func NewManagement(ctx context.Context, o ManagementOptions) (*Management, error
 	return m, nil
 }
 
-// Reached says where the roles of this region are reached, and connects to the services. url is as devices may reach it.
+// Reached says under which URLs devices reach the roles of this region, and connects the management server to its services.
 func (m *Management) Reached(managementURL, servicesURL string, link *Link) {
 	m.own.Store(link)
 	m.hosts.reached(m.ManagementOptions.Hosts, managementURL, servicesURL)
@@ -136,7 +138,7 @@ func (m *Management) services() (*Link, error) {
 	if link := m.own.Load(); link != nil {
 		return link, nil
 	}
-	return nil, &Refusal{Status: 503, Reason: ReasonNotConnected, Detail: "the region is starting; ask again in a moment", Retry: peerRetry}
+	return nil, starting()
 }
 
 // turn keeps two calls that register the same device from overtaking each other.
@@ -153,7 +155,14 @@ func (m *Management) turn(mfp string) func() {
 // regions are what the saga calls.
 type regions struct{ m *Management }
 
-func (r regions) Names() []string { return append([]string{r.m.Region}, r.m.links.names()...) }
+// Names are, while it cannot be read who the peers are, those that have an address: the saga finds out that they cannot be asked.
+func (r regions) Names() []string {
+	peers, err := r.m.links.names()
+	if err != nil {
+		peers = slices.Sorted(maps.Keys(r.m.At))
+	}
+	return append([]string{r.m.Region}, peers...)
+}
 
 func (r regions) Services(region string) (broker.Services, bool) {
 	if region == r.m.Region {

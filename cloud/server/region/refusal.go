@@ -1,6 +1,7 @@
 package region
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,7 +11,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	broker "github.com/mfpgate/mfpgate/broker/region"
 	"github.com/mfpgate/mfpgate/cloud/api"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
+	"github.com/mfpgate/mfpgate/store"
 )
 
 // Why this package refuses, besides the reasons of moves in cloud/api.
@@ -30,8 +31,10 @@ const (
 	ReasonInvalid      mfpgate.Reason = "invalid-request"
 	ReasonCursor       mfpgate.Reason = "invalid-cursor"
 	ReasonThrottled    mfpgate.Reason = "rate-limited"
-	ReasonNoRoom       mfpgate.Reason = "unknown-room"
 	ReasonKey          mfpgate.Reason = "idempotency-key-required"
+	ReasonGone         mfpgate.Reason = "caller-gone"
+	ReasonStoreFull    mfpgate.Reason = "storage-full"
+	ReasonTooLarge     mfpgate.Reason = "too-large"
 	ReasonNotConnected mfpgate.Reason = "not-connected" // the server is starting, or was built without connections
 )
 
@@ -76,6 +79,11 @@ func refuse(status int, reason mfpgate.Reason, format string, args ...any) *Refu
 	return &Refusal{Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// starting is the answer until Reached was called.
+func starting() *Refusal {
+	return refuse(http.StatusServiceUnavailable, ReasonNotConnected, "the region is starting; ask again in a moment").retry(peerRetry)
+}
+
 func (r *Refusal) retry(after time.Duration) *Refusal {
 	r.Retry = after
 	return r
@@ -99,8 +107,8 @@ func answer(err error) error {
 		return own
 	}
 	switch {
-	case errors.Is(err, provision.ErrToken):
-		return refuse(http.StatusForbidden, ReasonNotYours, "%s", err)
+	case errors.Is(err, context.Canceled): // nobody reads it; the log does not take it for a failure
+		return refuse(http.StatusRequestTimeout, ReasonGone, "the caller went away")
 	case errors.Is(err, broker.ErrNoHolding):
 		return refuse(http.StatusNotFound, api.NotRegistered, "%s", err)
 	case errors.Is(err, broker.ErrFenced):
@@ -124,6 +132,12 @@ func answer(err error) error {
 	}
 	if of, ok := errors.AsType[*unanswered](err); ok {
 		return of.refusal()
+	}
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return refuse(http.StatusServiceUnavailable, ReasonStoreFull, "the region's disk is nearly full; reading goes on").retry(time.Minute)
+	case errors.Is(err, store.ErrTooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the document is longer than this region keeps")
 	}
 	return &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Cause: err}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
@@ -100,7 +101,11 @@ func (m *Management) nowhereElse(ctx context.Context, mfp string, asked api.Devi
 	if serialKey(asked.Model, asked.Serial) == "" {
 		return refuse(http.StatusUnprocessableEntity, ReasonNoSerial, "model %.64q with serial number %.64q identifies no device", asked.Model, asked.Serial)
 	}
-	for _, name := range m.links.names() {
+	peers, err := m.links.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range peers {
 		link, err := m.links.to(name)
 		if err != nil {
 			return err
@@ -137,7 +142,7 @@ func without(services []mfpgate.HeldService, offers []mfpgate.ServiceOffer) stri
 			return s.ID
 		}
 		for _, c := range s.Children {
-			if !contains(kept[0].Children, c) {
+			if !slices.Contains(kept[0].Children, c) {
 				return s.ID + "/" + c
 			}
 		}
@@ -155,7 +160,7 @@ func common(services []mfpgate.HeldService, offers []mfpgate.ServiceOffer) []mfp
 			}
 			kept := mfpgate.HeldService{ID: s.ID, Children: []string{}}
 			for _, c := range s.Children {
-				if contains(o.Children, c) {
+				if slices.Contains(o.Children, c) {
 					kept.Children = append(kept.Children, c)
 				}
 			}
@@ -163,15 +168,6 @@ func common(services []mfpgate.HeldService, offers []mfpgate.ServiceOffer) []mfp
 		}
 	}
 	return list
-}
-
-func contains(list []string, text string) bool {
-	for _, t := range list {
-		if t == text {
-			return true
-		}
-	}
-	return false
 }
 
 // enrolment is the way to where a registration id comes from.
@@ -207,7 +203,7 @@ func (m *Management) enrolDevice(ctx context.Context, gateway string, asked api.
 	if r, there, err := m.known(ctx, d.Model, d.Serial); err != nil {
 		return mfpgate.Residence{}, err
 	} else if there && r.State == mfpgate.HoldingActive {
-		return m.residence(ctx, gateway, d, false)
+		return m.residence(ctx, gateway, d)
 	}
 	e, err := m.issuer(ctx, d, asked.Registration)
 	if err != nil {
@@ -216,7 +212,7 @@ func (m *Management) enrolDevice(ctx context.Context, gateway string, asked api.
 	if err := m.enterForeign(ctx, d, e); err != nil {
 		return mfpgate.Residence{}, err
 	}
-	return m.residence(ctx, gateway, d, false)
+	return m.residence(ctx, gateway, d)
 }
 
 // issuer asks the device's market for its registration id; a given one says by its country whom to ask, and must be the one that this

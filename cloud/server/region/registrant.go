@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -75,14 +76,14 @@ func bySerial(g store.Getter, model, serial string) (r registrant, there bool, e
 func claim(tx store.Tx, before, after registrant) error {
 	key, was := serialKey(after.Model, after.Serial), serialKey(before.Model, before.Serial)
 	if key == "" {
-		return refuse(422, ReasonNoSerial, "model %.64q with serial number %.64q identifies no device", after.Model, after.Serial)
+		return refuse(http.StatusUnprocessableEntity, ReasonNoSerial, "model %.64q with serial number %.64q identifies no device", after.Model, after.Serial)
 	}
 	n, there, err := store.FindJSON[named](tx, key)
 	if err != nil {
 		return err
 	}
 	if there && n.MFP != after.MFP {
-		return refuse(409, ReasonTaken, "device %s is registered with model %.64q and serial number %.64q", n.MFP, after.Model, after.Serial)
+		return refuse(http.StatusConflict, ReasonTaken, "device %s is registered with model %.64q and serial number %.64q", n.MFP, after.Model, after.Serial)
 	}
 	if was != "" && was != key {
 		if err := tx.Delete(was); err != nil {

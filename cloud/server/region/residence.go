@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -93,7 +94,7 @@ func (m *Management) listResidences(ctx context.Context, in *struct {
 }) (*struct{ Body api.Page[mfpgate.Residence] }, error) {
 	after, err := base64.RawURLEncoding.DecodeString(in.Cursor)
 	if err != nil {
-		return nil, refuse(400, ReasonCursor, "the cursor is not one of this list's; start again without one")
+		return nil, refuse(http.StatusBadRequest, ReasonCursor, "the cursor is not one of this list's; start again without one")
 	}
 	list, next, err := m.Devices(ctx, in.Gateway, string(after), in.Limit)
 	if err != nil {
@@ -121,13 +122,13 @@ func (m *Management) listResidences(ctx context.Context, in *struct {
 	return &struct{ Body api.Page[mfpgate.Residence] }{page}, nil
 }
 
-// residence is that of one device; remembered tells whether an older answer of another region will do.
-func (m *Management) residence(ctx context.Context, gateway string, d mfpgate.Device, remembered bool) (mfpgate.Residence, error) {
+// residence is that of one device, asked for anew.
+func (m *Management) residence(ctx context.Context, gateway string, d mfpgate.Device) (mfpgate.Residence, error) {
 	moves, err := m.movesOf(ctx, gateway)
 	if err != nil {
 		return mfpgate.Residence{}, err
 	}
-	return m.resides(ctx, d, moves, remembered)
+	return m.resides(ctx, d, moves, false)
 }
 
 // movesOf are the moves that a gateway asked for, by device, the newest first.
@@ -146,6 +147,7 @@ func (m *Management) movesOf(ctx context.Context, gateway string) (map[string][]
 	return of, nil
 }
 
+// resides says where a device's data are; older tells whether an answer that is remembered will do.
 func (m *Management) resides(ctx context.Context, d mfpgate.Device, moves map[string][]mfpgate.Move, older bool) (mfpgate.Residence, error) {
 	out := mfpgate.Residence{
 		Device: d.ID, Market: d.Market, State: mfpgate.ResidenceUnknown,
@@ -213,7 +215,11 @@ func (m *Management) atHome(ctx context.Context, out *mfpgate.Residence, r regis
 
 // abroad asks the device's market, or every peer if nobody says which that is, where the device is.
 func (m *Management) abroad(ctx context.Context, out *mfpgate.Residence, d mfpgate.Device, before registrant, older bool) {
-	peers := m.links.names()
+	peers, err := m.links.names()
+	if err != nil {
+		out.Reason, out.Detail = ResidenceUnreached, "it cannot be read now which regions are peers of "+m.Region
+		return
+	}
 	var ask []string
 	for _, name := range append([]string{before.Region, d.Market}, peers...) { // where it went first; its market; anybody
 		if slices.Contains(peers, name) && !slices.Contains(ask, name) {

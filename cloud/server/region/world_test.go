@@ -15,8 +15,8 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 	"github.com/mfpgate/mfpgate/cloud/client/peer"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	"github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/cloud/server/servertest"
 )
@@ -224,7 +224,7 @@ func publicKey(t *testing.T, r *servertest.Region) []ed25519.PublicKey {
 	t.Helper()
 	text, err := r.Folder.PublicKey()
 	servertest.Must(t, err)
-	key, err := provision.ParseKey(text)
+	key, err := jws.ParseKey(text)
 	servertest.Must(t, err)
 	return []ed25519.PublicKey{key}
 }

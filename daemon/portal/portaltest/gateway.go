@@ -119,7 +119,7 @@ func Busy() *Gateway {
 		{Device: "dev_9", Name: "branch-7/printer-1", State: "away", Position: 3, Since: ago(4 * time.Second)},
 	}
 	g.TunnelsAre = []control.Tunnel{
-		{Device: "dev_2", Name: "3F design room", Client: "10.1.0.12:40112", Destination: "jp.cloud.example:443", Seconds: 31, Quiet: 0.4, BytesUp: 18_220, BytesDown: 2_410},
+		{Device: "dev_2", Name: "3F design room", Client: "10.1.0.12:40112", Destination: "us.cloud.example:443", Forwarded: "jp.cloud.example:443", Seconds: 31, Quiet: 0.4, BytesUp: 18_220, BytesDown: 2_410},
 		{Device: "dev_1", Name: "2F copier", Client: "10.1.0.9:51034", Destination: "firmware.cloud.example:443", Seconds: 418, Quiet: 0.01, BytesUp: 9_120, BytesDown: 612_400_118},
 		{Device: "dev_7", Name: "5F 複合機", Client: "10.1.0.18:50110", Destination: "push.vendor.example:443", Seconds: 93_000, Quiet: 1_204, BytesUp: 880_120, BytesDown: 1_020_776},
 		{Device: "dev_3", Name: Hostile, Client: "[2001:db8::31]:50110", Destination: Hostile + ":443", Seconds: 2},

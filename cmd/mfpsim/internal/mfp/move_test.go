@@ -11,9 +11,9 @@ import (
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
+	"github.com/mfpgate/mfpgate/cloud/api/jws"
 	"github.com/mfpgate/mfpgate/cloud/client"
 	"github.com/mfpgate/mfpgate/cloud/client/peer"
-	"github.com/mfpgate/mfpgate/cloud/server/provision"
 	roles "github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/cloud/server/servertest"
 	"github.com/mfpgate/mfpgate/cmd/mfpsim/internal/mfp"
@@ -51,7 +51,7 @@ func TestMovesBetweenRealRegions(t *testing.T) {
 		s.options.RootCAs.AppendCertsFromPEM(pem)
 		text, err := r.Folder.PublicKey()
 		must(t, err)
-		key, err := provision.ParseKey(text)
+		key, err := jws.ParseKey(text)
 		must(t, err)
 		s.options.RegionKeys = append(s.options.RegionKeys, key)
 		c, err := client.New(client.Options{URL: r.URL, Gateway: "osaka-" + name, Token: r.Gateway(t, "osaka-"+name), RootCAs: r.Roots, Clock: mfpgate.SystemClock{}})
