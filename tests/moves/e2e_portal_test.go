@@ -57,7 +57,7 @@ func aUserRegisters(t *testing.T) {
 	user.picture("move-register")
 	user.ask()
 	user.await(`location.pathname.startsWith("/registrations/")`)
-	user.says("in region us")
+	user.says("Waiting for the administrator")
 	var registrations struct{ Items []mfpgate.Registration }
 	eventually(t, "the print service has the administrator asked", func() bool {
 		s.API(t, "registrations", &registrations)
