@@ -194,3 +194,36 @@ func TestTheLargestMoveFits(t *testing.T) {
 		}
 	})
 }
+
+// TestFewDevicesAreDrainedAtOnce: a device's changes wait while it is drained, so that whoever has come so far goes first.
+func TestFewDevicesAreDrainedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const n, parallel = 200, 16
+		var mu sync.Mutex
+		drained, most := 0, 0
+		w.hang = func(ctx context.Context, at string) {
+			mu.Lock()
+			switch at {
+			case "us services drain":
+				drained++
+				most = max(most, drained)
+			case "jp services activate":
+				drained--
+			}
+			mu.Unlock()
+			_ = mfpgate.Wait(ctx, mfpgate.SystemClock{}, 20*time.Millisecond)
+		}
+		w.start()
+		var last mfpgate.Move
+		for i := range n {
+			device := mfpgate.DeviceID(fmt.Sprint("dev_", i+1))
+			w.enter(device, i+1)
+			last = w.moves(device)
+		}
+		w.sleep(10 * time.Minute)
+		w.want(last.ID, mfpgate.MoveCommitted, mfpgate.StepSwitch, region.AwaitsGateway)
+		if most > 2*parallel {
+			t.Errorf("%d devices were drained at once, where %d steps run at once", most, parallel)
+		}
+	})
+}

@@ -95,7 +95,24 @@ func (s *Saga) intend(tx store.Tx, id mfpgate.MoveID, step mfpgate.MoveStep) err
 	if err != nil {
 		return err
 	}
-	return s.journal.Intend(tx, journal.Intent{ID: stepID(id, step), Kind: kindStep, Object: string(id), Payload: payload})
+	in := journal.Intent{ID: stepID(id, step), Kind: kindStep, Object: string(id), Payload: payload}
+	if hurried(step) {
+		in.NotBefore = s.now().Add(-ahead)
+	}
+	return s.journal.Intend(tx, in)
+}
+
+// ahead is how long a hurried step is due already when it begins: the journal calls first what has been due for longest.
+const ahead = 24 * time.Hour
+
+// hurried tells of the steps in which the device's changes wait. They go before those of other moves that have not come so far, else all
+// devices of a batch would be drained before the first of them is led on.
+func hurried(step mfpgate.MoveStep) bool {
+	switch step {
+	case mfpgate.StepDelta, mfpgate.StepActivate, mfpgate.StepCommit, mfpgate.StepNotify, mfpgate.StepRetire, mfpgate.StepAbort, mfpgate.StepUndrain:
+		return true
+	}
+	return false
 }
 
 // advance ends the present step, and begins the next.

@@ -57,7 +57,7 @@ func (k *killScene) chains() regiontest.Chains {
 	}
 	writer := regions.Gateway + "/route"
 	for before := uint64(0); before != 1; {
-		path := fmt.Sprint("audit?room=route&limit=1000")
+		path := "audit?room=route&limit=1000"
 		if before > 0 {
 			path += fmt.Sprint("&before=", before)
 		}
