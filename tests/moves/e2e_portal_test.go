@@ -87,7 +87,7 @@ func aUserRegisters(t *testing.T) {
 	// An administrator moves it.
 	admin := person()
 	admin.login(at+"/devices/"+string(id), "mori")
-	admin.says("built for US")
+	admin.says("Built for", "Registration", "r1.us.1.")
 	admin.picture("move-device")
 	admin.do(chromedp.Navigate(at + "/residency"))
 	admin.says("Plan a move")

@@ -60,6 +60,7 @@ func (b *Broker) take(ctx context.Context, m mfpgate.Move) error {
 	}
 	b.mu.Unlock()
 	if t.switched {
+		b.lookAtModels()
 		b.publish()
 		b.reroute()
 	}
