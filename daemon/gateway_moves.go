@@ -47,7 +47,7 @@ func (g gateway) toldOf(id mfpgate.DeviceID) error {
 		return deviceError(err)
 	}
 	if g.config.Load().Cloud.URL == nil {
-		return moveError(away{errCloudless})
+		return moveError(away{route.ErrNoCloud})
 	}
 	shown := g.inventory.shown.Load()
 	if shown == nil {

@@ -229,6 +229,9 @@ func (i *inventory) tell(ctx context.Context, c *client.Client, cloud config.Clo
 		i.daemon.registry.Conflict(id, "")
 		t := &told{Schema: toldSchema, Cloud: cloudName(cloud), ETag: next, Device: after}
 		i.acked[id] = t
+		if before == nil || before.Device.Model != after.Model || before.Device.Serial != after.Serial {
+			i.daemon.moves.Told()
+		}
 		return i.daemon.local.Update(ctx, func(tx store.Tx) error { return store.SetJSON(tx, toldPrefix+after.DeviceID, t) })
 	case code == http.StatusConflict || code == http.StatusUnprocessableEntity || code == http.StatusBadRequest:
 		i.refused[id] = i.daemon.Clock.Now().Add(tellAgain)

@@ -31,9 +31,6 @@ func newMoveCloud(d *Daemon) *moveCloud {
 	return &moveCloud{daemon: d, pins: pins{file: filepath.Join(d.config.Load().StateDir, "region-keys.json")}}
 }
 
-// errCloudless is returned while the configuration names no cloud.
-var errCloudless = errors.New("no cloud is configured; name the region's in cloud")
-
 // away says that nothing is known of what came of a call, or that none was made.
 type away struct{ err error }
 
@@ -49,7 +46,7 @@ func (a away) Delay() time.Duration { return mfpgate.RetryDelay(a.err) }
 func (c *moveCloud) call() (*client.Moves, error) {
 	cfg := c.daemon.config.Load()
 	if cfg.Cloud.URL == nil {
-		return nil, away{errCloudless}
+		return nil, away{route.ErrNoCloud}
 	}
 	of, err := c.daemon.call(cfg.Cloud)
 	if err != nil {

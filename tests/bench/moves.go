@@ -84,6 +84,7 @@ type meadow struct {
 	w       *regions.World
 	fronts  []*http.Server
 	herds   []*herd
+	trust   string // file with both certificates
 	gateway *peer
 	api     *http.Client
 	watched map[string]*peer
@@ -123,10 +124,11 @@ func (b *bench) meadow(ctx context.Context) (r *meadow, err error) {
 	if err != nil {
 		return r, err
 	}
+	r.trust = trust
 	r.herds = herds(r.w)
 	var devices strings.Builder
 	for n, h := range r.herds {
-		h.count, h.ippPort, h.first = b.devices*h.share/20, 17510+n, netip.MustParseAddr(fmt.Sprintf("%s.%d.1", movesNetwork, 16*(n+1)))
+		h.count, h.ippPort, h.first = b.devices*h.share/20, 17510+n, mustAddr(fmt.Sprintf("%s.%d.1", movesNetwork, 16*(n+1)))
 		for i, at := 0, h.first; i < h.count; i, at = i+1, at.Next() {
 			fmt.Fprintf(&devices, "    - {name: %s-%d, address: %s, uri: \"ipp://%s:%d/ipp/print\", market: us}\n", h.kind, i+1, at, at, h.ippPort)
 		}
@@ -171,6 +173,8 @@ func (b *bench) meadow(ctx context.Context) (r *meadow, err error) {
 	return r, nil
 }
 
+func mustAddr(text string) netip.Addr { return netip.MustParseAddr(text) }
+
 // front lets plain HTTP in to what listens with TLS alone, as a load balancer does.
 func (r *meadow) front(at string) error {
 	to := &url.URL{Scheme: "https", Host: at + ":8443"}
@@ -209,13 +213,18 @@ func (r *meadow) release(h *herd, trust, relay string, snmpPort int) error {
 	return nil
 }
 
+// kill ends a herd that runs.
+func (h *herd) kill() {
+	if h.cmd != nil && h.cmd.Process != nil && h.cmd.ProcessState == nil {
+		_ = h.cmd.Process.Kill()
+		<-h.read
+		_ = h.cmd.Wait()
+	}
+}
+
 func (r *meadow) close() {
 	for _, h := range r.herds {
-		if h.cmd != nil && h.cmd.Process != nil && h.cmd.ProcessState == nil {
-			_ = h.cmd.Process.Kill()
-			<-h.read
-			_ = h.cmd.Wait()
-		}
+		h.kill()
 	}
 	if r.gateway != nil {
 		r.gateway.stop()

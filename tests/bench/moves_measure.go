@@ -158,14 +158,20 @@ func (r *meadow) measure(ctx context.Context) ([]*series, error) {
 	if err != nil {
 		return nil, err
 	}
-	rest, cpu := map[string]float64{}, map[string]time.Duration{}
+	fmt.Fprintf(r.out, "  the mover that keeps nothing begins\n")
+	other, err := r.moveUnsaved(ctx, r.trust, r.gateway.address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", unsaved, err)
+	}
+	rest := map[string]float64{}
 	for name, p := range r.watched {
 		if rest[name], err = p.rss(); err != nil {
 			return nil, err
 		}
-		if cpu[name], err = p.cpu(); err != nil {
-			return nil, err
-		}
+	}
+	cpu, err := r.spent()
+	if err != nil {
+		return nil, err
 	}
 	stop := r.peaks(ctx)
 	fmt.Fprintf(r.out, "  the batch begins\n")
@@ -227,6 +233,7 @@ func (r *meadow) measure(ctx context.Context) ([]*series, error) {
 		all = append(all, s)
 	}
 	add("moves_per_second", "1/s", n/took)
+	all[0].put(0, unsaved, other.perSecond)
 	add("moves_batch", "s", took)
 	add("moves_start", "s", started.Seconds())
 	slices.Sort(drained)
@@ -238,6 +245,9 @@ func (r *meadow) measure(ctx context.Context) ([]*series, error) {
 			return nil, err
 		}
 		add("moves_cpu_"+name, "CPU ms/move", (used-cpu[name]).Seconds()*1000/n)
+		if name != "gateway" {
+			all[len(all)-1].put(0, unsaved, other.cpu[name].Seconds()*1000)
+		}
 	}
 	most := stop()
 	for _, name := range slices.Sorted(maps.Keys(r.watched)) {

@@ -75,7 +75,7 @@ func administratorsMoveDevices(t *testing.T) {
 
 // movesWhole plays claims 1 and 2, embodiments 3 and 4.
 func (s *scene) movesWhole(t *testing.T) {
-	d := s.devices[mfp(whose)]
+	d := s.device(mfp(whose))
 	h, id := s.hand(t, d), s.known(t, whose)
 	d.seen(t, "it is registered in us", func(e map[string]any) bool { return e["event"] == "used" && e["region"] == "us" })
 	eventually(t, "it has some data", func() bool { return d.count("stored") >= 4 }, func() any { return d.told() })
@@ -234,7 +234,7 @@ func entries(chain []journal.Entry, id mfpgate.MoveID) string {
 
 // movesBare plays embodiment 2: the management data alone.
 func (s *scene) movesBare(t *testing.T) {
-	d, id := s.devices[mfp(bare)], s.known(t, bare)
+	d, id := s.device(mfp(bare)), s.known(t, bare)
 	var plan mfpgate.MovePlan
 	eventually(t, "a device without services can be planned for", func() bool {
 		return s.ctl(t, &plan, "moves", "plan", string(id)) == nil
@@ -314,7 +314,7 @@ func (s *scene) blocks(t *testing.T) {
 
 // takesBack has a move wait at verify, which is behind unlink, until it is aborted; its source does not answer then for a while.
 func (s *scene) takesBack(t *testing.T) {
-	d, id := s.devices[mfp(undecided)], s.known(t, undecided)
+	d, id := s.device(mfp(undecided)), s.known(t, undecided)
 	m := s.startHeld(t, id)
 	if err := syscall.Kill(s.US.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -361,7 +361,7 @@ func (s *scene) startHeld(t *testing.T, id mfpgate.DeviceID) (m mfpgate.Move) {
 		t.Fatal(err)
 	}
 	s.Signal(t, syscall.SIGSTOP)
-	h := s.hand(t, s.devices[mfp(undecided)])
+	h := s.hand(t, s.device(mfp(undecided)))
 	h.token = strings.TrimSpace(string(token))
 	at := "https://" + s.host("jp", true) + "/v1/gateways/" + regions.Gateway + "/moves"
 	status, text, err := h.call(t, h.client(t, false), http.MethodPost, at, api.MoveStart{MoveRequest: mfpgate.MoveRequest{Device: id, To: "jp", Plan: plan.Hash}, Actor: "hana"})

@@ -64,7 +64,7 @@ func thePolicyMovesDevices(t *testing.T) {
 	}
 	abreast(t, map[string]func(*testing.T){
 		"by CONNECT, where the certificate has the old name": func(t *testing.T) {
-			d := s.devices[mfp(led)]
+			d := s.device(mfp(led))
 			h := s.hand(t, d)
 			// A tunnel to its old services is one to jp, which has a certificate for the name that the device asks for.
 			status, text, err := h.call(t, h.client(t, true), http.MethodPost, "https://"+s.US.ServicesHost+api.ServiceDevices+"/"+d.id+"/check-ins", api.ServiceCheckIn{Epoch: 1})
@@ -80,10 +80,10 @@ func thePolicyMovesDevices(t *testing.T) {
 			s.unnoticed(t, s.start(t, led, "--pinned"), "https://"+s.US.ServicesHost)
 		},
 		"in plain HTTP": func(t *testing.T) {
-			s.unnoticed(t, s.devices[mfp(plain)], "http://svc.us.mfp.test"+plainPort)
+			s.unnoticed(t, s.device(mfp(plain)), "http://svc.us.mfp.test"+plainPort)
 		},
 		"in plain HTTP by 308": func(t *testing.T) {
-			d := s.devices[mfp(nimble)]
+			d := s.device(mfp(nimble))
 			s.unnoticed(t, d, "http://svc.us.mfp.test"+plainPort)
 			s.Log.Event(t, event.RelayServed, "device_name", name(nimble), "status", http.StatusPermanentRedirect)
 		},

@@ -33,7 +33,7 @@ func aUserRegisters(t *testing.T) {
 		s.start(t, borrowed)
 		s.launch(t, unheard, "--cloud", "https://mgmt.nowhere.mfp.test:8443")
 	}})
-	d := s.devices[mfp(borrowed)]
+	d := s.device(mfp(borrowed))
 	person := browser(t)
 	s.account(t, "sato", "--role", "user", "--email", "sato@example.co.jp")
 	s.account(t, "mori")

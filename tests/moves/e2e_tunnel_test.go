@@ -29,7 +29,7 @@ const (
 // movesPinned has a device that learns nothing: the relay alone keeps it from the region that it left. Its tunnels are watched by the
 // second, from before the switch until the last is gone.
 func (s *scene) movesPinned(t *testing.T) {
-	d := s.devices[mfp(pinned)]
+	d := s.device(mfp(pinned))
 	h, id := s.hand(t, d), s.known(t, pinned)
 	d.seen(t, "it is registered in us", func(e map[string]any) bool { return e["event"] == "used" && e["region"] == "us" })
 	old := s.US.ServicesHost

@@ -37,6 +37,7 @@ type untrue struct {
 
 // TestAHostileRegionIsStopped has region us lie to the processes of jp and of the gateway, a device for each lie, all at once.
 func TestAHostileRegionIsStopped(t *testing.T) {
+	t.Parallel()
 	var lured atomic.Int32
 	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { lured.Add(1) }))
 	defer inside.Close()
@@ -172,7 +173,7 @@ func TestAHostileRegionIsStopped(t *testing.T) {
 				t.Errorf("us holds %q, jp %q", s.heldBy(t, "us", device), jp)
 			}
 			s.replay(t, m, device, s.heldBy(t, "jp", device), active)
-			if s.devices[device].count("redirected") != 0 {
+			if s.device(device).count("redirected") != 0 {
 				t.Error("the device was redirected")
 			}
 			var plan mfpgate.MovePlan

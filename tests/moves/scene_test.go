@@ -34,9 +34,10 @@ type scene struct {
 	trust string
 	extra string // of the gateway's configuration
 
-	devices map[string]*device
-	refusal string // the last that api was given
-	masks   *masks // of a scene with some
+	mu      sync.Mutex
+	devices map[string]*device // by id, the last process of each
+	refusal string             // the last that api was given
+	masks   *masks             // of a scene with some
 }
 
 // device is a process of mfpsim.
@@ -123,6 +124,13 @@ func (s *scene) at(n int) string { return fmt.Sprintf("%s.10.%d", s.World.Networ
 func name(n int) string          { return fmt.Sprintf("Copier %d", n) }
 func mfp(n int) string           { return fmt.Sprintf("us-mfp-%d", n) }
 
+// device is the process that was started last with an id.
+func (s *scene) device(id string) *device {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.devices[id]
+}
+
 // start runs the nth device, as it left its factory in us.
 func (s *scene) start(t *testing.T, n int, flags ...string) *device {
 	t.Helper()
@@ -158,7 +166,9 @@ func (s *scene) launch(t *testing.T, n int, flags ...string) *device {
 			}
 		}
 	}()
+	s.mu.Lock()
 	s.devices[d.id] = d
+	s.mu.Unlock()
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill()
 		<-d.ended

@@ -140,6 +140,9 @@ func (r *Region) end(s syscall.Signal) *os.ProcessState {
 	return cmd.ProcessState
 }
 
+// ServicesURL is where its services are, by address.
+func (r *Region) ServicesURL() string { return "https://" + r.services }
+
 // PID is that of its process.
 func (r *Region) PID() int {
 	r.mu.Lock()

@@ -170,6 +170,9 @@ func (b *Broker) Reconfigure(p Policy) {
 	poke(b.due)
 }
 
+// Told says that the region has just heard of a device, or under another identity: soon it is asked where that device's data are.
+func (b *Broker) Told() { poke(b.due) }
+
 // Run follows the moves, until ctx ends; then it returns nil. It returns an error if the store cannot be followed.
 func (b *Broker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -247,6 +250,9 @@ type outages struct {
 
 // called tells how something that may fail for long went: the first failure and the first success after it are logged.
 func (b *Broker) called(what string, err error) {
+	if errors.Is(err, ErrNoCloud) {
+		return
+	}
 	o := &b.outages
 	o.mu.Lock()
 	defer o.mu.Unlock()

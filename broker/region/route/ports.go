@@ -13,6 +13,8 @@ var (
 	ErrNoMove = errors.New("there is no such move")
 	// ErrUnknownHere is returned by Enrol for a device that neither this region nor the one of its market knows.
 	ErrUnknownHere = errors.New("id unknown here")
+	// ErrNoCloud is wrapped by every error of a Cloud that the configuration does not name. It is no failure of anybody.
+	ErrNoCloud = errors.New("no cloud is configured; name the region's in cloud")
 )
 
 // Cloud is the management server of the site region. Each call is one exchange, bounded by ctx, but Changes, which the server may hold
