@@ -40,7 +40,14 @@ func (b *Broker) handleProbe(ctx context.Context, in journal.Intent) (func(store
 	if err != nil {
 		return nil, err
 	}
-	k := b.move(c.Move)
+	// From the store: the intent is there before memory knows of its move.
+	var k *kept
+	if err := b.Store.View(ctx, func(s store.Snapshot) (err error) {
+		k, err = find(s, movePrefix+string(c.Move), keptSchema)
+		return err
+	}); err != nil && !unreadable(err) {
+		return nil, err
+	}
 	if k == nil || k.State != mfpgate.MoveOpen {
 		return nil, nil
 	}
