@@ -8,7 +8,6 @@ BUILD = $(GO) build -trimpath -ldflags=-s
 UNRACED = golang.org/x/crypto/blowfish github.com/mfpgate/mfpgate/calendar github.com/mfpgate/mfpgate/scheduler/load github.com/mfpgate/mfpgate/scheduler/repair github.com/mfpgate/mfpgate/scheduler/plan
 # Without paths in them, what is compiled in one clone serves the next.
 RACE = -trimpath -race $(UNRACED:%=-gcflags=%=-race=false)
-# Tests that are processes wait more than they compute: three packages at once keep two processors busy.
 # Each process waits at its end for reports of other threads, by default a second: tests start hundreds.
 export GORACE = atexit_sleep_ms=50
 
@@ -27,6 +26,7 @@ run: build ## a whole site on this machine: gateway, two clouds, eight simulated
 deps: ## install what the tests need, or say how
 	@tests/deps.sh
 
+# Tests that are processes wait more than they compute: three packages at once keep two processors busy.
 test: deps lint ## everything that CI runs
 	CGO_ENABLED=1 $(GO) test $(RACE) -p 3 -timeout 9m ./...
 
