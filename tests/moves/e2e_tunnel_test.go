@@ -41,8 +41,8 @@ func (s *scene) movesPinned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := s.move(t, id)
 	watch := h.try(t, old)
+	m := s.move(t, id)
 	e := s.Log.Event(t, event.MoveSwitched, "move", m.ID)
 	switched := time.Now()
 	var refusal *refusedError
