@@ -128,7 +128,7 @@ func (b *bench) meadow(ctx context.Context) (r *meadow, err error) {
 	r.herds = herds(r.w)
 	var devices strings.Builder
 	for n, h := range r.herds {
-		h.count, h.ippPort, h.first = b.devices*h.share/20, 17510+n, mustAddr(fmt.Sprintf("%s.%d.1", movesNetwork, 16*(n+1)))
+		h.count, h.ippPort, h.first = b.devices*h.share/20, 27510+n, mustAddr(fmt.Sprintf("%s.%d.1", movesNetwork, 16*(n+1)))
 		for i, at := 0, h.first; i < h.count; i, at = i+1, at.Next() {
 			fmt.Fprintf(&devices, "    - {name: %s-%d, address: %s, uri: \"ipp://%s:%d/ipp/print\", market: us}\n", h.kind, i+1, at, at, h.ippPort)
 		}
@@ -157,7 +157,7 @@ func (b *bench) meadow(ctx context.Context) (r *meadow, err error) {
 		return r, err
 	}
 	for n, h := range r.herds {
-		if err := r.release(h, trust, p.address, 18510+n); err != nil {
+		if err := r.release(h, trust, p.address, 28510+n); err != nil {
 			return r, err
 		}
 	}

@@ -26,7 +26,7 @@ const unsaved = "unsaved"
 // unsavedHerd are the devices that it moves. The gateway knows none of them.
 func (r *meadow) unsavedHerd() *herd {
 	of := herds(r.w)[0]
-	of.kind, of.count, of.ippPort, of.first = unsaved, max(r.devices/10, 20), 17550, mustAddr(movesNetwork+".128.1")
+	of.kind, of.count, of.ippPort, of.first = unsaved, max(r.devices/10, 20), 27550, mustAddr(movesNetwork+".128.1")
 	return of
 }
 
@@ -39,7 +39,7 @@ type unsavedCost struct {
 // moveUnsaved moves a herd of its own.
 func (r *meadow) moveUnsaved(ctx context.Context, trust, relay string) (c unsavedCost, err error) {
 	h := r.unsavedHerd()
-	if err := r.release(h, trust, relay, 18550); err != nil {
+	if err := r.release(h, trust, relay, 28550); err != nil {
 		return c, err
 	}
 	defer h.kill()
