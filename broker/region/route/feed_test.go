@@ -268,10 +268,8 @@ func FuzzFeed(f *testing.F) {
 	f.Add(`{"moveId":"mov_1","gatewayId":"osaka-1","deviceId":"dev_0001","from":"us","to":"jp","epoch":18446744073709551615,"state":"done"}`)
 	f.Add(`[{"region":"jp","serviceHosts":["[::1]:0","a:1:2","*.x","-"]}]`)
 	f.Fuzz(func(t *testing.T, text string) {
-		lines := strings.Split(text, "\n")
-		if len(lines) > 30 || len(text) > 1<<16 {
-			t.Skip()
-		}
+		lines := strings.Split(text[:min(len(text), 1<<16)], "\n")
+		lines = lines[:min(len(lines), 30)] // each takes its time
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 2)
 			w.start()
