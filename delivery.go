@@ -128,6 +128,12 @@ type ScheduledDevice struct {
 	ID             DeviceID
 	Model          string
 	MonitoringMode MonitoringMode
+	Attachment     Attachment // "" is network
+}
+
+// Served reports whether the device's deliveries pass the gateway: it comes through the relay, or the gateway fetches them for it.
+func (d ScheduledDevice) Served() bool {
+	return d.MonitoringMode == MonitoringProxy || d.Attachment == AttachmentUSB
 }
 
 // ScheduleSnapshot is all that a plan is a function of.

@@ -54,4 +54,5 @@ type Device struct {
 	Location       string         `json:"location"` // where it says it stands
 	// LastSeen is when anything last showed that it lives: an answer, an announcement, a connection to the relay. To the second.
 	LastSeen time.Time `json:"lastSeen,omitzero"`
+	USB      *USBPort  `json:"usb,omitempty"` // how it is plugged into the gateway; nil: it is not
 }

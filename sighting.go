@@ -57,6 +57,7 @@ const (
 	ProtocolESCL      Protocol = "escl"
 	ProtocolESCLS     Protocol = "escls"
 	ProtocolSNMP      Protocol = "snmp"
+	ProtocolUSB       Protocol = "usb" // a printer class interface without HTTP: Endpoint.Path is the port
 )
 
 // Endpoint is where a device speaks a protocol.
