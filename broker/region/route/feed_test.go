@@ -16,6 +16,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/broker/region/route"
 	"github.com/mfpgate/mfpgate/store"
+	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/tests/need"
 )
 
@@ -303,4 +304,41 @@ func FuzzFeed(f *testing.F) {
 			w.sound()
 		})
 	})
+}
+
+// TestAPageOfMoves has a page of moves taken that were committed while the gateway was away: some share a transaction, those whose
+// records are long do not fit into one.
+func TestAPageOfMoves(t *testing.T) {
+	const devices = 40
+	for _, c := range []struct {
+		rule   string
+		change func(*mfpgate.Move)
+	}{
+		{"short", func(*mfpgate.Move) {}},
+		{"long", func(m *mfpgate.Move) { m.Plan.Children = []mfpgate.PlannedChild{{Service: strings.Repeat("c", 50<<10)}} }},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, devices)
+				var page []mfpgate.Move
+				for n := range devices {
+					m := committed(move(n+1, device(n+1), 2))
+					c.change(&m)
+					page = append(page, m)
+				}
+				w.cloud.say(page...)
+				w.start()
+				defer func() { w.stop() }()
+				w.pass(time.Minute)
+				for n := range devices {
+					if got := w.to(n + 1); got.Epoch != 2 {
+						t.Errorf("device %d: %+v", n+1, got)
+					}
+				}
+				if got := len(w.audit(event.MoveSwitched)); got != devices || len(w.cloud.switched) != devices {
+					t.Errorf("%d lines of the audit, %d acknowledged", got, len(w.cloud.switched))
+				}
+			})
+		})
+	}
 }

@@ -3,8 +3,10 @@ package route
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -24,48 +26,106 @@ type taking struct {
 	ignored  error
 }
 
-// take keeps what the region says of a move, and does what follows from it. It returns an error only if the store fails, or ctx ends.
-func (b *Broker) take(ctx context.Context, m mfpgate.Move) error {
-	if err := b.acceptable(m); err != nil {
-		b.ignored(m, err)
-		return nil
+// together is how many moves one transaction takes: each may touch seven records (store.MaxUpdateKeys).
+const together = 8
+
+// take keeps what the region says of moves, and does what follows from it. Some share a transaction: while a thousand devices are moved,
+// those that wait for their probes would else wait for the disk once for each change of the others. It returns an error only if the
+// store fails, or ctx ends; what it took until then is taken.
+func (b *Broker) take(ctx context.Context, moves ...mfpgate.Move) error {
+	for len(moves) > 0 {
+		n, devices := 0, map[mfpgate.DeviceID]bool{}
+		for n < min(len(moves), together) && !devices[moves[n].Device] { // what is in memory of a device is of the transaction before
+			devices[moves[n].Device] = true
+			n++
+		}
+		err := b.takeSome(ctx, moves[:n])
+		if n > 1 && errors.Is(err, store.ErrTooLarge) { // long ones
+			n = 1
+			err = b.takeSome(ctx, moves[:1])
+		}
+		if err != nil {
+			return err
+		}
+		moves = moves[n:]
 	}
-	m = fit(m)
-	if m.State.Committed() && b.hostsLack(m.From, m.To) {
-		b.called("read the regions' hosts", b.refreshHosts(ctx)) // without them the device can go nowhere
+	return nil
+}
+
+// takeSome takes moves of as many devices, in one transaction.
+func (b *Broker) takeSome(ctx context.Context, told []mfpgate.Move) error {
+	var moves []mfpgate.Move
+	for _, m := range told {
+		if err := b.acceptable(m); err != nil {
+			b.ignored(m, err)
+			continue
+		}
+		m = fit(m)
+		if m.State.Committed() && b.hostsLack(m.From, m.To) {
+			b.called("read the regions' hosts", b.refreshHosts(ctx)) // without them the device can go nowhere
+		}
+		moves = append(moves, m)
 	}
 	b.change.Lock()
 	defer b.change.Unlock()
-	before := b.moves[m.ID]
-	if before == nil && len(b.moves) >= MaxKept && !b.forgetOldest(ctx) {
-		b.ignored(m, fmt.Errorf("%d moves are open", MaxKept))
+	moves = slices.DeleteFunc(moves, func(m mfpgate.Move) bool {
+		full := b.moves[m.ID] == nil && len(b.moves)+len(moves) > MaxKept && !b.forgetOldest(ctx)
+		if full {
+			b.ignored(m, fmt.Errorf("%d moves are open", MaxKept))
+		}
+		return full
+	})
+	if len(moves) == 0 {
 		return nil
 	}
-	var t taking
+	taken := make([]taking, len(moves))
 	if err := b.update(ctx, func(tx store.Tx) (err error) {
-		t, err = b.takeTx(tx, m)
-		return err
-	}); err != nil {
-		return fmt.Errorf("keep move %s: %w", m.ID, err)
-	}
-	if t.ignored != nil {
-		b.ignored(m, t.ignored)
+		for i, m := range moves {
+			if taken[i], err = b.takeTx(tx, m); err != nil {
+				return fmt.Errorf("keep move %s: %w", m.ID, err)
+			}
+		}
 		return nil
+	}); err != nil {
+		return err
 	}
+	b.apply(moves, taken)
+	return nil
+}
+
+// apply puts in force what was taken.
+func (b *Broker) apply(moves []mfpgate.Move, taken []taking) {
+	before := make([]*kept, len(moves))
+	switched, told := false, false
 	b.mu.Lock()
-	b.put(t.move)
-	if t.route != nil {
-		b.routes[m.Device] = t.route
-		delete(b.damaged, m.Device)
+	for i, t := range taken {
+		before[i] = b.moves[moves[i].ID]
+		if t.ignored != nil {
+			continue
+		}
+		b.put(t.move)
+		if t.route != nil {
+			b.routes[moves[i].Device] = t.route
+			delete(b.damaged, moves[i].Device)
+		}
+		switched, told = switched || t.switched, told || t.told
 	}
 	b.mu.Unlock()
-	if t.switched {
+	if switched {
 		b.lookAtModels()
 		b.publish()
 		b.reroute()
 	}
-	b.after(before, &t)
-	return nil
+	for i := range taken {
+		if t := &taken[i]; t.ignored != nil {
+			b.ignored(moves[i], t.ignored)
+		} else {
+			b.after(before[i], t)
+		}
+	}
+	if told {
+		b.measure()
+	}
 }
 
 // put keeps a move in memory.
@@ -90,7 +150,6 @@ func (b *Broker) after(before *kept, t *taking) {
 			Str(field.Step, cut(string(k.Step), 32)).Str(field.Reason, string(k.Reason)).Msg(event.MoveChanged)
 	}
 	b.timed(before, k)
-	b.measure()
 	b.changed(k.ID)
 	poke(b.due)
 	if before == nil && !k.State.Ended() {

@@ -85,10 +85,8 @@ func (b *Broker) page(ctx context.Context, cursor string) (next string, n int, e
 	case len(moves) > maxPage || len(next) > maxCursor:
 		return cursor, 0, fmt.Errorf("a page of %d moves with a cursor of %d bytes; at most %d and %d", len(moves), len(next), maxPage, maxCursor)
 	}
-	for _, m := range moves {
-		if err := b.take(ctx, m); err != nil {
-			return cursor, 0, err
-		}
+	if err := b.take(ctx, moves...); err != nil {
+		return cursor, 0, err
 	}
 	if len(moves) == 0 {
 		b.readToEnd()
