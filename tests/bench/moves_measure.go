@@ -213,11 +213,10 @@ func (r *meadow) measure(ctx context.Context) ([]*series, error) {
 		var from time.Time
 		for _, s := range m.Steps {
 			switch s.Step {
-			case mfpgate.StepVerify:
+			case mfpgate.StepDrain:
 				from = s.At
-			case mfpgate.StepCommit:
+			case mfpgate.StepRetire: // until then the source's services ask the device to come again
 				drained = append(drained, s.At.Sub(from).Seconds())
-			case mfpgate.StepRetire:
 				if s.At.After(last) {
 					last = s.At
 				}

@@ -30,7 +30,7 @@ const (
 
 var (
 	// ErrDraining is returned for a change while the device is being moved: the change is to be made again later.
-	ErrDraining = errors.New("the device is being moved to another region and takes no changes now; try again in a minute")
+	ErrDraining = errors.New("the device is being moved to another region and takes no changes now; try again in some seconds")
 	// ErrNoItem is returned for an item that is not there.
 	ErrNoItem = errors.New("no such item")
 	// ErrInvalid is returned for names and sizes that are not within bounds.

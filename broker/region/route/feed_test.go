@@ -315,7 +315,9 @@ func TestAPageOfMoves(t *testing.T) {
 		change func(*mfpgate.Move)
 	}{
 		{"short", func(*mfpgate.Move) {}},
-		{"long", func(m *mfpgate.Move) { m.Plan.Children = []mfpgate.PlannedChild{{Service: strings.Repeat("c", 50<<10)}} }},
+		{"long", func(m *mfpgate.Move) {
+			m.Plan.Children = []mfpgate.PlannedChild{{Service: strings.Repeat("c", 50<<10)}}
+		}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -48,8 +48,6 @@ func (d *Dev) accept() {
 	}
 }
 
-type fault struct{ e syscall.Errno }
-
 func (cl *client) send(cmd, a, b uint64) {
 	var r [24]byte
 	binary.LittleEndian.PutUint64(r[0:], cmd)

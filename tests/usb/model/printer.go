@@ -97,8 +97,7 @@ func (p *Printer) rawLoop() {
 func (p *Printer) RawLen() int { p.mu.Lock(); defer p.mu.Unlock(); return p.Raw.Len() }
 
 type oneConn struct {
-	c    chan net.Conn
-	addr net.Addr
+	c chan net.Conn
 }
 
 func (l *oneConn) Accept() (net.Conn, error) {
