@@ -2,27 +2,28 @@ package mdns
 
 import (
 	"net"
-	"net/netip"
+
+	"github.com/mfpgate/mfpgate/multicast"
 )
 
 // Family is a version of IP; as a set, a bit each.
-type Family uint8
+type Family = multicast.Family
 
 // The two families. A link speaks one or both.
 const (
-	IPv4 Family = 1 << iota
-	IPv6
+	IPv4 = multicast.IPv4
+	IPv6 = multicast.IPv6
 	both = IPv4 | IPv6
 )
 
+const (
+	port      = multicast.Port
+	maxPacket = multicast.MaxPacket
+	hops      = multicast.Hops
+)
+
 // Packet is one datagram that came to port 5353.
-type Packet struct {
-	Data      []byte
-	From      netip.AddrPort
-	Interface int  // the index of the interface that it came in by
-	TTL       int  // or hop limit, as it came
-	Multicast bool // it was sent to the group
-}
+type Packet = multicast.Packet
 
 // Conn is the way to the links: the groups 224.0.0.251 and ff02::fb at port 5353 (RFC 6762 §3). Its methods are called by
 // one goroutine.

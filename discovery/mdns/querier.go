@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/multicast"
 	"github.com/mfpgate/mfpgate/telemetry"
 )
 
@@ -105,7 +106,7 @@ func New(o Options) (*Querier, error) {
 		o.Interfaces = multicastInterfaces
 	}
 	if o.Open == nil {
-		o.Open = open
+		o.Open = func() (Conn, error) { return multicast.Open(true), nil }
 	}
 	if o.Count == nil {
 		o.Count = func(Event, int) {}
