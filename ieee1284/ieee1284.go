@@ -156,7 +156,7 @@ func languages(value string) []string {
 }
 
 // Text makes of foreign octets a text that can be shown and stored: it ends at the first NUL, what is no UTF-8 is read as
-// Latin-1, control characters become blanks, runs of blanks become one, and it has at most limit octets.
+// Latin-1, control characters and those that turn the direction of text become blanks, runs of blanks become one, and it has at most limit octets.
 func Text(raw string, limit int) string {
 	raw = strings.TrimLeft(raw, "\x00")
 	raw, _, _ = strings.Cut(raw, "\x00")
@@ -164,7 +164,7 @@ func Text(raw string, limit int) string {
 	var b strings.Builder
 	blank := false
 	add := func(r rune) bool {
-		if unicode.IsControl(r) || unicode.IsSpace(r) || r == utf8.RuneError || r == '\u2028' || r == '\u2029' {
+		if unicode.IsControl(r) || unicode.IsSpace(r) || r == utf8.RuneError || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			blank = b.Len() > 0
 			return true
 		}

@@ -45,6 +45,12 @@ type Metrics struct {
 	DiscoveryQueries *CounterVec // protocol: dns-sd, snmp, ipp
 	DiscoveryPolls   *CounterVec // outcome: answered, or a reason
 
+	USBPrinters       *GaugeVec   // mode: ipp-usb, raw, other, unused
+	USBJobs           *CounterVec // mode; outcome: completed, canceled, aborted
+	USBBytes          *CounterVec // mode; direction: out, to the printer; in, from it
+	USBResets         Counter
+	USBTransferErrors *CounterVec // kind: gone, access, busy, stalled, overflow, no-memory, failed, timeout
+
 	ReportsSent    *CounterVec // queue: telemetry, alerts
 	ReportsWaiting *GaugeVec   // queue
 	ReportsDropped *GaugeVec   // queue
@@ -115,6 +121,12 @@ func NewMetrics() *Metrics {
 
 	m.DiscoveryQueries = m.counterVec("mfpgate_discovery_queries_total", "Questions sent to find devices and to ask them.", "protocol")
 	m.DiscoveryPolls = m.counterVec("mfpgate_discovery_polls_total", "Devices asked how they are, by outcome.", "outcome")
+
+	m.USBPrinters = m.gaugeVec("mfpgate_usb_printers", "Printers that are plugged into the gateway's USB, by how it drives them.", "mode")
+	m.USBJobs = m.counterVec("mfpgate_usb_jobs_total", "Documents that the gateway sent to printers on USB, by what became of them.", "mode", "outcome")
+	m.USBBytes = m.counterVec("mfpgate_usb_bytes_total", "Bytes to printers on USB (out) and from them (in).", "mode", "direction")
+	m.USBResets = m.counter("mfpgate_usb_resets_total", "Resets of printers on USB, soft or of the port, that the gateway made.")
+	m.USBTransferErrors = m.counterVec("mfpgate_usb_transfer_errors_total", "USB transfers that failed, by kind.", "kind")
 
 	m.ReportsSent = m.counterVec("mfpgate_reports_sent_total", "Reports that the cloud has taken, by queue.", "queue")
 	m.ReportsWaiting = m.gaugeVec("mfpgate_reports_waiting", "Reports that wait on disk for the cloud, by queue.", "queue")

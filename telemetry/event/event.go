@@ -77,5 +77,33 @@ const (
 	MoveSuggested  = "move.suggested"  // a device's home is another region than the site's
 	MoveUnenforced = "move.unenforced" // the relay does not see a device whose region was changed
 
+	DeliveryPlanned  = "delivery.planned" // the gateway is to bring software to a device
+	DeliveryBegun    = "delivery.begun"
+	DeliveryFetched  = "delivery.fetched"
+	DeliverySending  = "delivery.sending"
+	DeliveryEnded    = "delivery.ended"    // done, or failed with a reason
+	DeliveryReported = "delivery.reported" // the delivery system knows it
+	DeliveryWaiting  = "delivery.waiting"  // something did not go well; it is tried again
+	DeliveryUnstored = "delivery.unstored" // what came of it could not be kept
+
 	ResidencyBlocked = "residency.blocked" // a device may not reach a region
+
+	USBAttached  = "usb.attached"
+	USBDetached  = "usb.detached"
+	USBUnread    = "usb.unread"     // the descriptors of a device that is plugged in cannot be read; it is passed over
+	USBDriven    = "usb.driven"     // the mode of a printer is another now, or why it has none
+	USBReset     = "usb.reset"      // a printer hung, and was reset
+	USBSoftReset = "usb.soft-reset" // a printer dropped what it had not printed
+	USBStalled   = "usb.stalled"    // an endpoint did; the transfer goes on
+	USBHindered  = "usb.hindered"   // the bus cannot be looked at for now
+	USBPrinted   = "usb.printed"    // the canonical event of a document
+	USBNoise     = "usb.remarked"
+
+	EndpointOpened      = "usb.listened"    // a printer's endpoint is open, or open to others than before
+	EndpointPublished   = "usb.published"   // a printer has a name on the network
+	EndpointUnpublished = "usb.unpublished" // it cannot be published
+	EndpointServed      = "usb.served"      // the canonical event of a request to a printer
+	EndpointRefused     = "usb.refused"     // a client's request did not go to the printer
+	EndpointFailed      = "usb.failed"      // it did, and the printer did not answer
+	EndpointNoise       = "usb.overheard"   // what net/http says of an endpoint's connections
 )

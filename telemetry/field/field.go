@@ -6,6 +6,7 @@ const (
 	Device       = "device"
 	DeviceName   = "device_name"
 	Delivery     = "delivery"
+	Start        = "start" // when it is planned
 	Client       = "client"
 	Method       = "method"
 	Destination  = "destination"
@@ -33,6 +34,8 @@ const (
 	User         = "user"
 	Gateway      = "gateway"
 	Interface    = "interface"
+	Port         = "port" // of USB, as the kernel names it: 1-2.4
+	Mode         = "mode"
 	Region       = "region"
 	Registration = "registration"
 	Move         = "move"

@@ -127,6 +127,9 @@ func (h *Host) visit(f func() error) error {
 	return errors.Join(err, visit.leave())
 }
 
+// Do runs f on a thread in the host's network: the sockets that f's own goroutine makes are the host's.
+func (h *Host) Do(f func() error) error { return h.visit(f) }
+
 // Client returns an HTTP client on the host, one connection for each request.
 func (h *Host) Client() *http.Client {
 	return &http.Client{Timeout: rig.Deadline, Transport: &http.Transport{DialContext: h.DialContext, DisableKeepAlives: true}}

@@ -5,6 +5,7 @@ package need
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -28,6 +29,14 @@ func Root(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		missing(t, "needs root; run `sudo make test`")
+	}
+}
+
+// Preload needs that the test runs with a library preloaded, which its TestMain sees to where the library is installed.
+func Preload(t testing.TB, library string) {
+	t.Helper()
+	if !strings.Contains(os.Getenv("LD_PRELOAD"), library) {
+		missing(t, library+" is not installed; `make deps` installs it")
 	}
 }
 
