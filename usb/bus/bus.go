@@ -26,8 +26,9 @@ var (
 	ErrClosed = errors.New("closed")
 )
 
-// MaxTransfer is the largest transfer, in bytes: all programs of a machine share 16 MiB of usbfs's memory (usbfs_memory_mb).
-const MaxTransfer = 256 << 10
+// MaxTransfer is the largest transfer, in bytes. All programs of a machine share 16 MiB of usbfs's memory (usbfs_memory_mb), which is
+// 16 of these; each transfer has its cost, whatever its length (make bench BENCH=usb). A slow printer gets less at once (usb/raw).
+const MaxTransfer = 1 << 20
 
 // Port is where a device is plugged in, as the kernel names it: bus, dash, ports from the root on with dots: 1-2.4.
 type Port string
