@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that tests/apt.txt names and this machine lacks: as root, or by sudo without a password.
+# deps.sh [LIST]: installs the Debian packages that tests/apt.txt, or another list beside it, names and this machine lacks: as root, or by
+# sudo without a password.
 # Otherwise it prints the one line to type and goes on; the tests concerned skip by name.
 cd "$(dirname "$0")" || exit 1
 missing=
-for package in $(sed 's/#.*//' apt.txt | awk 'NF {print $1}'); do
+for package in $(sed 's/#.*//' "${1:-apt.txt}" | awk 'NF {print $1}'); do
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

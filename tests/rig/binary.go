@@ -35,7 +35,8 @@ func Main(m *testing.M) {
 	m.Run()
 }
 
-// Binary returns the path of mfpgate, built once. It stands where anybody may run it, wherever the source tree is.
+// Binary returns the path of mfpgate, built once. It stands where anybody may run it, wherever the source tree is. It has USB if the
+// environment lets the go command build it so, as make's does where libusb is.
 func Binary(t testing.TB) string {
 	t.Helper()
 	return must(t, built)
