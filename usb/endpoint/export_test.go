@@ -1,0 +1,4 @@
+package endpoint
+
+// Owner is whose socket the kernel's table says.
+var Owner = owner
