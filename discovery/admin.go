@@ -82,7 +82,7 @@ func (r *Registry) Split(ctx context.Context, id mfpgate.DeviceID, sighting mfpg
 		o.apart[d.id], d.apart[o.id] = struct{}{}, struct{}{}
 		r.detach(d, sighting)
 		r.reindex(o)
-		for _, e := range s.Endpoints {
+		for _, e := range network(s.Sighting) {
 			r.settle(e.Address.Addr())
 		}
 		r.refresh(o, r.Clock.Now())

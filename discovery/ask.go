@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -13,7 +14,8 @@ import (
 type Way struct {
 	// Sighting is the sighting that answered here, "" where nothing has answered yet.
 	Sighting mfpgate.SightingID
-	// Endpoint has protocol ipp, ipps or snmp. A port of 0 stands for the protocol's usual ones.
+	// Endpoint has protocol ipp, ipps or snmp, of which a port of 0 stands for the usual ones; or usb, whose path is the port that the
+	// printer is plugged in at. With Sighting of USB an endpoint of ipp is the gateway's own: see AskedOverUSB.
 	Endpoint mfpgate.Endpoint
 }
 
@@ -42,6 +44,16 @@ func (r *Registry) Target(id mfpgate.DeviceID) (t Target, ok bool) {
 	addresses := map[netip.Addr]bool{}
 	snmp := map[netip.Addr]bool{}
 	for _, s := range d.inOrder() {
+		if s.live() { // also one that is not driven: to ask says why
+			at := s.Endpoints
+			if len(at) == 0 {
+				at = []mfpgate.Endpoint{{Protocol: mfpgate.ProtocolUSB, Path: strings.TrimPrefix(string(s.ID), string(mfpgate.SourceUSB)+":")}}
+			}
+			for _, e := range at {
+				t.Ways = append(t.Ways, Way{s.ID, e})
+			}
+			continue
+		}
 		if source := s.ID.Source(); !s.Answered || s.Gone || source != mfpgate.SourceIPP && source != mfpgate.SourceSNMP {
 			continue
 		}
@@ -112,7 +124,7 @@ func bare(e mfpgate.Endpoint) mfpgate.Endpoint {
 
 // rank prefers plain IPP for questions: nothing secret is in them, and TLS costs a printer seconds.
 func rank(p mfpgate.Protocol) int {
-	return slices.Index([]mfpgate.Protocol{mfpgate.ProtocolIPP, mfpgate.ProtocolIPPS, mfpgate.ProtocolSNMP}, p)
+	return slices.Index([]mfpgate.Protocol{mfpgate.ProtocolIPP, mfpgate.ProtocolIPPS, mfpgate.ProtocolUSB, mfpgate.ProtocolSNMP}, p)
 }
 
 // Answered notes what the device of a sighting said, by part, and returns which device that is; ok is false if the sighting

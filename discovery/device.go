@@ -48,6 +48,7 @@ type found struct {
 type sighted struct {
 	mfpgate.Sighting
 	Pinned bool `json:"pinned,omitempty"`
+	stored bool // of a printer on USB: it was plugged in before a restart, and nobody has looked since
 }
 
 // answerState is what asking the device has shown.
@@ -102,7 +103,7 @@ func (d *device) addresses() []netip.Addr {
 	}
 	for _, s := range d.inOrder() {
 		if s.Answered {
-			for _, e := range s.Endpoints {
+			for _, e := range network(s.Sighting) {
 				add(e.Address.Addr())
 			}
 		}

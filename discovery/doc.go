@@ -11,6 +11,10 @@
 // An administrator overrules all of it: a pinned sighting stays where it was pinned, and devices that were split are never
 // joined again.
 //
+// A printer on the gateway's USB has no address: the gateway serves it at endpoints of its own, at which nobody is ever taken for a
+// device. It keeps its id by its serial number wherever it is plugged in, and without one by its port and model; two that are plugged
+// in at once are two, whatever they say. One that also has an address of its own is a device of the network.
+//
 // A device keeps its id for as long as its record is kept: across restarts, reloads, other names and other addresses. A
 // configured address names the device that answers there; while none does, it stays with the one that did last. Of two
 // devices that turn out to be one, the older id remains.

@@ -26,7 +26,7 @@ func keysOf(i mfpgate.Identity) (keys []key) {
 	if mac := fold(i.MAC); strings.Trim(mac, "0:") != "" && strings.Trim(mac, "f:") != "" {
 		keys = append(keys, key("mac:"+mac))
 	}
-	if _, serial, found := strings.Cut(i.USB, ":"); found && mfpgate.CleanSerial(serial) != "" {
+	if parts := strings.SplitN(i.USB, ":", 3); len(parts) == 3 && mfpgate.CleanSerial(parts[2]) != "" { // vendor:product: is the model alone
 		keys = append(keys, key("usb:"+fold(i.USB)))
 	}
 	return keys

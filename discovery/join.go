@@ -25,13 +25,13 @@ func (r *Registry) join(d *device) *device {
 			if s.ID.Source() == mfpgate.SourceRelay || !s.Answered {
 				continue
 			}
-			for _, e := range s.Endpoints {
+			for _, e := range network(s.Sighting) {
 				others = append(others, r.neighbours(d, e.Address.Addr())...)
 			}
 		}
 		for _, o := range others {
 			if o == nil || o == d || r.devices[o.id] != o || d.isApart(o) || d.static != nil && o.static != nil ||
-				d.words("").differ(o.words("")) || d.denies(o) {
+				d.words("").differ(o.words("")) || d.denies(o) || r.twins(d, o) {
 				continue
 			}
 			if o.id < d.id {
@@ -102,7 +102,7 @@ func (d *device) answers() (list []said) {
 func (s *sighted) said() said {
 	one := said{words: &words{}}
 	one.add(s.Identity)
-	for _, e := range s.Endpoints {
+	for _, e := range network(s.Sighting) {
 		one.at = append(one.at, e.Address.Addr())
 	}
 	return one

@@ -26,7 +26,7 @@ func (r *Registry) linked(s mfpgate.Sighting) (list []*device) {
 		}
 	}
 	if s.Answered {
-		for _, e := range s.Endpoints {
+		for _, e := range network(s) {
 			if d := r.alone(e.Address.Addr()); d != nil {
 				list = append(list, d)
 			}
@@ -45,7 +45,7 @@ func linksOf(s mfpgate.Sighting) (links []link) {
 	if s.Gone {
 		return nil
 	}
-	for _, e := range s.Endpoints {
+	for _, e := range network(s) {
 		if e.Address.Port() != 0 {
 			links = append(links, link("at "+e.Address.String()+"/"+e.Path))
 		}
@@ -89,7 +89,7 @@ func (r *Registry) alone(a netip.Addr) *device {
 // answersAt reports whether the device itself answered the gateway at an address.
 func (d *device) answersAt(a netip.Addr) bool {
 	for _, s := range d.sightings {
-		if s.Answered && s.ID.Source() != mfpgate.SourceRelay && slices.ContainsFunc(s.Endpoints, func(e mfpgate.Endpoint) bool { return e.Address.Addr() == a }) {
+		if s.Answered && s.ID.Source() != mfpgate.SourceRelay && slices.ContainsFunc(network(s.Sighting), func(e mfpgate.Endpoint) bool { return e.Address.Addr() == a }) {
 			return true
 		}
 	}

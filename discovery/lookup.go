@@ -51,7 +51,7 @@ func (d *device) entitled(a netip.Addr) bool {
 		return d.static != nil
 	}
 	for _, s := range d.sightings {
-		if s.Pinned && s.Answered && slices.ContainsFunc(s.Endpoints, func(e mfpgate.Endpoint) bool { return e.Address.Addr() == a }) {
+		if s.Pinned && s.Answered && slices.ContainsFunc(network(s.Sighting), func(e mfpgate.Endpoint) bool { return e.Address.Addr() == a }) {
 			return true
 		}
 	}
@@ -80,6 +80,9 @@ func (r *Registry) renew(d *device) {
 		for _, a := range d.addresses() {
 			next.name = a.String()
 			break
+		}
+		if next.name == "" {
+			next.name = d.plug()
 		}
 	}
 	if f := d.found; f != nil {

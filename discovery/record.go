@@ -83,6 +83,9 @@ func (r *Registry) restore(rec record) {
 		}
 	}
 	for _, s := range rec.Sightings {
+		if s.ID.Source() == mfpgate.SourceUSB && !s.Gone {
+			s.stored, s.Answered, s.Endpoints = true, false, nil // its port may be another's now
+		}
 		d.sightings[s.ID] = &s
 	}
 	for _, id := range rec.Apart {

@@ -59,6 +59,16 @@ type Options struct {
 	Log     telemetry.Logger
 	Metrics *telemetry.Metrics
 	Store   store.Store // this gateway's own records
+	USB     USB         // what the gateway's own USB has now
+}
+
+// USB is what the registry asks of the gateway's own USB. Both answer from memory; nil: there is none.
+type USB struct {
+	// Port is how the printer of a sighting is plugged in, nil if it is not.
+	Port func(mfpgate.SightingID) *mfpgate.USBPort
+	// Behind is the sighting of the printer behind one of the gateway's own addresses, "" for any other address. The gateway serves
+	// printers on USB there, and who announces or answers so is the printer, not a device at the gateway's address.
+	Behind func(netip.AddrPort) mfpgate.SightingID
 }
 
 // Registry is safe for concurrent use. Run must run for sightings to become durable.
@@ -70,6 +80,7 @@ type Registry struct {
 	mu         sync.Mutex
 	policy     *Policy
 	homes      map[mfpgate.DeviceID]string // see SetHomes
+	usbOff     bool                        // see USBOff
 	devices    map[mfpgate.DeviceID]*device
 	bySighting map[mfpgate.SightingID]*device
 	byKey      map[key][]*device
@@ -334,8 +345,11 @@ func (r *Registry) Watch(buffer int) (ids <-chan mfpgate.DeviceID, stop func()) 
 	}
 }
 
-// monitoring is the mode of a device: its entry's, its network's, the default.
+// monitoring is the mode of a device: its entry's, its network's, the default. One on USB reaches no cloud but through the gateway.
 func (r *Registry) monitoring(d *device) mfpgate.MonitoringMode {
+	if d.attachment() == mfpgate.AttachmentUSB {
+		return mfpgate.MonitoringPolling
+	}
 	of := func(s *Static) string { return string(s.Monitoring) }
 	mode := r.setting(d, of, func(g Range) string { return string(g.Monitoring) })
 	return cmp.Or(mfpgate.MonitoringMode(mode), r.policy.Monitoring, mfpgate.MonitoringProxy)

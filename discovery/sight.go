@@ -19,8 +19,10 @@ import (
 // of more strangers than MaxStrangers are dropped.
 func (r *Registry) Sight(s mfpgate.Sighting) {
 	s = bounded(s)
+	behind := r.behind(&s)
 	r.mu.Lock()
 	defer r.release()
+	r.usbOff = r.usbOff && s.ID.Source() != mfpgate.SourceUSB
 	if s.At.IsZero() {
 		s.At = r.Clock.Now()
 	}
@@ -32,6 +34,14 @@ func (r *Registry) Sight(s mfpgate.Sighting) {
 		return
 	}
 	d := r.owner(before, s)
+	if o := r.bySighting[behind]; o != nil && (before == nil || !before.sightings[s.ID].Pinned) {
+		if a, b := mfpgate.CleanSerial(o.sightings[behind].Identity.Serial), mfpgate.CleanSerial(s.Identity.Serial); a != "" && b != "" && fold(a) != fold(b) {
+			return // the answer of the printer that was plugged in there before
+		}
+		d = o
+	} else if pluggedAt(s.ID) != "" {
+		return // it was unplugged meanwhile
+	}
 	if d == nil {
 		if s.Identity == (mfpgate.Identity{}) && len(s.Endpoints) == 0 {
 			return // nothing tells who or where it is; the source shows it again when it knows more
@@ -47,22 +57,23 @@ func (r *Registry) Sight(s mfpgate.Sighting) {
 		old := before.sightings[s.ID]
 		entry.Pinned = old.Pinned
 		if before == d && same(old.Sighting, s) {
-			old.At = s.At
+			old.At, old.stored = s.At, false
 			r.refresh(d, r.Clock.Now())
 			return
 		}
 		if before != d {
+			r.park(before, s.ID)
 			r.detach(before, s.ID)
 		}
 	}
-	if !s.Answered {
-		d.suspect = true // it may be where it was not
+	if !s.Answered || s.ID.Source() == mfpgate.SourceUSB {
+		d.suspect = true // it may be where it was not, or be driven otherwise
 	}
 	d.sightings[s.ID] = entry
 	d.prune()
 	r.reindex(d)
 	d = r.join(d)
-	for _, e := range s.Endpoints {
+	for _, e := range network(s) {
 		r.settle(e.Address.Addr())
 	}
 	r.refresh(d, r.Clock.Now())
@@ -81,20 +92,23 @@ func (r *Registry) owner(before *device, s mfpgate.Sighting) *device {
 	w.add(s.Identity)
 	if before != nil {
 		// What it said until now counts, too: a new UUID with the same serial number is the same device.
-		if before.sightings[s.ID].Pinned || !w.differ(before.words("")) {
+		if old := before.sightings[s.ID]; old.Pinned || !w.differ(before.words("")) && !otherProduct(old.Sighting, s) {
 			return before
 		}
 		r.Log.Warn().Str(field.Device, string(before.id)).Str(field.DeviceName, before.name()).Str(field.Text, string(s.ID)).Msg(event.DeviceReplaced)
 	}
+	if d := r.bySighting[parked(s)]; d != nil && s.ID.Source() == mfpgate.SourceUSB && !w.differ(d.words("")) {
+		return d
+	}
 	for _, k := range keysOf(s.Identity) {
 		for _, d := range few(r.byKey[k]) {
-			if !d.words(s.ID).differ(w) {
+			if !d.words(s.ID).differ(w) && !d.pluggedElsewhere(s.ID) {
 				return d
 			}
 		}
 	}
 	for _, d := range r.linked(s) {
-		if d != before && !d.words(s.ID).differ(w) {
+		if d != before && !d.words(s.ID).differ(w) && !d.pluggedElsewhere(s.ID) {
 			return d
 		}
 	}
@@ -123,8 +137,10 @@ func (r *Registry) gone(d *device, id mfpgate.SightingID) {
 	d.suspect = true
 	d.prune()
 	r.reindex(d)
-	for _, e := range left {
-		r.settle(e.Address.Addr())
+	if id.Source() != mfpgate.SourceUSB {
+		for _, e := range left {
+			r.settle(e.Address.Addr())
+		}
 	}
 	r.refresh(d, r.Clock.Now())
 	r.changed(d)
@@ -136,7 +152,7 @@ func (r *Registry) Unanswered(id mfpgate.SightingID) {
 	r.mu.Lock()
 	defer r.release()
 	d := r.bySighting[id]
-	if d == nil || len(d.sightings) == 1 || d.sightings[id].Pinned {
+	if d == nil || len(d.sightings) == 1 || d.sightings[id].Pinned || id.Source() == mfpgate.SourceUSB {
 		return
 	}
 	left := d.sightings[id].Endpoints

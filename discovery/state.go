@@ -27,6 +27,10 @@ const (
 	Busy          mfpgate.Reason = "busy"           // it says that it cannot answer now
 	NotAuthorized mfpgate.Reason = "not-authorized" // it wants other credentials
 	BadAnswer     mfpgate.Reason = "bad-answer"     // what it answers is too much, or breaks its protocol
+
+	Unplugged  mfpgate.Reason = "unplugged"   // from the gateway's USB, and there is no other way to reach it
+	USBOff     mfpgate.Reason = "usb-off"     // the gateway does not look at its USB
+	USBOpening mfpgate.Reason = "usb-opening" // it was plugged in just now: no failure
 )
 
 // stateOf is what can truthfully be said of a device now, and since when if that is not now.
@@ -42,9 +46,14 @@ func (r *Registry) stateOf(d *device, now time.Time) (state mfpgate.DeviceState,
 			}
 		}
 	}
+	unplugged, isUnplugged := d.unplugged()
 	switch {
 	case !d.strong() && d.static == nil && len(d.accounts()) == 0:
 		return mfpgate.DeviceUnknown, NotNamed, time.Time{}
+	case isUnplugged && r.usbOff:
+		return mfpgate.DeviceOffline, USBOff, unplugged.At
+	case isUnplugged:
+		return mfpgate.DeviceOffline, Unplugged, unplugged.At
 	case relayed, d.asked.ok, announced && d.asked.at.IsZero():
 		return mfpgate.DeviceOnline, "", time.Time{}
 	case !d.asked.at.IsZero():
@@ -139,12 +148,16 @@ func (r *Registry) show(d *device) mfpgate.Device {
 		out.Address = addresses[0].String()
 	} else {
 		for _, s := range d.inOrder() {
-			if len(s.Endpoints) > 0 {
-				out.Address = s.Endpoints[0].Address.Addr().String()
+			if all := network(s.Sighting); len(all) > 0 {
+				out.Address = all[0].Address.Addr().String()
 				break
 			}
 		}
+		if d.attachment() == mfpgate.AttachmentUSB {
+			out.Address = d.plug()
+		}
 	}
+	out.USB = r.pluggedIn(d)
 	return out
 }
 
@@ -172,16 +185,6 @@ func (d *device) lastSeen() time.Time {
 		return last
 	}
 	return last.UTC().Truncate(time.Second)
-}
-
-// attachment is USB where a USB port shows the device.
-func (d *device) attachment() mfpgate.Attachment {
-	for id := range d.sightings {
-		if id.Source() == mfpgate.SourceUSB {
-			return mfpgate.AttachmentUSB
-		}
-	}
-	return mfpgate.AttachmentNetwork
 }
 
 // Detail is all that is known of a device.
@@ -262,6 +265,7 @@ func (r *Registry) Collect() {
 	counts := map[series]int{}
 	for _, state := range []mfpgate.DeviceState{mfpgate.DeviceOnline, mfpgate.DeviceOffline, mfpgate.DeviceKnown, mfpgate.DeviceUnknown} {
 		counts[series{mfpgate.AttachmentNetwork, state}] = 0
+		counts[series{mfpgate.AttachmentUSB, state}] = 0
 	}
 	r.mu.Lock()
 	r.sweep()

@@ -59,7 +59,7 @@ func (p *Poller) ask(ctx context.Context, j *job) {
 			device, reading, err = p.read(ctx, t, parts)
 		}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || err != nil && reason(err) == discovery.USBOpening { // it is told of again when it is open
 		return
 	}
 	j.failed = err != nil
@@ -97,6 +97,7 @@ func (p *Poller) count(outcome string) {
 var (
 	errNoWay   = errors.New("nothing has answered yet")
 	errSNMPOff = errors.New("SNMP is off")
+	errUSBOff  = errors.New("USB is off")
 )
 
 // read asks the ways that have answered before, each for the parts that the ones before it did not have. The first that fails
@@ -131,6 +132,10 @@ func (p *Poller) one(ctx context.Context, w discovery.Way, parts mfpgate.Parts) 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	switch {
+	case w.Endpoint.Protocol == mfpgate.ProtocolUSB && p.USB != nil:
+		reading, err = p.USB.Read(ctx, w.Endpoint.Path, parts)
+	case w.Endpoint.Protocol == mfpgate.ProtocolUSB:
+		err = errUSBOff
 	case w.Endpoint.Protocol != mfpgate.ProtocolSNMP:
 		reading, err = p.IPP.Read(ctx, w.Endpoint, parts)
 	case p.SNMP != nil:
@@ -200,7 +205,9 @@ func (p *Poller) identify(ctx context.Context, t discovery.Target) error {
 	for _, r := range results {
 		if r.err == nil {
 			answered = true
-			p.Devices.Sight(r.sighting)
+			if r.sighting.ID != "" {
+				p.Devices.Sight(r.sighting)
+			}
 		} else if first == nil {
 			first = r.err
 		}
@@ -223,6 +230,12 @@ func (p *Poller) identify(ctx context.Context, t discovery.Target) error {
 
 func (p *Poller) who(ctx context.Context, w discovery.Way) (mfpgate.Sighting, error) {
 	switch {
+	case w.Endpoint.Protocol == mfpgate.ProtocolUSB: // its port's sighting has all that it says of itself
+		_, err := p.one(ctx, w, 0)
+		return mfpgate.Sighting{}, err
+	case w.Sighting.Source() == mfpgate.SourceUSB:
+		s, err := p.IPP.Identify(ctx, w.Endpoint)
+		return discovery.AskedOverUSB(w.Sighting, s), err
 	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP && p.SNMP == nil:
 		return mfpgate.Sighting{}, errSNMPOff
 	case w.Endpoint.Protocol == mfpgate.ProtocolSNMP:
@@ -254,6 +267,12 @@ func worthASecondTry(err error) bool {
 
 // reason gives a failure its one word.
 func reason(err error) mfpgate.Reason {
+	if said, ok := errors.AsType[interface {
+		error
+		Reason() mfpgate.Reason
+	}](err); ok {
+		return said.Reason()
+	}
 	for _, c := range []struct {
 		is  error
 		why mfpgate.Reason
@@ -265,6 +284,7 @@ func reason(err error) mfpgate.Reason {
 		{syscall.ECONNRESET, discovery.Refused}, // taken and broken off: by a forwarder, or a service that goes down
 		{syscall.EPIPE, discovery.Refused},
 		{errSNMPOff, discovery.SNMPOff},
+		{errUSBOff, discovery.USBOff},
 		{snmp.ErrSilent, discovery.SNMPSilent},
 		{snmp.ErrCredentials, discovery.NotAuthorized},
 		{snmp.ErrNotPrinter, discovery.NotAPrinter},

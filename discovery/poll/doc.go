@@ -1,4 +1,4 @@
-// Package poll asks the devices of the registry, over IPP and SNMP, how they are.
+// Package poll asks the devices of the registry, over IPP, SNMP and USB, how they are.
 //
 // Each device that can be asked is asked for its status once an interval, at a moment of its own, so that a thousand
 // devices are spread over it; its supplies and, of a device in mode polling, its counters come with the first question

@@ -25,6 +25,11 @@ type SNMP interface {
 	Read(context.Context, netip.Addr, mfpgate.Parts) (mfpgate.Reading, error)
 }
 
+// USB asks printers on the gateway's own USB that speak no IPP. Its errors say why by a method Reason() mfpgate.Reason.
+type USB interface {
+	Read(ctx context.Context, port string, parts mfpgate.Parts) (mfpgate.Reading, error)
+}
+
 // Intervals are how often each part is asked for.
 type Intervals struct{ Status, Supplies, Counters time.Duration }
 
@@ -36,6 +41,7 @@ type Options struct {
 	Devices   *discovery.Registry
 	IPP       IPP
 	SNMP      SNMP                                                   // nil: off
+	USB       USB                                                    // nil: off
 	Intervals func() Intervals                                       // in force now
 	Took      func(context.Context, mfpgate.Device, mfpgate.Reading) // what a device answered; the reading is empty when it did not
 	Parallel  int                                                    // devices asked at once, and as many that are lost; 0 is 32

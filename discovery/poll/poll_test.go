@@ -168,7 +168,7 @@ func runBy(t *testing.T, p *discovery.Policy, agents func(*network) poll.SNMP, t
 		running.Go(func() { _ = s.devices.Run(ctx) })
 		running.Go(func() {
 			err := poll.New(poll.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: s.metrics, Devices: s.devices,
-				IPP: ippSide{s.network}, SNMP: agents(s.network), Intervals: func() poll.Intervals { return every }, Took: s.take}).Run(ctx)
+				IPP: ippSide{s.network}, SNMP: agents(s.network), USB: usbSide{s.network}, Intervals: func() poll.Intervals { return every }, Took: s.take}).Run(ctx)
 			if err != nil {
 				t.Error(err)
 			}
