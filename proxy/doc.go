@@ -14,6 +14,9 @@
 // judged as the one asked for is, and again whenever Reroute says that the routes have changed. Not seen are the inner name
 // of an encrypted ClientHello, a client that names no server at an address that regions share, and HTTP inside a tunnel.
 //
+// What the gateway does for a device that cannot come itself, as one on USB, is a Work: behind the same gates but those of a client, in
+// the device's slot, and told alike.
+//
 // The parts are folders: head (the edge), destination (where a device may go), account and devicename (who it is), slots
 // (how many at once), hello (what a TLS client asks for), tunnel (the bytes). This package is what joins them.
 package proxy

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,7 +41,10 @@ type Options struct {
 	Reached func(device mfpgate.DeviceID, host mfpgate.Host, port uint16, down int64)
 	// Blocked is told of each exchange, or name in a ClientHello, that the routes refuse: the host that was asked for or
 	// named, the region that it belongs to ("" is none that is known), and why. It must not wait. Nil: nobody.
-	Blocked    func(device mfpgate.DeviceID, host mfpgate.Host, region string, reason mfpgate.Reason)
+	Blocked func(device mfpgate.DeviceID, host mfpgate.Host, region string, reason mfpgate.Reason)
+	// OffLimits are addresses of this machine that nobody reaches through the relay, whatever a rule says, as its own; a wildcard stands
+	// for every address at that port. It is asked for each dial, so it must be quick. Nil: none.
+	OffLimits  func() []netip.AddrPort
 	FirstBytes time.Duration // for a TLS client's whole hello; 0: 10 s, which tests shorten
 }
 
@@ -97,7 +101,7 @@ func New(o Options, p *Policy) (*Relay, error) {
 		tunnels: tunnel.NewRegistry(o.Clock, tunnel.Limits{HalfClosed: halfClosedLimit, Stalled: stalledLimit, FirstBytes: o.FirstBytes})}
 	r.pseudonym = o.Name + "-" + strings.ToLower(rand.Text()[:8])
 	r.listeners.Store(&[]netip.AddrPort{})
-	r.box = &destination.Box{Clock: o.Clock, Listeners: func() []netip.AddrPort { return *r.listeners.Load() }}
+	r.box = &destination.Box{Clock: o.Clock, Listeners: r.offLimits}
 	if r.Resolver == nil {
 		r.Resolver = destination.NewResolver()
 	}
@@ -111,6 +115,15 @@ func New(o Options, p *Policy) (*Relay, error) {
 	r.Apply(p)
 	o.Metrics.RelayTunnelLimit.Set(float64(limit))
 	return r, nil
+}
+
+// offLimits are where nobody is led to: the relay's own addresses, and Options.OffLimits.
+func (r *Relay) offLimits() []netip.AddrPort {
+	own := *r.listeners.Load()
+	if r.OffLimits == nil {
+		return own
+	}
+	return slices.Concat(own, r.OffLimits())
 }
 
 func (r *Relay) slotOptions(p *Policy) slots.Options {

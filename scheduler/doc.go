@@ -4,7 +4,7 @@
 // A run is: what became of the last proposal; what has changed at the delivery system; a plan; and then, by the mode that
 // configuration and contract both allow, a report (notify), a proposal for a person (propose), or one that is applied (auto).
 // Runs come from the schedule of Policy.Fetch (package cronjob), from the delivery system's events, from Wake, and from users.
-// There is none while the contract has no software-delivery, no device is in mode proxy, or the cloud has not acknowledged the
+// There is none while the contract has no software-delivery, no device is in mode proxy or on USB, or the cloud has not acknowledged the
 // devices' modes; Status says which.
 //
 // It promises: deliveries and the token of their state are durable, the token written last, so that a kill at any point is

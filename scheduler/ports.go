@@ -11,7 +11,7 @@ import (
 // are meant; any other error is worth another try. An error with a method `Delay() time.Duration` names the earliest time of it.
 type DeliverySystem interface {
 	// Changes returns what has changed since a token ("": all there is) of the deliveries of the devices that the gateway told
-	// of in mode proxy, and that may fall into window.
+	// of in mode proxy or on USB, and that may fall into window.
 	Changes(ctx context.Context, window mfpgate.Interval, since string) (mfpgate.ScheduleChanges, error)
 	// Background returns the background schedules and their version, or ErrUnchanged if version is the present one.
 	Background(ctx context.Context, version string) ([]mfpgate.Background, string, error)

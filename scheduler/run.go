@@ -147,14 +147,14 @@ func (s *Scheduler) forget(ctx context.Context) error {
 // idle says why there is nothing to do; the contract is the one in force if there is.
 func (s *Scheduler) idle() (c mfpgate.Contract, why mfpgate.Reason, text string) {
 	c, ok := s.Site.Contract()
-	proxied := slices.ContainsFunc(s.Site.Devices(), func(d mfpgate.ScheduledDevice) bool { return d.MonitoringMode == mfpgate.MonitoringProxy })
+	served := slices.ContainsFunc(s.Site.Devices(), mfpgate.ScheduledDevice.Served)
 	switch {
 	case !ok:
 		return c, NoContract, "there is no contract: no cloud is configured, or it has not answered yet"
 	case !slices.Contains(c.Services, mfpgate.ServiceDelivery):
 		return c, NotInContract, "the contract does not include " + mfpgate.ServiceDelivery
-	case !proxied:
-		return c, NoProxyDevices, "no device is in mode proxy: no delivery goes through the relay"
+	case !served:
+		return c, NoProxyDevices, "no device is in mode proxy, or on USB: no delivery goes through the gateway"
 	case !s.Site.Told():
 		return c, ModesNotTold, "the cloud has not acknowledged the mode of every device yet, so it may not know whose deliveries to tell"
 	}

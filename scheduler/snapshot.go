@@ -131,13 +131,13 @@ type slots map[mfpgate.DeviceID][]mfpgate.Interval
 
 // planned lays out the slots of a snapshot. A device's slot is held as long as nineteen of twenty like it need.
 func planned(snap mfpgate.ScheduleSnapshot) slots {
-	proxied := map[mfpgate.DeviceID]bool{}
+	served := map[mfpgate.DeviceID]bool{}
 	for _, d := range snap.Devices {
-		proxied[d.ID] = d.MonitoringMode == mfpgate.MonitoringProxy
+		served[d.ID] = d.Served()
 	}
 	of := slots{}
 	for _, d := range snap.Deliveries {
-		if d.State != mfpgate.DeliveryPlanned && d.State != mfpgate.DeliveryRunning || !proxied[d.Device] {
+		if d.State != mfpgate.DeliveryPlanned && d.State != mfpgate.DeliveryRunning || !served[d.Device] {
 			continue
 		}
 		long := max(d.Duration.P50, d.Duration.P95)

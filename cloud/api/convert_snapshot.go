@@ -20,7 +20,7 @@ func (s Snapshot) Root() mfpgate.ScheduleSnapshot {
 	}
 	for _, d := range s.Devices {
 		r.Devices = append(r.Devices, mfpgate.ScheduledDevice{ID: mfpgate.DeviceID(d.DeviceID), Model: d.Model,
-			MonitoringMode: mfpgate.MonitoringMode(d.MonitoringMode)})
+			MonitoringMode: mfpgate.MonitoringMode(d.MonitoringMode), Attachment: mfpgate.Attachment(d.Attachment)})
 	}
 	for _, d := range s.Deliveries {
 		r.Deliveries = append(r.Deliveries, d.Root())
@@ -44,7 +44,8 @@ func FromSnapshot(r mfpgate.ScheduleSnapshot) Snapshot {
 		s.Devices = make([]SnapshotDevice, 0, len(r.Devices))
 	}
 	for _, d := range r.Devices {
-		s.Devices = append(s.Devices, SnapshotDevice{DeviceID: string(d.ID), Model: d.Model, MonitoringMode: string(d.MonitoringMode)})
+		s.Devices = append(s.Devices, SnapshotDevice{DeviceID: string(d.ID), Model: d.Model, MonitoringMode: string(d.MonitoringMode),
+			Attachment: string(d.Attachment)})
 	}
 	for _, d := range r.Deliveries {
 		s.Deliveries = append(s.Deliveries, FromDelivery(d))

@@ -38,6 +38,7 @@ type PlannedDelivery struct {
 	StartUTC   time.Time  `json:"startUtc"`
 	LatestEnd  *time.Time `json:"latestEnd,omitempty" doc:"Who has not begun by then does not begin"`
 	Package    Package    `json:"package"`
+	State      string     `json:"state,omitempty" enum:"planned,running" doc:"running: the region was told before that it has begun; planned if missing"`
 }
 
 // The outcomes that a device reports. OutcomeStarted, which needs a delivery's id, comes before one of the others.

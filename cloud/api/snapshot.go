@@ -20,6 +20,7 @@ type SnapshotDevice struct {
 	DeviceID       string `json:"deviceId" maxLength:"64" minLength:"1"`
 	Model          string `json:"model,omitempty" maxLength:"256"`
 	MonitoringMode string `json:"monitoringMode" enum:"proxy,polling"`
+	Attachment     string `json:"attachment,omitempty" enum:"network,usb" doc:"network if missing; of a device on USB the gateway fetches the deliveries"`
 }
 
 // SnapshotCapacity says how many devices are served at once from at until the next step.

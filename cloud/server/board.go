@@ -68,7 +68,7 @@ func (b *boards) of(gateway string, now time.Time) *board {
 type situation struct {
 	snapshot mfpgate.ScheduleSnapshot
 	contract api.Contract
-	postings map[string]posting // those whose devices are relayed
+	postings map[string]posting // those whose devices are served
 	vias     map[string]string
 }
 
@@ -96,7 +96,7 @@ func (s *Server) situation(ctx context.Context, gateway string, finished bool) (
 		if err := s.follow(at, gateway, b, vias); err != nil {
 			return err
 		}
-		proxies, devices := map[[2]string]bool{}, map[mfpgate.DeviceID]mfpgate.ScheduledDevice{}
+		served, devices := map[[2]string]bool{}, map[mfpgate.DeviceID]mfpgate.ScheduledDevice{}
 		for owner := range vias {
 			for r, err := range store.All(at, devicePrefix(owner)) {
 				if err != nil {
@@ -106,18 +106,16 @@ func (s *Server) situation(ctx context.Context, gateway string, finished bool) (
 				if err != nil {
 					return err
 				}
-				one := mfpgate.ScheduledDevice{ID: mfpgate.DeviceID(d.Device.DeviceID), Model: d.Device.Model,
-					MonitoringMode: mfpgate.MonitoringMode(d.Device.MonitoringMode)}
-				proxy := one.MonitoringMode == mfpgate.MonitoringProxy
-				proxies[[2]string{owner, d.Device.DeviceID}] = proxy
-				if _, known := devices[one.ID]; !known || proxy { // several gateways may tell of one id, and one of them relays it
+				one := scheduled(d.Device)
+				served[[2]string{owner, d.Device.DeviceID}] = one.Served()
+				if _, known := devices[one.ID]; !known || one.Served() { // several gateways may tell of one id, and one of them serves it
 					devices[one.ID] = one
 				}
 			}
 		}
 		out.snapshot.Devices = slices.SortedFunc(maps.Values(devices), func(a, b mfpgate.ScheduledDevice) int { return cmp.Compare(a.ID, b.ID) })
 		for id, p := range b.each {
-			if proxies[[2]string{p.owner, p.record.Delivery.DeviceID}] && (finished || !p.record.ended()) {
+			if served[[2]string{p.owner, p.record.Delivery.DeviceID}] && (finished || !p.record.ended()) {
 				out.postings[id] = p
 			}
 		}
@@ -146,6 +144,12 @@ func (s *Server) situation(ctx context.Context, gateway string, finished bool) (
 	}
 	slices.SortFunc(out.snapshot.Deliveries, func(a, b mfpgate.Delivery) int { return cmp.Compare(a.ID, b.ID) })
 	return out, nil
+}
+
+// scheduled is what a plan needs of a device as its gateway told it.
+func scheduled(d api.Device) mfpgate.ScheduledDevice {
+	return mfpgate.ScheduledDevice{ID: mfpgate.DeviceID(d.DeviceID), Model: d.Model, MonitoringMode: mfpgate.MonitoringMode(d.MonitoringMode),
+		Attachment: mfpgate.Attachment(d.Attachment)}
 }
 
 // follow brings a board to the snapshot's instant: by the log, or anew if the log does not reach back or the tree has grown.

@@ -50,7 +50,7 @@ type DeliveryPath struct {
 
 func (s *Server) registerDeliveries(a huma.API) {
 	huma.Register(a, operation(a, http.MethodGet, "/v1/gateways/{gw}/deliveries", "list-deliveries",
-		"What has changed of the deliveries since a delta token, of devices in mode proxy, those behind inner gateways too", roleGateway, roleOperator), s.listDeliveries)
+		"What has changed of the deliveries since a delta token, of devices in mode proxy and of those on USB, also behind inner gateways", roleGateway, roleOperator), s.listDeliveries)
 	huma.Register(a, operation(a, http.MethodGet, "/v1/gateways/{gw}/deliveries/{id}", "get-delivery",
 		"One delivery", roleGateway, roleOperator), s.getDelivery)
 	huma.Register(a, created(operation(a, http.MethodPost, "/v1/gateways/{gw}/deliveries", "create-delivery",
@@ -204,7 +204,7 @@ func (s *Server) allDeliveries(at store.Snapshot, gateway string, p place, limit
 	return list, nil
 }
 
-// relayed reports whether a gateway has told of a device in mode proxy, with the memory of one list.
+// relayed reports whether a gateway has told of a device whose deliveries pass it, with the memory of one list.
 func (s *Server) relayed(at store.Getter) func(gateway, device string) (bool, error) {
 	known := map[string]bool{}
 	return func(gateway, device string) (bool, error) {
@@ -215,7 +215,7 @@ func (s *Server) relayed(at store.Getter) func(gateway, device string) (bool, er
 			if err != nil {
 				return false, err
 			}
-			yes = there && r.Device.MonitoringMode == "proxy"
+			yes = there && scheduled(r.Device).Served()
 			known[key] = yes
 		}
 		return yes, nil

@@ -14,7 +14,7 @@
 // It is also a delivery system: operators plan deliveries to devices, gateways read what concerns them, report overloads and propose other
 // starts. Each gateway has a log of what has changed; an entry says where to look again, not what is there, so a delta is right whatever
 // happened between two reads, and a reader that comes too late is told everything. A delivery is told to its gateway and to those that
-// this one is behind while the gateway tells of the device in mode proxy. What an operator saves and what a gateway proposes is held
+// this one is behind while the gateway tells of the device in mode proxy, or as attached by USB. What an operator saves and what a gateway proposes is held
 // against the gateway's own detector (package scheduler/plan), on every gateway that the device passes: what adds an overload is refused, an
 // overload that is there is not held against anybody, and an operator may plan one all the same. Beyond 400 days nothing is looked at.
 // A decision is written down before it is carried out, in transactions of a few deliveries each with their part of the proposal: a server that

@@ -176,7 +176,7 @@ func (s *Server) putDevice(ctx context.Context, in *struct {
 		if err := relink(tx, in.Gateway, current.Device, in.Body); err != nil {
 			return err
 		}
-		if known && (!there || current.Device.MonitoringMode != in.Body.MonitoringMode) {
+		if known && (!there || current.Device.MonitoringMode != in.Body.MonitoringMode || current.Device.Attachment != in.Body.Attachment) {
 			if err := s.noteDevice(tx, chain, in.Device); err != nil {
 				return err
 			}
@@ -228,6 +228,9 @@ func (s *Server) DeleteDevice(ctx context.Context, gateway, device, ifMatch stri
 			if err := s.noteDevice(tx, chain, device); err != nil {
 				return err
 			}
+		}
+		if err := forgetFetched(tx, gateway, current.Device); err != nil {
+			return err
 		}
 		return unclaim(tx, gateway, current.Device)
 	})

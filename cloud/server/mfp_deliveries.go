@@ -69,6 +69,11 @@ type work struct {
 	known   map[string]bool // packages that it has, or had, a delivery of
 }
 
+// gatewayFetches reports whether the device's gateway makes its deliveries: it is on the gateway's USB, and reaches no cloud itself.
+func gatewayFetches(d api.Device) bool {
+	return d.Attachment == string(mfpgate.AttachmentUSB) && d.MonitoringMode == string(mfpgate.MonitoringPolling)
+}
+
 // alone is a package that is offered without a delivery: not one that was planned, whatever became of the plan.
 func (w work) alone(p *api.Package) *api.Package {
 	if w.planned != nil || p != nil && w.known[p.PackageID] {
@@ -77,21 +82,34 @@ func (w work) alone(p *api.Package) *api.Package {
 	return p
 }
 
-// workOf looks up what a device is to do: go on with what it has begun, else begin at the first start to come.
+// workOf looks up what a device that says its model and serial number is to do. What its gateway fetches for it is not its work.
 func (s *Server) workOf(ctx context.Context, model, serial string) (w work, err error) {
 	key := mfpLinkKey(model, serial)
 	if key == "" {
 		return w, nil
 	}
+	link, there, err := one[named](ctx, s.Store, key)
+	if err != nil || !there {
+		return w, err
+	}
+	d, _, err := one[deviceRecord](ctx, s.Store, deviceKey(link.Gateway, link.ID))
+	if err != nil {
+		return w, err
+	}
+	w, err = s.workFor(ctx, link)
+	if gatewayFetches(d.Device) {
+		w.planned = nil
+	}
+	return w, err
+}
+
+// workFor looks up what a gateway's device is to do: go on with what it has begun, else begin at the first start to come.
+func (s *Server) workFor(ctx context.Context, link named) (w work, err error) {
 	var first deliveryRecord
 	var start time.Time
 	err = s.Store.View(ctx, func(at store.Snapshot) error {
 		w = work{known: map[string]bool{}}
 		first, start = deliveryRecord{}, time.Time{}
-		link, there, err := store.FindJSON[named](at, key)
-		if err != nil || !there {
-			return err
-		}
 		ids, err := deliveriesOf(at, link.Gateway, link.ID)
 		if err != nil {
 			return err
@@ -130,6 +148,9 @@ func (s *Server) workOf(ctx context.Context, model, serial string) (w work, err 
 	w.planned = &api.PlannedDelivery{DeliveryID: d.DeliveryID, Version: d.Version, StartUTC: start, Package: p}
 	if d.Window != nil {
 		w.planned.LatestEnd = d.Window.LatestEnd
+	}
+	if d.State == stateRunning {
+		w.planned.State = stateRunning
 	}
 	return w, nil
 }
@@ -218,7 +239,7 @@ func (s *Server) outcome(tx store.Tx, a about, report api.InstallReport) error {
 		if err := arm(tx, now.Add(r.patience()), timerDelivery, a.chain[0], a.id); err != nil {
 			return err
 		}
-	case api.OutcomeInstalled:
+	case api.OutcomeInstalled, api.OutcomeDone:
 		if was == stateDone {
 			return nil
 		}

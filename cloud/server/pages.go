@@ -183,6 +183,11 @@ func (f facts) Device(ctx context.Context, gateway, id string) (console.Device, 
 			return err
 		}
 		out.Reading.CounterHistory = h.Entries
+		f, _, err := store.FindJSON[fetchedRecord](at, fetchedKey(gateway, d.Device))
+		if err != nil {
+			return err
+		}
+		out.Fetched = console.Fetched{CheckedInAt: f.CheckedInAt, Reports: f.Reports}
 		for _, key := range claimKeys(d.Device) {
 			held, there, err := store.FindJSON[claimRecord](at, key)
 			if err != nil {

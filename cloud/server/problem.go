@@ -22,6 +22,7 @@ const (
 	ReasonNotYours         mfpgate.Reason = "not-yours"
 	ReasonNoResource       mfpgate.Reason = "unknown-resource"
 	ReasonNoDevice         mfpgate.Reason = "unknown-device"
+	ReasonNotUSB           mfpgate.Reason = "not-usb" // the gateway does not speak for the device
 	ReasonNoGateway        mfpgate.Reason = "unknown-gateway"
 	ReasonNoReading        mfpgate.Reason = "unknown-reading"
 	ReasonNoPackage        mfpgate.Reason = "unknown-package"

@@ -94,6 +94,7 @@ func New(o Options) (*Server, error) {
 	s.registerTelemetry(humaAPI)
 	s.registerPackages(humaAPI)
 	s.registerMFPs(humaAPI)
+	s.registerFetched(humaAPI)
 	s.registerSchedules(humaAPI)
 	if err := s.registerRoles(humaAPI); err != nil {
 		return nil, err

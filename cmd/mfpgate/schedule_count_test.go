@@ -85,12 +85,16 @@ func moment(s api.Schedule) time.Time {
 	return found[0]
 }
 
-func (c *counted) mode(device string) string {
+// mode is that of a device's own traffic, or that of its deliveries, which the gateway fetches for what is on USB.
+func (c *counted) mode(device string, deliveries bool) string {
 	if c.s.Devices == nil {
 		return "proxy"
 	}
 	for _, d := range c.s.Devices {
 		if d.DeviceID == device {
+			if deliveries && d.Attachment == "usb" {
+				return "proxy"
+			}
 			return d.MonitoringMode
 		}
 	}
@@ -110,7 +114,7 @@ func (c *counted) delivery(d api.Delivery) {
 			end = least
 		}
 	}
-	mode := c.mode(d.DeviceID)
+	mode := c.mode(d.DeviceID, true)
 	switch {
 	case d.State == "done":
 		c.left[d.DeliveryID] = "finished"
@@ -183,7 +187,7 @@ func (c *counted) served(b api.BackgroundSchedule) []string {
 			list = append(list, d.DeviceID)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(id string) bool { return c.mode(id) != "proxy" })
+	return slices.DeleteFunc(slices.Clone(list), func(id string) bool { return c.mode(id, false) != "proxy" })
 }
 
 // starts reads the three cron lines that are drawn.

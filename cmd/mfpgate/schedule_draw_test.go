@@ -47,7 +47,8 @@ func (r drawing) snapshot() api.Snapshot {
 	devices := 4 + r.IntN(12)
 	if r.one(50) {
 		for i := range devices {
-			s.Devices = append(s.Devices, api.SnapshotDevice{DeviceID: fmt.Sprintf("dev_%d", i), MonitoringMode: r.pick("proxy", "proxy", "proxy", "polling")})
+			s.Devices = append(s.Devices, api.SnapshotDevice{DeviceID: fmt.Sprintf("dev_%d", i), MonitoringMode: r.pick("proxy", "proxy", "proxy", "polling"),
+				Attachment: r.pick("", "network", "network", "usb")})
 		}
 	}
 	for i := range 1 + r.IntN(24) {

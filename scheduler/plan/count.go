@@ -71,17 +71,18 @@ func (c *scene) delivery(d *mfpgate.Delivery) (mfpgate.Reason, error) {
 }
 
 // excluded says why a delivery is not this gateway's to count. A device behind an inner gateway is vouched for by that
-// gateway, which alone knows its mode: it counts unless it is listed here in mode polling.
+// gateway, which alone knows its mode: it counts unless it is listed here in mode polling. Of a device on USB the gateway itself
+// fetches the package, whatever its mode.
 func (c *scene) excluded(d *mfpgate.Delivery) mfpgate.Reason {
 	if services := c.s.Contract.Services; services != nil && !slices.Contains(services, mfpgate.ServiceDelivery) {
 		return ReasonNotInContract
 	}
-	if c.proxies == nil {
+	if c.fetched == nil {
 		return ""
 	}
-	proxy, known := c.proxies[d.Device]
+	served, known := c.fetched[d.Device]
 	switch {
-	case known && !proxy:
+	case known && !served:
 		return ReasonPolling
 	case !known && d.Via == "":
 		return ReasonUnknownDevice
@@ -167,7 +168,7 @@ func (c *scene) background(b *mfpgate.Background) error {
 	return nil
 }
 
-// served lists the devices of a service, once each, of which the gateway relays.
+// served lists the devices of a service, once each, of which the gateway relays. What is on USB has no traffic of its own.
 func (c *scene) served(b *mfpgate.Background) []mfpgate.DeviceID {
 	var list []mfpgate.DeviceID
 	switch {

@@ -155,6 +155,22 @@ func TestDevicesBehindAnInnerGatewayCount(t *testing.T) {
 	}
 }
 
+func TestDeviceOnUSBCountsWithItsDeliveriesAlone(t *testing.T) {
+	s := crowd(2, 1)
+	s.Devices = []mfpgate.ScheduledDevice{{ID: "dev_00", MonitoringMode: mfpgate.MonitoringProxy},
+		{ID: "dev_01", MonitoringMode: mfpgate.MonitoringPolling, Attachment: mfpgate.AttachmentUSB}}
+	if p := made(t, s); len(p.Bands) != 1 || len(p.LeftOut) != 0 || len(p.Proposal.Changes) != 1 {
+		t.Errorf("got %+v", p)
+	}
+	s.Deliveries = s.Deliveries[:1]
+	s.Contract.MaxConcurrent = 1
+	s.Background = []mfpgate.Background{{ID: "b", Cron: "0 12 * * *", AllDevices: true, Duration: time.Minute},
+		{ID: "named", Cron: "0 12 * * *", Devices: []mfpgate.DeviceID{"dev_00", "dev_01"}, Duration: time.Minute}}
+	if p := made(t, s); len(p.Bands) != 0 {
+		t.Errorf("background of what is on USB counts: %+v", p.Bands)
+	}
+}
+
 func TestModesDoNotMoreThanTheyMay(t *testing.T) {
 	s := crowd(3, 2)
 	s.Contract.Mode = mfpgate.ScheduleNotify

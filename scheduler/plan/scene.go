@@ -38,7 +38,8 @@ type scene struct {
 	weights  []int    // by source: the devices of one occurrence
 	sourceOf map[source]int32
 	devices  map[mfpgate.DeviceID]int32
-	proxies  map[mfpgate.DeviceID]bool // nil: all
+	// fetched says of each device whether its deliveries pass the gateway, and proxies whether all of its traffic does. Nil: all.
+	fetched, proxies map[mfpgate.DeviceID]bool
 }
 
 // source is what a band's contributors are: a batch, what can move of it apart, or a service.
@@ -96,9 +97,9 @@ func (c *scene) settle() (err error) {
 		return fmt.Errorf("slot of %s; write one second or more", c.s.Contract.Slot)
 	}
 	if c.s.Devices != nil {
-		c.proxies = make(map[mfpgate.DeviceID]bool, len(c.s.Devices))
+		c.fetched, c.proxies = make(map[mfpgate.DeviceID]bool, len(c.s.Devices)), make(map[mfpgate.DeviceID]bool, len(c.s.Devices))
 		for _, d := range c.s.Devices {
-			c.proxies[d.ID] = d.MonitoringMode == mfpgate.MonitoringProxy
+			c.fetched[d.ID], c.proxies[d.ID] = d.Served(), d.MonitoringMode == mfpgate.MonitoringProxy
 		}
 	}
 	return nil

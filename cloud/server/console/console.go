@@ -43,6 +43,13 @@ type Device struct {
 	Reading api.DeviceReading
 	Open    []api.StoredAlert
 	Newer   string // another id of the same gateway that tells of the same device since, or ""
+	Fetched Fetched
+}
+
+// Fetched is what the gateway said of a device for which it fetches deliveries.
+type Fetched struct {
+	CheckedInAt time.Time // zero: it has not asked yet
+	Reports     []api.StoredDeviceReport
 }
 
 // Facts are the server's reads and its one change. An error with a method GetStatus becomes a page of that status with the

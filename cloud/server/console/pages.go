@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 )
 
@@ -166,6 +167,13 @@ type historyRow struct {
 	Values []string
 }
 
+// fetchedView is what a gateway reported of a delivery that it fetched.
+type fetchedView struct {
+	At moment
+	api.StoredDeviceReport
+	Why string
+}
+
 func (c *Console) device(w http.ResponseWriter, r *http.Request) {
 	gateway, id := r.PathValue("gw"), r.PathValue("id")
 	d, err := c.Facts.Device(r.Context(), gateway, id)
@@ -191,7 +199,16 @@ func (c *Console) device(w http.ResponseWriter, r *http.Request) {
 		Alerts                           []alertView
 		AlertsShown                      int
 		NewerPath                        string
+		OnUSB                            bool
+		AskedAt                          moment
+		Fetched                          []fetchedView // the latest first
 	}{frame: c.gatewayFrame(r, v.Title, gateway), Device: v, Alerts: alertsOf(history, now), AlertsShown: alertsShown}
+	if page.OnUSB = d.Attachment == string(mfpgate.AttachmentUSB); page.OnUSB {
+		page.AskedAt = at(d.Fetched.CheckedInAt, now)
+		for _, r := range slices.Backward(d.Fetched.Reports) {
+			page.Fetched = append(page.Fetched, fetchedView{at(r.ReceivedAt, now), r, sentence(spaced(r.Reason))})
+		}
+	}
 	if p := d.Reading.Status; p != nil {
 		page.StatusAt = at(p.At, now)
 	}
