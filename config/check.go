@@ -17,6 +17,7 @@ func (r *reader) check(c *Config) {
 	r.checkUpstream()
 	accounts := r.checkAccounts(c)
 	r.checkDevices(c, accounts)
+	r.checkUSB(c.USB)
 	r.checkSchedule(c)
 	r.checkRegistration(c)
 	r.checkRegion(c)

@@ -21,6 +21,7 @@ type Config struct {
 	StateDir string // absolute
 	Relay    Relay
 	Devices  Devices
+	USB      USB
 	Schedule Schedule
 
 	PrintServices []PrintService
@@ -194,6 +195,8 @@ const MaxSize = 1 << 20
 type Lookups struct {
 	Open func(path string) (fs.File, error) // an absolute path
 	Env  func(name string) string
+	// NoUSB is why this program cannot drive printers on USB, and the fix, as "rule; fix"; nil: it can.
+	NoUSB error
 }
 
 // System looks up in this machine's files and the process's environment.
@@ -206,7 +209,7 @@ func System() Lookups {
 }
 
 // Load reads the file at path. It returns Errors when the text is at fault, and another error when the file cannot be read.
-func Load(path string) (*Config, error) {
+func Load(path string, look Lookups) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read config: %w", err)
@@ -216,7 +219,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read config: %w", err)
 	}
-	return Parse(path, src, System())
+	return Parse(path, src, look)
 }
 
 // Parse reads src, which errors call name. The error is of type Errors and never empty.

@@ -39,6 +39,7 @@ var machine = sync.OnceValue(func() config.Lookups {
 		"etc/mfpgate/public":           file(0o644, "s3cret\n"),
 		"etc/mfpgate/empty":            file(0o600, "\n"),
 		"etc/mfpgate/huge":             file(0o600, strings.Repeat("x", 64<<10+1)),
+		"etc/mfpgate/usb.quirks":       file(0o644, ""),
 		"etc/mfpgate/portal.crt":       file(0o644, cert),
 		"etc/mfpgate/portal.key":       file(0o600, key),
 		"creds/cloud-token":            file(0o400, "t0ken\n"),
@@ -185,7 +186,7 @@ func TestLoad(t *testing.T) {
 	token := write("token", "t0ken\n", 0o600)
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	good := write("good.yaml", small+"cloud: {url: https://jp.cloud.example, gateway_id: g, token: {file: "+token+"}}\n", 0o644)
-	c, err := config.Load(good)
+	c, err := config.Load(good, config.System())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,15 +194,15 @@ func TestLoad(t *testing.T) {
 		t.Errorf("token from a file = %q", got)
 	}
 	credential := write("credential.yaml", small+"cloud: {url: https://jp.cloud.example, gateway_id: g, token: {credential: token}}\n", 0o644)
-	if c, err = config.Load(credential); err != nil || c.Cloud.Token.Reveal() != "t0ken" {
+	if c, err = config.Load(credential, config.System()); err != nil || c.Cloud.Token.Reveal() != "t0ken" {
 		t.Errorf("token from a credential: %v", err)
 	}
 	bad := write("bad.yaml", small+"relai: 1\n", 0o644)
-	if _, err = config.Load(bad); err == nil || !strings.HasPrefix(err.Error(), bad+":") {
+	if _, err = config.Load(bad, config.System()); err == nil || !strings.HasPrefix(err.Error(), bad+":") {
 		t.Errorf("Load(bad) = %v; want an error that begins with the path", err)
 	}
 	var errs config.Errors
-	if _, err = config.Load(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || errors.As(err, &errs) {
+	if _, err = config.Load(filepath.Join(dir, "absent"), config.System()); !errors.Is(err, fs.ErrNotExist) || errors.As(err, &errs) {
 		t.Errorf("Load(absent) = %v; want fs.ErrNotExist and no Errors", err)
 	}
 }

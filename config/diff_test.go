@@ -47,6 +47,8 @@ func TestDiff(t *testing.T) {
 		{"whether regions are enforced", "enforce: true", "enforce: false", config.Changes{{Key: "region.enforce"}}},
 		{"who resolves names", "clients: ", "dns_servers: [10.0.0.53]\n  clients: ", config.Changes{{Key: "relay.dns_servers"}}},
 		{"where browsers reach the portal", `portal: {`, `portal: {url: "https://p.example", `, config.Changes{{Key: "portal.url"}}},
+		{"USB goes off and on", "enabled: true, share: off", "enabled: false", config.Changes{{Key: "usb.enabled"}}},
+		{"who prints on USB", "share: off", "share: lan, quirks: /etc/mfpgate/usb.quirks", config.Changes{{Key: "usb.share"}, {Key: "usb.quirks"}}},
 		{"a part that goes", `static: [{address: 10.1.0.9, name: "2F copier"}]`, "static: []", config.Changes{{Key: "devices.static"}}},
 		{
 			"several, in the order of the table", "level: info", "level: warn}\nmetrics: {listen: \"127.0.0.1:1\"",

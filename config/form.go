@@ -41,7 +41,7 @@ func (f form[T]) text(node ast.Node) (string, error) {
 		value, like := booleanLike(n.Value)
 		plain := n.Token.Type == token.StringType
 		switch {
-		case f.yaml == "string" && !(plain && like):
+		case f.yaml == "string" && (!(plain && like) || slices.Contains(f.enum, "off")): // which is one of its own words then
 			return n.Value, nil
 		case f.yaml == "string":
 			return "", fmt.Errorf("is a boolean to some readers of YAML and text to others; write %q in quotes", n.Value)

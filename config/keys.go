@@ -77,6 +77,7 @@ func keys(c *Config) object {
 			}),
 		}),
 		may("devices", "how devices are found, and what is known of them beforehand", devices(&c.Devices)),
+		may("usb", "printers on the gateway's own USB", usb(&c.USB)),
 		may("schedule", "delivery schedules: what is fetched, looked at and done about overloads", schedule(&c.Schedule)),
 		may("print_services", "cloud print services in which devices are registered", printServices(&c.PrintServices)),
 		may("registration", "how devices are registered there, and who approves", registration(&c.Registration)),

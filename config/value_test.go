@@ -73,6 +73,7 @@ func TestDefaults(t *testing.T) {
 			PerDevice:      config.PerDevice{Connections: 16},
 			Timeouts:       config.Timeouts{Dial: 10 * time.Second, Idle: time.Hour, Drain: time.Minute, Head: 10 * time.Second},
 		},
+		USB: config.USB{Share: config.USBShareOff},
 		Devices: config.Devices{
 			Monitoring: mfpgate.MonitoringProxy,
 			SNMP:       config.SNMP{Port: 161, ScanEvery: time.Hour},
@@ -142,6 +143,7 @@ func TestEveryKey(t *testing.T) {
 					URI: &url.URL{Scheme: "ipps", Host: "10.1.0.10:443", Path: "/ipp/print"}, Registration: mfpgate.RegistrationDelegate},
 			},
 		},
+		USB: config.USB{Enabled: true, Share: config.USBShareLAN, Quirks: "/etc/mfpgate/usb.quirks"},
 		Schedule: config.Schedule{
 			Fetch: "*/20 6-22 * * mon-fri", Due: cron(t, "*/20 6-22 * * mon-fri", oslo), Horizon: 30 * 24 * time.Hour, Mode: mfpgate.ScheduleAuto,
 			Background: []config.Background{

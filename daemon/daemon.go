@@ -28,6 +28,8 @@ import (
 	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
+	"github.com/mfpgate/mfpgate/usb/bus"
+	"github.com/mfpgate/mfpgate/usb/delivery"
 )
 
 // Options are what a daemon gets from its process; tests give their own.
@@ -39,6 +41,7 @@ type Options struct {
 	Signals    <-chan os.Signal          // SIGHUP reloads; SIGTERM and SIGINT stop, and cut the drain at the second
 	Build      Build                     // shown in the status
 	Ready      func(addresses Listening) // called once when everything listens; may be nil
+	USB        func() (bus.Bus, error)   // opens a USB in place of the machine's; nil: the machine's
 }
 
 // Build says what is running.
@@ -68,6 +71,8 @@ type Daemon struct {
 	contracts    *contracts
 	clouds       clouds
 	sources      *sources
+	printers     *printers
+	deliveries   *delivery.Deliveries // of software, to printers on USB
 	reporter     *report.Reporter
 	upload       *upload
 	inventory    *inventory
@@ -86,11 +91,11 @@ type Daemon struct {
 
 // New loads the configuration and opens the state. Whoever gets a Daemon must Run it, which closes it.
 func New(ctx context.Context, o Options) (_ *Daemon, err error) {
-	cfg, err := config.Load(o.ConfigFile)
+	d := &Daemon{Options: o, metrics: telemetry.NewMetrics(), started: o.Clock.Now()}
+	cfg, err := config.Load(o.ConfigFile, d.lookups())
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{Options: o, metrics: telemetry.NewMetrics(), started: o.Clock.Now()}
 	if err := d.level.Set(cfg.Log.Level); err != nil {
 		return nil, err
 	}
@@ -103,6 +108,9 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.accounts.Store(policy.Accounts)
+	if d.printers, err = newPrinters(d, cfg); err != nil {
+		return nil, err
+	}
 	if err := d.openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -116,7 +124,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	policy.Capacity = d.contracts.capacity(policy.Capacity)
 	d.registry, err = discovery.New(ctx, discovery.Options{Clock: o.Clock, Log: d.log, Metrics: d.metrics,
-		Store: d.local}, devicePolicy(cfg))
+		Store: d.local, USB: d.printers.plugged()}, devicePolicy(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +155,14 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d.relay, err = proxy.New(proxy.Options{Name: "mfpgate-" + cfg.Site.Name, Clock: o.Clock, Log: d.log, Metrics: d.metrics,
 		Devices: d.registry, Descriptors: limit, Transferred: d.schedule.transfers.ended,
-		Routes: d.moves, Reached: d.moves.Reached, Blocked: d.moves.Blocked}, policy)
+		Routes: d.moves, Reached: d.moves.Reached, Blocked: d.moves.Blocked, OffLimits: d.printers.served}, policy)
 	if err != nil {
 		return nil, err
 	}
 	d.moves.SetTunnels(d.relay)
+	if d.deliveries, err = newDeliveries(d, d.printers); err != nil {
+		return nil, err
+	}
 	d.history = newHistory(d)
 	d.loaded(true, nil)
 	return d, nil
@@ -186,6 +197,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	work.start(jobs, "maintenance", d.maintain)
 	work.start(jobs, "contract", d.contracts.run)
 	work.start(jobs, "discovery", d.sources.run)
+	printing := []<-chan struct{}{work.startAside(jobs, "usb", d.printers.run), work.startAside(jobs, "usb deliveries", d.deliveries.Run)}
 	work.start(jobs, "reports", d.upload.run)
 	work.start(jobs, "inventory", d.inventory.run)
 	work.start(jobs, "schedule", d.schedule.run)
@@ -212,7 +224,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.log.Info().Str(field.Signal, cause).Msg(event.DaemonStopping)
 	endJobs()
 	work.wait.Wait()
-	d.drain()
+	d.drain(printing)
 	sockets.closePages()
 	err = doors.Wait()
 	endRooms()
@@ -239,8 +251,11 @@ func (d *Daemon) wait(ctx context.Context, failed <-chan struct{}) string {
 	}
 }
 
-// drain lets the relay finish; a second signal or the budget ends that.
-func (d *Daemon) drain() {
+// giveBack is how long printers on USB may take to be given back.
+const giveBack = 5 * time.Second
+
+// drain lets the relay finish, and printers on USB; a second signal or the budget ends that.
+func (d *Daemon) drain(printing []<-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	budget := d.Clock.NewTimer(d.config.Load().Relay.Timeouts.Drain)
@@ -263,6 +278,18 @@ func (d *Daemon) drain() {
 		}
 	}()
 	cut := d.relay.Drain(ctx)
+	// Once the budget is over they have had the same, and give their interfaces back now. One that does not in time is left to the kernel.
+	late := make(chan struct{})
+	waiting, given := context.WithCancel(context.Background())
+	over := context.AfterFunc(ctx, func() { defer close(late); _ = mfpgate.Wait(waiting, d.Clock, giveBack) })
+	for _, ended := range printing {
+		select {
+		case <-ended:
+		case <-late:
+		}
+	}
+	over()
+	given()
 	cancel()
 	<-done
 	d.log.Info().Int(field.Count, cut).Msg(event.RelayDrained)

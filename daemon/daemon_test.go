@@ -53,6 +53,12 @@ func start(t *testing.T, port string) *gateway {
 // startIn runs a daemon on the state of dir, with more lines of configuration.
 func startIn(t *testing.T, dir, port, more string) *gateway {
 	t.Helper()
+	return startWith(t, dir, port, more, func(*daemon.Options) {})
+}
+
+// startWith runs it with other options.
+func startWith(t *testing.T, dir, port, more string, with func(*daemon.Options)) *gateway {
+	t.Helper()
 	file := filepath.Join(dir, "mfpgate.yaml")
 	err := os.WriteFile(file, fmt.Appendf(nil, `site: {name: golden, region: jp}
 state_dir: %s
@@ -67,9 +73,11 @@ metrics: {listen: "127.0.0.1:0"}
 	}
 	g := &gateway{signals: make(chan os.Signal, 2), log: &bytes.Buffer{}, ended: make(chan error, 1)}
 	ready := make(chan daemon.Listening, 1)
-	d, err := daemon.New(t.Context(), daemon.Options{ConfigFile: file, Clock: mfpgate.SystemClock{}, Output: g.log, Signals: g.signals,
+	o := daemon.Options{ConfigFile: file, Clock: mfpgate.SystemClock{}, Output: g.log, Signals: g.signals,
 		Getenv: func(string) string { return "" }, Build: daemon.Build{Version: "v0", Revision: "r", GoVersion: "go"},
-		Ready: func(l daemon.Listening) { ready <- l }})
+		Ready: func(l daemon.Listening) { ready <- l }}
+	with(&o)
+	d, err := daemon.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,11 +92,11 @@ portal: {listen: "127.0.0.1:0"}
 	servertest.Must(t, os.WriteFile(file, []byte(changed), 0o600))
 	g.signals <- syscall.SIGHUP
 	reached(t, "the accounts", func() bool {
-		g.control(t, "GET", "devices", "", &list)
+		status, _, _ := g.asks(t, dir, "127.0.0.79", requests, basic("right"))
+		g.control(t, "GET", "devices", "", &list) // after it: what was known before may be without them
 		for _, d := range list.Items {
 			ids[d.ID] = d.Name
 		}
-		status, _, _ := g.asks(t, dir, "127.0.0.79", requests, basic("right"))
 		return status == 200
 	})
 	expect("the account of a device, from anywhere", "127.0.0.79", basic("right"), 200, "", "mover")

@@ -71,13 +71,13 @@ func (g gateway) Deliveries(context.Context) []control.Delivery {
 	return list
 }
 
-// LeftOut adds to what the plan left out the devices that the cloud tells no deliveries of, because they are in mode polling.
+// LeftOut adds to what the plan left out the devices that the cloud tells no deliveries of, because they are in mode polling and not on USB.
 func (g gateway) LeftOut(context.Context) []control.LeftOut {
 	names, polling := g.names(), map[mfpgate.DeviceID]bool{}
 	st := g.schedule.Status()
 	if st.Idle == "" {
 		for _, d := range g.schedule.monitored() {
-			polling[d.ID] = d.MonitoringMode == mfpgate.MonitoringPolling
+			polling[d.ID] = d.MonitoringMode == mfpgate.MonitoringPolling && d.Attachment != mfpgate.AttachmentUSB
 		}
 	}
 	var list []control.LeftOut

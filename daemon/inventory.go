@@ -34,21 +34,28 @@ type inventory struct {
 // acknowledged is what the cloud made of the devices when they were compared last.
 type acknowledged struct {
 	cloud   string
-	modes   map[mfpgate.DeviceID]mfpgate.MonitoringMode
+	modes   map[mfpgate.DeviceID]mode
 	refused map[mfpgate.DeviceID]bool
+}
+
+// mode is what the cloud must know of a device to tell whose deliveries pass the gateway.
+type mode struct {
+	monitoring mfpgate.MonitoringMode
+	attachment mfpgate.Attachment
 }
 
 // show lets others see what the cloud has acknowledged.
 func (i *inventory) show() {
-	next := &acknowledged{cloud: i.cloud, modes: map[mfpgate.DeviceID]mfpgate.MonitoringMode{}, refused: map[mfpgate.DeviceID]bool{}}
+	next := &acknowledged{cloud: i.cloud, modes: map[mfpgate.DeviceID]mode{}, refused: map[mfpgate.DeviceID]bool{}}
 	for id, t := range i.acked {
-		next.modes[id] = mfpgate.MonitoringMode(t.Device.MonitoringMode)
+		next.modes[id] = mode{mfpgate.MonitoringMode(t.Device.MonitoringMode), mfpgate.Attachment(t.Device.Attachment)}
 	}
 	for id := range i.refused {
 		next.refused[id] = true
 	}
 	i.shown.Store(next)
 	i.daemon.schedule.wake()
+	i.daemon.deliveries.Wake()
 }
 
 func newInventory(d *Daemon) *inventory {

@@ -37,39 +37,51 @@ func newJobs(d *Daemon) *jobs { return &jobs{daemon: d, wrong: map[string]error{
 // start keeps a job running until ctx ends, or until it has nothing more to do and returns nil. An error is said at once, and
 // the job started again.
 func (j *jobs) start(ctx context.Context, name string, run func(context.Context) error) {
-	j.wait.Go(func() {
-		d := j.daemon
-		for failures := 0; ; {
-			sound := d.Clock.NewTimer(jobSound)
-			ended := make(chan error, 1)
-			go func() { ended <- run(ctx) }() // the loop below waits for it
-			err, done := error(nil), false
-			for !done {
-				select {
-				case err = <-ended:
-					done = true
-				case <-sound.C():
-					failures = 0
-					j.mended(name)
-				}
-			}
-			sound.Stop()
-			if ctx.Err() != nil || err == nil {
-				return
-			}
-			pause := min(jobRetryMin<<min(failures, 20), jobRetryMax)
-			failures++
-			rest := d.Clock.NewTimer(pause)
-			j.failed(name, err)
-			d.log.Error().Err(err).Str(field.Key, name).Int64(field.Duration, pause.Milliseconds()).Msg(event.DaemonJobFailed)
+	j.wait.Go(func() { j.keep(ctx, name, run) })
+}
+
+// startAside starts a job that wait does not wait for; ended is closed when it has ended.
+func (j *jobs) startAside(ctx context.Context, name string, run func(context.Context) error) (ended <-chan struct{}) {
+	end := make(chan struct{})
+	go func() { // whoever has the channel waits for it
+		defer close(end)
+		j.keep(ctx, name, run)
+	}()
+	return end
+}
+
+func (j *jobs) keep(ctx context.Context, name string, run func(context.Context) error) {
+	d := j.daemon
+	for failures := 0; ; {
+		sound := d.Clock.NewTimer(jobSound)
+		ended := make(chan error, 1)
+		go func() { ended <- run(ctx) }() // the loop below waits for it
+		err, done := error(nil), false
+		for !done {
 			select {
-			case <-rest.C():
-			case <-ctx.Done():
-				rest.Stop()
-				return
+			case err = <-ended:
+				done = true
+			case <-sound.C():
+				failures = 0
+				j.mended(name)
 			}
 		}
-	})
+		sound.Stop()
+		if ctx.Err() != nil || err == nil {
+			return
+		}
+		pause := min(jobRetryMin<<min(failures, 20), jobRetryMax)
+		failures++
+		rest := d.Clock.NewTimer(pause)
+		j.failed(name, err)
+		d.log.Error().Err(err).Str(field.Key, name).Int64(field.Duration, pause.Milliseconds()).Msg(event.DaemonJobFailed)
+		select {
+		case <-rest.C():
+		case <-ctx.Done():
+			rest.Stop()
+			return
+		}
+	}
 }
 
 func (j *jobs) failed(name string, err error) {

@@ -230,7 +230,7 @@ func TestADeviceOfAnotherMarketIsRegisteredAndThenMoved(t *testing.T) {
 	}
 	told := func() bool {
 		shown := s.inventory.shown.Load()
-		return shown != nil && shown.modes[s.device] != ""
+		return shown != nil && shown.modes[s.device] != (mode{})
 	}
 	s.until("the cloud knows the device", told)
 

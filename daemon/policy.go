@@ -89,6 +89,7 @@ func switchedOff(cfg *config.Config) (keys []string) {
 		{"relay.per_device.rate", cfg.Relay.PerDevice.Rate > 0},
 		{"devices.dns_sd", cfg.Devices.DNSSD},
 		{"devices.snmp", snmpOn(&cfg.Devices)},
+		{"usb", cfg.USB.Enabled},
 		{"devices.static", len(cfg.Devices.Static) > 0},
 		{"print_services", len(cfg.PrintServices) > 0},
 		{"mail", cfg.Mail.SMTP != ""},
@@ -106,11 +107,14 @@ func switchedOff(cfg *config.Config) (keys []string) {
 
 // Check reads the configuration as New would, without starting anything.
 func Check(file string) error {
-	cfg, err := config.Load(file)
+	cfg, err := config.Load(file, Lookups())
 	if err != nil {
 		return err
 	}
 	if _, err = relayPolicy(cfg); err != nil {
+		return err
+	}
+	if _, err = quirks(cfg); err != nil {
 		return err
 	}
 	_, err = (&registration{daemon: &Daemon{}, reach: newReach(nil)}).prepare(cfg)

@@ -19,7 +19,7 @@ const ConfigRefused mfpgate.Reason = "config-refused"
 func (d *Daemon) reload() {
 	d.notify("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(monotonicMicroseconds(), 10))
 	defer d.notify("READY=1")
-	next, err := config.Load(d.ConfigFile)
+	next, err := config.Load(d.ConfigFile, d.lookups())
 	var changed []string
 	if err == nil {
 		changed, err = d.apply(next)
@@ -37,6 +37,10 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 		return nil, fmt.Errorf("%s changed, which needs a restart; restart, or put the old text back", strings.Join(fixed, ", "))
 	}
 	policy, err := relayPolicy(next)
+	if err != nil {
+		return nil, err
+	}
+	table, err := quirks(next)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +67,7 @@ func (d *Daemon) apply(next *config.Config) (changed []string, err error) {
 	d.accounts.Store(policy.Accounts)
 	d.contracts.wake()
 	d.sources.reload()
+	d.printers.reload(table)
 	d.inventory.reload()
 	d.schedule.wake()
 	d.registration.apply(registering)

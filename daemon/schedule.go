@@ -197,7 +197,7 @@ func (s *schedule) told() acknowledged {
 func (s *schedule) Devices() []mfpgate.ScheduledDevice {
 	list := []mfpgate.ScheduledDevice{}
 	for _, d := range s.monitored() {
-		list = append(list, mfpgate.ScheduledDevice{ID: d.ID, Model: d.Model, MonitoringMode: d.MonitoringMode})
+		list = append(list, mfpgate.ScheduledDevice{ID: d.ID, Model: d.Model, MonitoringMode: d.MonitoringMode, Attachment: d.Attachment})
 	}
 	return list
 }
@@ -209,7 +209,7 @@ func (s *schedule) Told() bool {
 	}
 	told := s.told()
 	for _, d := range s.monitored() {
-		if told.modes[d.ID] != d.MonitoringMode {
+		if told.modes[d.ID] != (mode{d.MonitoringMode, d.Attachment}) {
 			return false
 		}
 	}

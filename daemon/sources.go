@@ -72,7 +72,7 @@ func (s *sources) run(ctx context.Context) error {
 // start starts what one configuration asks for.
 func (s *sources) start(g *errgroup.Group, ctx context.Context, of config.Devices) {
 	d := s.daemon
-	asks := poll.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Devices: d.registry, Intervals: s.intervals, Took: d.reporter.Took}
+	asks := poll.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Devices: d.registry, Intervals: s.intervals, Took: d.reporter.Took, USB: d.printers}
 	printers := ipp.New(ipp.Options{Clock: d.Clock, UserAgent: "mfpgate/" + d.Build.Version,
 		Sent: d.metrics.DiscoveryQueries.WithLabelValues("ipp").Inc})
 	asks.IPP = printers

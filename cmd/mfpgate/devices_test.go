@@ -116,6 +116,27 @@ func TestWhatDevicesPrints(t *testing.T) {
 	}
 }
 
+func TestWhatDevicesPrintsOfUSB(t *testing.T) {
+	g := portaltest.Fleet(12)
+	g.PlugIn(8)
+	g.DevicesAre[0].USB = g.DevicesAre[8].USB // on the network, too
+	c := commands(t, g)
+	list := c.good("devices")
+	golden(t, "devices-usb.txt", list)
+	for line := range strings.Lines(list) {
+		if n := width(strings.TrimSuffix(line, "\n")); n > tableWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for i, file := range []string{"show-usb-ipp.txt", "show-usb-raw.txt", "show-usb-other.txt", "show-usb-unused.txt"} {
+		golden(t, file, c.good("devices", "show", string(g.DevicesAre[8+i].ID)))
+	}
+	var found struct{ Items []mfpgate.Device }
+	if err := json.Unmarshal([]byte(c.good("devices", "--json")), &found); err != nil || found.Items[9].USB == nil || found.Items[9].USB.Mode != mfpgate.USBModeRaw {
+		t.Errorf("--json: %+v, %v", found.Items[9].USB, err)
+	}
+}
+
 func TestDevicesAsCSV(t *testing.T) {
 	g := portaltest.Idle()
 	g.DevicesAre = []mfpgate.Device{{ID: "dev_1", Name: `=HYPERLINK("http://evil.example","2F, copier")`, Make: "+1", Model: "a\r\nb", Serial: "@SUM(1)", Address: "10.0.0.1"}}

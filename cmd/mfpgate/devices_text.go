@@ -56,13 +56,25 @@ func fit(text string, columns int) string {
 }
 
 func printDevices(out io.Writer, devices []mfpgate.Device, now time.Time) {
-	rows := [][]string{{"NAME", "ADDRESS", "LOCATION", "STATE", "SINCE", "SEEN", "ID"}}
+	rows := [][]string{{"NAME", "ADDRESS", "SERIAL", "LOCATION", "STATE", "SINCE", "SEEN", "ID"}}
 	for _, d := range devices {
-		rows = append(rows, []string{clean(cmp.Or(d.Name, "-")), clean(cmp.Or(d.Address, "-")), clean(cmp.Or(d.Location, "-")),
+		rows = append(rows, []string{clean(cmp.Or(d.Name, "-")), clean(cmp.Or(addressText(d), "-")), clean(cmp.Or(d.Serial, "-")), clean(cmp.Or(d.Location, "-")),
 			stateText(d), ago(d.Since, now), ago(d.LastSeen, now), string(d.ID)})
 	}
 	// The id, the state and the ages are never cut: they are what a reader copies or came for. Locations and names give way first.
-	printTable(out, rows, []narrowing{{2, 14}, {0, 20}, {1, 24}, {2, 10}, {0, 12}, {1, 15}, {2, 8}})
+	printTable(out, rows, []narrowing{{3, 12}, {0, 18}, {1, 24}, {3, 6}, {0, 12}, {1, 15}, {2, 10}, {3, 3}, {0, 8}, {2, 6}})
+}
+
+// addressText is where a device is reached: its address or, on USB, its port and how it is driven there.
+func addressText(d mfpgate.Device) string {
+	if d.USB == nil {
+		return d.Address
+	}
+	text := "usb:" + d.USB.Bus + " " + string(d.USB.Mode)
+	if d.Attachment != mfpgate.AttachmentUSB {
+		return d.Address + ", " + text
+	}
+	return text
 }
 
 // narrowing lets a column give way to so many columns of the terminal.
@@ -173,11 +185,28 @@ func printDevice(out io.Writer, d control.DeviceDetail, now time.Time) {
 		{"UUID", d.Identity.UUID}, {"MAC address", d.Identity.MAC}, {"SNMP object id", d.Identity.SysObjectID}, {"USB", d.Identity.USB}} {
 		s.line(pair[0], "%s", pair[1])
 	}
+	s.usb(d.Device.USB)
 	s.sightings(d.Sightings)
 	if d.Reading != nil {
 		s.reading(*d.Reading, d.ReadAt)
 	}
 	s.alerts(d.Alerts)
+}
+
+func (s sheet) usb(p *mfpgate.USBPort) {
+	if p == nil {
+		return
+	}
+	s.title("USB", time.Time{})
+	s.line("port", "%s", p.Bus)
+	s.line("vendor and product", "%s", p.ID)
+	s.line("mode", "%s: %s", p.Mode, control.USBMode(p.Mode))
+	if p.Reason != "" || p.Detail != "" {
+		s.line("note", "%s", strings.Trim(string(p.Reason)+": "+p.Detail, ": "))
+	}
+	if p.URL != "" {
+		s.line("prints at", "%s, %s", p.URL, control.USBReach(*p))
+	}
 }
 
 func (s sheet) sightings(list []control.SightingDetail) {

@@ -62,7 +62,7 @@ func (p *process) run(ctx context.Context, args []string) int {
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
-	root.AddCommand(p.serve(), p.check(), p.status(), p.devices(), p.user(), p.schedule(), p.registrations(), p.moves(), p.audit(), p.version())
+	root.AddCommand(p.serve(), p.check(), p.status(), p.devices(), p.user(), p.schedule(), p.registrations(), p.moves(), p.audit(), p.doctor(), p.version())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return done

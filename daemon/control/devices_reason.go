@@ -18,6 +18,17 @@ var deviceReasons = map[mfpgate.Reason]string{
 	"not-authorized": "it wants an account or a community that it was not given; check devices.snmp and its access list",
 	"withdrawn":      "it said goodbye, or was unplugged",
 	"bad-answer":     "it answers what its protocol does not allow, or far too much; a newer firmware may help",
+
+	"unplugged":       "it is not plugged in; plug it in again, or switch it on",
+	"usb-access":      "the gateway has no right to its USB device; `mfpgate doctor` says what to install",
+	"usb-busy":        "another program has it; `mfpgate doctor` says which",
+	"usb-silent":      "it is plugged in and does not answer; switch it off and on",
+	"usb-broken":      "its USB transfers fail; it is reset and opened again. Try another cable or port if this lasts",
+	"usb-unsupported": "none of its USB interfaces can be driven",
+	"usb-ipp-usb":     "the program ipp-usb drives it, and does not say where",
+	"usb-opening":     "it was plugged in just now",
+	"usb-gone":        "it was unplugged just now",
+	"usb-off":         "the gateway does not drive printers on USB; switch usb.enabled on",
 }
 
 // DeviceReason says a device's reason in words; one that is newer than the table is itself, and none is "".

@@ -184,13 +184,16 @@ func facts(d control.DeviceDetail, when func(time.Time) moment, now time.Time) [
 		{Term: "Address", Text: d.Address, Fixed: true},
 		{Term: "Attached by", Text: attachmentWords(d.Attachment)},
 		{Term: "Mode", Text: modeSentence(d.MonitoringMode)},
+	}
+	all = append(all, usbFacts(d.Device.USB)...)
+	all = append(all, []fact{
 		{Term: "Last seen", Time: when(d.LastSeen), Age: age(now.Sub(d.LastSeen))},
 		{Term: "UUID", Text: d.Identity.UUID, Fixed: true},
 		{Term: "MAC address", Text: d.Identity.MAC, Fixed: true},
 		{Term: "SNMP object id", Text: d.Identity.SysObjectID, Fixed: true},
 		{Term: "USB", Text: d.Identity.USB, Fixed: true},
 		{Term: "Id", Text: string(d.ID), Fixed: true},
-	}
+	}...)
 	return slices.DeleteFunc(all, func(f fact) bool { return f.Text == "" && f.Time.Text == "" })
 }
 

@@ -53,7 +53,8 @@ type column struct {
 
 type deviceEntry struct {
 	Href, Name, Kind, Serial, Address, Location, Mode string
-	ShortSerial, ShortAddress                         bool // it fits in one line
+	USB                                               string // how it is driven on USB
+	ShortSerial, ShortAddress                         bool   // it fits in one line
 	State                                             look
 	Since, Seen                                       moment
 	Supplies                                          picture
@@ -265,7 +266,11 @@ func ofAll(all, found int) string {
 }
 
 func entry(d mfpgate.Device, reading mfpgate.Reading, f frame) deviceEntry {
-	return deviceEntry{Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, ShortSerial: len(d.Serial) <= maxUnbroken, ShortAddress: len(d.Address) <= maxUnbroken, Location: d.Location,
+	usb := ""
+	if d.USB != nil {
+		usb = control.USBMode(d.USB.Mode)
+	}
+	return deviceEntry{USB: usb, Href: deviceHref(d.ID), Name: deviceName(d), Kind: kind(d), Serial: d.Serial, Address: d.Address, ShortSerial: len(d.Serial) <= maxUnbroken, ShortAddress: len(d.Address) <= maxUnbroken, Location: d.Location,
 		Mode: modeWords(d.MonitoringMode), State: lookOf(d), Since: at(d.Since, f.now, f.zone), Seen: at(d.LastSeen, f.now, f.zone),
 		Supplies: newPicture(reading.Supplies), Offline: d.State == mfpgate.DeviceOffline, Stopped: stopped(d, reading.Status)}
 }

@@ -82,7 +82,7 @@ func TestEveryReasonOfTheRelayHasASentence(t *testing.T) {
 }
 
 func TestEveryReasonOfADeviceHasASentence(t *testing.T) {
-	for _, reason := range reasonsIn(t, "../../discovery/*.go") {
+	for _, reason := range append(reasonsIn(t, "../../discovery/*.go"), reasonsIn(t, "../../usb/*.go")...) {
 		page := overview(t, func(g *portaltest.Gateway) {
 			g.DevicesAre = []mfpgate.Device{{ID: "dev_1", Name: "2F copier", State: mfpgate.DeviceOffline, Reason: reason}}
 		})

@@ -124,5 +124,8 @@ var titles = map[mfpgate.Reason]string{
 	"region-keys-changed":   "The region signs under another key",
 	"job-failed":            "A part of the gateway failed",
 	"dns-sd-failed":         "Devices are not found by DNS-SD",
+	"usb-failed":            "Printers on USB are not driven as configured",
+	"usb-access":            "The gateway has no right to a printer on USB",
+	"usb-busy":              "Another program has a printer on USB",
 	"listen-overruled":      "The relay listens elsewhere than configured",
 }

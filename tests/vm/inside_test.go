@@ -169,6 +169,9 @@ func testFolders(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", tt.dir, got, tt.want)
 		}
 	}
+	if got := must(t, "id", "-nG", "mfpgate"); got != "mfpgate mfpgate-usb" {
+		t.Errorf("the user's groups: got %s, want its own and the one of printers on USB", got)
+	}
 }
 
 // sandboxed is run by the service itself, before the daemon, under all that the unit says.
@@ -181,11 +184,28 @@ const sandboxed = `
   ls -d /proc/1 2>&1
   chmod u+s $STATE_DIRECTORY/probe 2>&1
   unshare --user true 2>&1
-  ls /dev/full /dev/tty9 2>&1
+  ls /dev/full 2>&1
+  true </dev/mfpgate-fuse
+  true </dev/mfpgate-usb
+  id -Gn
   ulimit -n
   cat $CREDENTIALS_DIRECTORY/cloud-token 2>&1
-} >$STATE_DIRECTORY/probe
+} >$STATE_DIRECTORY/probe 2>&1
 `
+
+// nodes are devices that their mode gives to everybody: it is the unit that keeps the service from them, or does not. What is behind
+// them does not matter, since that is asked after the unit was.
+func nodes(t *testing.T) {
+	must(t, "mknod", "-m", "666", "/dev/mfpgate-fuse", "c", "10", "229")
+	must(t, "mknod", "-m", "660", "/dev/mfpgate-usb", "c", "189", "8191")
+	must(t, "chgrp", "mfpgate-usb", "/dev/mfpgate-usb")
+}
+
+// hasUSB reports whether the kernel knows the name by which the unit allows USB's nodes.
+func hasUSB() bool {
+	text, _ := os.ReadFile("/proc/devices")
+	return strings.Contains(string(text), " usb_device\n")
+}
 
 func testStart(t *testing.T, one, port string) {
 	write(t, "/etc/mfpgate/cloud-token", "a secret\n")
@@ -193,6 +213,7 @@ func testStart(t *testing.T, one, port string) {
 	configure(t, port, "")
 	write(t, "/job/sandboxed", sandboxed)
 	write(t, "/tmp/mfpgate-marker", "")
+	nodes(t)
 	override(t, credential+"ExecStartPre=/bin/sh /job/sandboxed\n")
 	must(t, "systemctl", "start", "mfpgate.service")
 	if got := must(t, "systemctl", "is-active", "mfpgate.service", "mfpgate.socket"); got != "active\nactive" {
@@ -224,12 +245,17 @@ func testSandbox(t *testing.T) {
 		"changing permissions of '/var/lib/mfpgate/probe': Operation not permitted",
 		"unshare failed: Operation not permitted",
 		"/dev/full\n",
+		"/dev/mfpgate-fuse: Operation not permitted",
+		"mfpgate mfpgate-usb\n",
 		fmt.Sprintf("\n%d\n", min(65536, most.Max)),
 		"a secret\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the sandbox, want %q in:\n%s", want, text)
 		}
+	}
+	if hasUSB() && strings.Contains(string(text), "/dev/mfpgate-usb: Operation not permitted") {
+		t.Errorf("the sandbox, want USB's nodes let through:\n%s", text)
 	}
 	status, err := os.ReadFile("/proc/" + property(t, "MainPID") + "/status")
 	if err != nil {

@@ -176,6 +176,7 @@ StandardError=inherit
 		"systemd/mfpgate-portal.socket": "/usr/lib/systemd/system/mfpgate-portal.socket",
 		"systemd/mfpgate.sysusers":      "/usr/lib/sysusers.d/mfpgate.conf",
 		"systemd/mfpgate.tmpfiles":      "/usr/lib/tmpfiles.d/mfpgate.conf",
+		"systemd/70-mfpgate.rules":      "/usr/lib/udev/rules.d/70-mfpgate.rules",
 	} {
 		text, err := os.ReadFile(filepath.Join(job, from))
 		if err != nil {

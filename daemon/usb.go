@@ -1,0 +1,325 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/config"
+	"github.com/mfpgate/mfpgate/discovery"
+	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/usb"
+	"github.com/mfpgate/mfpgate/usb/bus"
+	"github.com/mfpgate/mfpgate/usb/endpoint"
+	"github.com/mfpgate/mfpgate/usb/libusb"
+	"github.com/mfpgate/mfpgate/usb/quirk"
+)
+
+// The degradations of printers on USB. The first is of the whole, the others of single printers.
+const (
+	USBFailed mfpgate.Reason = "usb-failed"
+	USBAccess mfpgate.Reason = usb.ReasonAccess
+	USBBusy   mfpgate.Reason = usb.ReasonBusy
+)
+
+// Lookups are how a configuration reaches outside its text, in this build.
+func Lookups() config.Lookups {
+	look := config.System()
+	if !libusb.Built {
+		look.NoUSB = libusb.ErrNotBuilt
+	}
+	return look
+}
+
+// lookups are those of the daemon, which tests may have given another USB.
+func (d *Daemon) lookups() config.Lookups {
+	if d.USB != nil {
+		return config.System()
+	}
+	return Lookups()
+}
+
+// OpenUSB opens the machine's USB; nil: this build has none.
+func OpenUSB() func() (bus.Bus, error) {
+	if !libusb.Built {
+		return nil
+	}
+	return func() (bus.Bus, error) { return libusb.Open(libusb.Options{Log: telemetry.Discard()}) }
+}
+
+// printers runs the printers on USB, as the configuration says.
+type printers struct {
+	daemon   *Daemon
+	own      ownAddresses
+	quirks   atomic.Pointer[siteQuirks]   // in force
+	reloaded chan struct{}                // capacity 1
+	room     atomic.Pointer[usb.Printers] // nil: off
+}
+
+func newPrinters(d *Daemon, cfg *config.Config) (*printers, error) {
+	p := &printers{daemon: d, own: ownAddresses{clock: d.Clock}, reloaded: make(chan struct{}, 1)}
+	q, err := quirks(cfg)
+	p.quirks.Store(q)
+	return p, err
+}
+
+// siteQuirks are those of this program and of the site's file.
+type siteQuirks struct {
+	text  string // of the file
+	table quirk.Table
+}
+
+func quirks(cfg *config.Config) (*siteQuirks, error) {
+	if cfg.USB.Quirks == "" {
+		return &siteQuirks{table: quirk.Known()}, nil
+	}
+	text, err := os.ReadFile(cfg.USB.Quirks) // whose size the configuration has judged
+	if err != nil {
+		return nil, fmt.Errorf("usb.quirks: %w", err)
+	}
+	site, err := quirk.Parse(bytes.NewReader(text), cfg.USB.Quirks)
+	if err != nil {
+		return nil, fmt.Errorf("usb.quirks: %w", err)
+	}
+	return &siteQuirks{string(text), quirk.Known().With(site)}, nil
+}
+
+// reload makes run look at the configuration.
+func (p *printers) reload(q *siteQuirks) {
+	p.quirks.Store(q)
+	poke(p.reloaded)
+}
+
+// plugged is what the registry asks.
+func (p *printers) plugged() discovery.USB {
+	return discovery.USB{
+		Port: func(id mfpgate.SightingID) *mfpgate.USBPort {
+			if room := p.room.Load(); room != nil {
+				return room.Port(id)
+			}
+			return nil
+		},
+		Behind: func(at netip.AddrPort) mfpgate.SightingID {
+			if room := p.room.Load(); room != nil {
+				return room.Behind(at)
+			}
+			return ""
+		},
+	}
+}
+
+// served are the ports of printers, where the relay leads nobody: at one of them the gateway itself would be the client, whom
+// usb.share: off lets in.
+func (p *printers) served() []netip.AddrPort {
+	if room := p.room.Load(); room != nil {
+		return room.Served()
+	}
+	return nil
+}
+
+// Read implements poll.USB.
+func (p *printers) Read(ctx context.Context, port string, parts mfpgate.Parts) (mfpgate.Reading, error) {
+	if room := p.room.Load(); room != nil {
+		return room.Read(ctx, port, parts)
+	}
+	return mfpgate.Reading{}, &usb.Refusal{Word: usb.ReasonOff, Text: "usb.enabled is off"}
+}
+
+// Print implements packagePrinters.
+func (p *printers) Print(ctx context.Context, id mfpgate.SightingID, doc mfpgate.Document, told func(mfpgate.JobStatus)) (mfpgate.JobStatus, error) {
+	if room := p.room.Load(); room != nil {
+		return room.Print(ctx, id, doc, told)
+	}
+	return mfpgate.JobStatus{State: mfpgate.JobAborted}, errUnplugged
+}
+
+// TakesPackages implements packagePrinters.
+func (p *printers) TakesPackages(id mfpgate.SightingID) bool {
+	room := p.room.Load()
+	return room != nil && slices.ContainsFunc(room.List(), func(one usb.Printer) bool { return one.Sighting == id && one.RawPackage })
+}
+
+// again is how long after USB could not be opened it is tried anew.
+const again = time.Minute
+
+// run drives the printers until ctx ends. Those that print then are given relay.timeouts.drain, as tunnels are.
+func (p *printers) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		cfg := p.daemon.config.Load()
+		if !cfg.USB.Enabled {
+			p.daemon.registry.USBOff()
+			p.clear()
+			select {
+			case <-ctx.Done():
+			case <-p.reloaded:
+			}
+			continue
+		}
+		if err := p.drive(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drive drives the printers until ctx ends or the configuration wants it otherwise.
+func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
+	d := p.daemon
+	open := d.USB
+	if open == nil {
+		open = func() (bus.Bus, error) { return libusb.Open(libusb.Options{Clock: d.Clock, Log: d.log}) }
+	}
+	host, err := open()
+	if err != nil {
+		d.health.set(USBFailed, "printers on USB are not driven: "+err.Error())
+		d.registry.USBOff()
+		timer := d.Clock.NewTimer(again)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-p.reloaded:
+		case <-timer.C():
+		}
+		return nil
+	}
+	d.health.clear(USBFailed)
+	served, err := endpoint.New(endpoint.Options{Clock: d.Clock, Log: d.log, Store: d.local, Share: endpoint.Share(cfg.USB.Share), Clients: p.clients})
+	if err != nil {
+		return errors.Join(fmt.Errorf("endpoints of printers on USB: %w", err), host.Close())
+	}
+	room := usb.New(usb.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Bus: host, Store: d.local, Quirks: p.quirks.Load().table, Endpoints: served,
+		Daemon: usb.IPPUSB{Clock: d.Clock, Socket: usb.IPPUSBSocket, State: usb.IPPUSBState}, Sighted: d.registry.Sight, Own: p.own.has,
+		Settings: settings(cfg), Grace: max(cfg.Relay.Timeouts.Drain, time.Second)})
+	p.room.Store(room)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, part := errgroup.WithContext(ctx)
+	g.Go(func() error { return room.Run(part) })
+	g.Go(func() error { return served.Run(part) })
+	g.Go(func() error { return p.watch(part, room) })
+	p.follow(part, cfg, room, served)
+	stop()
+	err = g.Wait()
+	p.room.Store(nil)
+	return errors.Join(err, host.Close())
+}
+
+func settings(cfg *config.Config) usb.Settings {
+	return usb.Settings{Enabled: cfg.USB.Enabled, Shared: cfg.USB.Share == config.USBShareLAN}
+}
+
+// follow puts changes of the configuration in force, until one wants the printers to be begun with anew, or not at all.
+func (p *printers) follow(ctx context.Context, cfg *config.Config, room *usb.Printers, served *endpoint.Endpoints) {
+	text := p.quirks.Load().text
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.reloaded:
+		}
+		next := p.daemon.config.Load()
+		if !next.USB.Enabled || p.quirks.Load().text != text {
+			return
+		}
+		if next.USB.Share == cfg.USB.Share {
+			continue
+		}
+		cfg = next
+		if err := served.Reconfigure(endpoint.Share(next.USB.Share)); err != nil {
+			p.daemon.health.set(USBFailed, "usb.share is not in force for all printers: "+err.Error())
+		} else {
+			p.daemon.health.clear(USBFailed)
+		}
+		room.Reconfigure(settings(next))
+	}
+}
+
+// usbLook is how often what is wrong with single printers is looked at.
+const usbLook = 5 * time.Second
+
+// watch says what is wrong with printers that are plugged in.
+func (p *printers) watch(ctx context.Context, room *usb.Printers) error {
+	defer p.clear()
+	for looked := false; ; {
+		if mfpgate.Wait(ctx, p.daemon.Clock, usbLook) != nil {
+			return nil
+		}
+		if !looked && room.Looked() {
+			p.daemon.registry.USBLooked()
+			looked = true
+		}
+		for reason, text := range map[mfpgate.Reason]string{
+			USBAccess: "the gateway has no right to %s; `mfpgate doctor` says what to install",
+			USBBusy:   "another program has %s; `mfpgate doctor` says which",
+		} {
+			var names []string
+			for _, printer := range room.List() {
+				if printer.USB.Mode == mfpgate.USBModeUnused && printer.USB.Reason == reason {
+					names = append(names, fmt.Sprintf("%s on USB port %s", printer.Name, printer.Port))
+				}
+			}
+			if len(names) == 0 {
+				p.daemon.health.clear(reason)
+				continue
+			}
+			p.daemon.health.set(reason, fmt.Sprintf(text, strings.Join(names, ", ")))
+		}
+	}
+}
+
+func (p *printers) clear() {
+	for _, reason := range []mfpgate.Reason{USBFailed, USBAccess, USBBusy} {
+		p.daemon.health.clear(reason)
+	}
+}
+
+// clients are who may use shared printers: who may use the relay, by the configuration in force.
+func (p *printers) clients(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(p.daemon.config.Load().Relay.Clients, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
+// ownAddresses are this machine's. They are read anew after a while: every sighting of a device asks.
+type ownAddresses struct {
+	clock mfpgate.Clock
+
+	mu   sync.Mutex
+	all  map[netip.Addr]bool
+	read time.Time
+}
+
+const ownFor = 5 * time.Second
+
+func (o *ownAddresses) has(a netip.Addr) bool {
+	if a = a.Unmap().WithZone(""); a.IsLoopback() {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now := o.clock.Now(); o.all == nil || now.Sub(o.read) > ownFor || now.Before(o.read) {
+		o.read = now
+		if found, err := net.InterfaceAddrs(); err == nil { // else those of before
+			o.all = map[netip.Addr]bool{}
+			for _, i := range found {
+				if n, ok := i.(*net.IPNet); ok {
+					if ip, ok := netip.AddrFromSlice(n.IP); ok {
+						o.all[ip.Unmap()] = true
+					}
+				}
+			}
+		}
+	}
+	return o.all[a]
+}
