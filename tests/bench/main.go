@@ -32,7 +32,7 @@ type suite struct {
 }
 
 func suites() []suite {
-	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}, {"registration", registrations}, {"moves", moving}}
+	return []suite{{"relay", relay}, {"discovery", discovery}, {"schedule", schedule}, {"registration", registrations}, {"moves", moving}, {"usb", usbPrinting}}
 }
 
 // bench is what every suite works with.
@@ -60,7 +60,7 @@ func run(args []string, out io.Writer) int {
 	}
 	chosen := slices.DeleteFunc(suites(), func(s suite) bool { return *only != "" && s.name != *only })
 	if len(chosen) == 0 || *rounds < 1 || flags.NArg() > 0 {
-		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery, schedule, registration and moves, and at least one round\n", *only)
+		fmt.Fprintf(out, "bench: no suite %q; there are relay, discovery, schedule, registration, moves and usb, and at least one round\n", *only)
 		return broken
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -106,17 +106,25 @@ func (p *peer) cpu() (time.Duration, error) {
 }
 
 // rss is the peer's resident memory in KiB; the kernel's memory for its sockets is not in it.
-func (p *peer) rss() (float64, error) {
-	text, err := os.ReadFile(p.proc("smaps_rollup"))
+func (p *peer) rss() (float64, error) { return p.kib("smaps_rollup", "Rss:") }
+
+// peak is the most that rss was since forgetPeak.
+func (p *peer) peak() (float64, error) { return p.kib("status", "VmHWM:") }
+
+func (p *peer) forgetPeak() error { return os.WriteFile(p.proc("clear_refs"), []byte("5"), 0) }
+
+// kib is what a file of /proc says after a word.
+func (p *peer) kib(file, word string) (float64, error) {
+	text, err := os.ReadFile(p.proc(file))
 	if err != nil {
 		return 0, fmt.Errorf("%s has died: %w\n%s", p.name, err, p.tail())
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "Rss:"); ok {
+		if rest, ok := strings.CutPrefix(line, word); ok {
 			return strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
 		}
 	}
-	return 0, fmt.Errorf("%s: smaps_rollup has no Rss", p.name)
+	return 0, fmt.Errorf("%s: %s has no %s", p.name, file, word)
 }
 
 // descriptors is how many the peer has open.
