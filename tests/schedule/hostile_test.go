@@ -109,6 +109,7 @@ func TestWhatTheCloudMayAnswer(t *testing.T) {
 func propose(t *testing.T, g *rig.Gateway) (status int) {
 	t.Helper()
 	client := control.Client(g.Socket)
+	client.Timeout = 4 * rig.Deadline // a proposal is computed with the race detector, beside other tests
 	defer client.CloseIdleConnections()
 	resp, err := client.Post("http://mfpgate/api/v1/schedule/propose", "application/json", nil)
 	if err != nil {
