@@ -140,6 +140,10 @@ func (i *inventory) compare(ctx context.Context, cloud config.Cloud) error {
 	gone := maps.Clone(i.acked)
 	now := d.Clock.Now()
 	details := d.registry.Details()
+	// What the cloud has heard of must be known under the same id after a crash: the registry's records follow behind its memory.
+	if err := d.registry.Flush(ctx); err != nil {
+		return err
+	}
 	for _, detail := range details {
 		before := i.acked[detail.Device.ID]
 		delete(gone, detail.Device.ID)
