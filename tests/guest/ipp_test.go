@@ -110,8 +110,8 @@ func (g *guest) scarce(t *testing.T) {
 		}
 		return err
 	}
-	for range 6 {
-		if err := take(bus.MaxTransfer / 2); err != nil {
+	for range 6 { // of eight such pieces that there are
+		if err := take(128 << 10); err != nil {
 			t.Fatalf("take the kernel's memory for USB: %v", err)
 		}
 	}
