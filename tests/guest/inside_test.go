@@ -142,6 +142,10 @@ func (g *guest) testRule(t *testing.T) {
 		g.owned(t, d, "root:mfpgate-usb 660")
 		d.drivers("after the plug", "usblp")
 	}
+	// udev passes over a line that it cannot read, and says so.
+	if out := must(t, "journalctl", "-q", "-o", "cat", "-u", "systemd-udevd"); strings.Contains(out, filepath.Base(rule)) {
+		t.Errorf("udev about the rules:\n%s", out)
+	}
 }
 
 // owned waits until a device's node has an owner, a group and a mode.

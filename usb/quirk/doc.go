@@ -11,7 +11,7 @@
 //	0924:42ea release 0100-0110       # bcdDevice, both ends among them
 //	03f0:* "HP LaserJet 9050*"        # by name; * is any text, case does not count
 //	    reset soft
-//	    reason it is found only after a reset when it was off for long (OpenPrinting/ipp-usb issue 75)
+//	    reason it is found only after a reset when it was off for long (OpenPrinting/ipp-usb#75)
 //
 // Parse refuses a whole text for one line that it does not understand, with the place of each: a word that is spelled wrong must not
 // leave a printer to its fault silently. Of two entries that say different things of one device, the more special one counts: vendor

@@ -133,8 +133,8 @@ func (p *parser) end() {
 	p.open, p.body, p.faulty, p.reasons = false, false, false, 0
 }
 
-// uncomment cuts off what stands behind a # that begins the line or follows a blank, but not in quotes: "issue #75" of a reason is
-// written without it.
+// uncomment cuts off what stands behind a # that begins the line or follows a blank, but not in quotes. One within a word, as in
+// apple/cups#5251, is no comment.
 func uncomment(line string) string {
 	quoted := false
 	for i, c := range line {
