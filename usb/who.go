@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
 	"github.com/mfpgate/mfpgate/usb/bus"
 )
 

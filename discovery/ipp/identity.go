@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
 )
 
 // identityNames are the attributes of Identify: RFC 8011 §5.4, PWG 5100.13 (printer-device-id, -dns-sd-name, -firmware-*,

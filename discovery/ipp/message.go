@@ -1,20 +1,12 @@
 package ipp
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/OpenPrinting/goipp"
-)
 
-// The bounds of a message that is decoded. goipp recurses per level of collection and keeps some hundred bytes per value, so a
-// body of 1 MiB could take a hundred times that; the largest answer of a real printer to what is asked here has some two
-// thousand values and four levels.
-const (
-	maxValues = 16384
-	maxDepth  = 8
+	message "github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // userName is the requesting-user-name, which RFC 8011 §4.2.5.1 wants and some printers insist on.
@@ -43,12 +35,8 @@ type answer struct {
 
 // decode reads a response. Its error is ErrNotIPP.
 func decode(body []byte) (answer, error) {
-	if err := bounded(body); err != nil {
-		return answer{}, fmt.Errorf("%w: %s", ErrNotIPP, err)
-	}
-	var m goipp.Message
-	// The workarounds take collections as some printers send them, without member names.
-	if err := m.DecodeBytesEx(body, goipp.DecoderOptions{EnableWorkarounds: true}); err != nil {
+	m, err := message.Decode(body, message.Printer)
+	if err != nil {
 		return answer{}, fmt.Errorf("%w: %s", ErrNotIPP, err)
 	}
 	a := answer{status: goipp.Status(m.Code), attributes: attributes{values: make(map[string]goipp.Values, len(m.Printer))}}
@@ -63,45 +51,4 @@ func decode(body []byte) (answer, error) {
 		}
 	}
 	return a, nil
-}
-
-// bounded walks over a message's values without decoding them (RFC 8010 §3.1) and says what is beyond the bounds.
-func bounded(body []byte) error {
-	const header, end = 8, 0x03
-	if len(body) < header {
-		return errors.New("shorter than its header")
-	}
-	if body[0] < 1 || body[0] > 2 {
-		return fmt.Errorf("IPP version %d.%d", body[0], body[1])
-	}
-	values, depth := 0, 0
-	for rest := body[header:]; ; {
-		if len(rest) == 0 {
-			return errors.New("ends early")
-		}
-		tag := goipp.Tag(rest[0])
-		rest = rest[1:]
-		if tag == end {
-			return nil
-		}
-		if tag.IsDelimiter() {
-			depth = 0
-			continue
-		}
-		for range 2 { // name, value
-			if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
-				return errors.New("ends early")
-			}
-			rest = rest[2+int(binary.BigEndian.Uint16(rest)):]
-		}
-		switch tag {
-		case goipp.TagBeginCollection:
-			depth++
-		case goipp.TagEndCollection:
-			depth--
-		}
-		if values++; values > maxValues || depth > maxDepth {
-			return fmt.Errorf("more than %d values or %d levels", maxValues, maxDepth)
-		}
-	}
 }

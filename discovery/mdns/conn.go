@@ -3,7 +3,7 @@ package mdns
 import (
 	"net"
 
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 )
 
 // Family is a version of IP; as a set, a bit each.

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
 )
 
 // Identify asks the agent at the address who it is: two exchanges with a device whose way is not known, one afterwards.

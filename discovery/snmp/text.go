@@ -5,7 +5,7 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
 )
 
 // text is a foreign octet string as a text to show; anything else is empty.

@@ -3,7 +3,6 @@ package describe
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/OpenPrinting/goipp"
+
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 	"github.com/mfpgate/mfpgate/usb/endpoint"
 )
 
@@ -34,9 +36,9 @@ func asked() []string {
 
 // Printer asks the printer behind a transport. Make, Model and CommandSet are left to who knows them from USB.
 func Printer(ctx context.Context, rt http.RoundTripper) (endpoint.About, error) {
-	all, status, err := ask(ctx, rt, 2, 0)
-	if err == nil && status == statusVersion {
-		all, status, err = ask(ctx, rt, 1, 1)
+	all, status, err := ask(ctx, rt, goipp.MakeVersion(2, 0))
+	if err == nil && status == goipp.StatusErrorVersionNotSupported {
+		all, status, err = ask(ctx, rt, goipp.MakeVersion(1, 1))
 	}
 	if err != nil {
 		return endpoint.About{}, err
@@ -79,37 +81,20 @@ func (a attributes) text(names ...string) string {
 	return ""
 }
 
-// What IPP's encoding needs (RFC 8010 §3).
-const (
-	opGetPrinterAttributes = 0x000b
-	statusVersion          = 0x0503 // server-error-version-not-supported
-	groupOperation         = 0x01
-	groupPrinter           = 0x04
-	groupEnd               = 0x03
-	lastGroup              = 0x0f
-	tagBoolean             = 0x22
-	tagTextLanguage        = 0x35
-	tagNameLanguage        = 0x36
-	firstString            = 0x41
-	lastString             = 0x49
-	tagURI, tagKeyword     = 0x45, 0x44
-	tagCharset, tagLang    = 0x47, 0x48
-)
-
-func ask(ctx context.Context, rt http.RoundTripper, major, minor byte) (attributes, int, error) {
-	b := []byte{major, minor, 0, opGetPrinterAttributes, 0, 0, 0, 1, groupOperation}
-	add := func(tag byte, name, value string) {
-		b = append(b, tag)
-		b = append(binary.BigEndian.AppendUint16(b, uint16(len(name))), name...)
-		b = append(binary.BigEndian.AppendUint16(b, uint16(len(value))), value...)
+func ask(ctx context.Context, rt http.RoundTripper, version goipp.Version) (attributes, goipp.Status, error) {
+	m := goipp.NewRequest(version, goipp.OpGetPrinterAttributes, 1)
+	m.Operation.Add(goipp.MakeAttribute("attributes-charset", goipp.TagCharset, goipp.String("utf-8")))
+	m.Operation.Add(goipp.MakeAttribute("attributes-natural-language", goipp.TagLanguage, goipp.String("en")))
+	m.Operation.Add(goipp.MakeAttribute("printer-uri", goipp.TagURI, goipp.String("ipp://localhost/ipp/print")))
+	requested := goipp.Attribute{Name: "requested-attributes"}
+	for _, name := range asked() {
+		requested.Values.Add(goipp.TagKeyword, goipp.String(name))
 	}
-	add(tagCharset, "attributes-charset", "utf-8")
-	add(tagLang, "attributes-natural-language", "en")
-	add(tagURI, "printer-uri", "ipp://localhost/ipp/print")
-	for i, name := range asked() {
-		add(tagKeyword, map[bool]string{true: "requested-attributes"}[i == 0], name)
+	m.Operation.Add(requested)
+	b, err := m.EncodeBytes()
+	if err != nil {
+		return nil, 0, fmt.Errorf("ask the USB printer for its attributes: %w", err)
 	}
-	b = append(b, groupEnd)
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost/ipp/print", bytes.NewReader(b))
 	if err != nil {
@@ -149,76 +134,34 @@ func exchange(rt http.RoundTripper, req *http.Request) ([]byte, *http.Response, 
 	return text, resp, nil
 }
 
-var errShort = errors.New("the answer breaks off")
-
-// parse reads an answer: the status, and the texts of the printer's attributes. Collections have no texts that are asked for; their
-// members pass as values of attributes without a name of ours, so that their depth does not matter.
-func parse(b []byte) (attributes, int, error) {
-	if len(b) < 8 {
-		return nil, 0, errShort
+// parse reads an answer: the status, and the texts of the printer's attributes.
+func parse(b []byte) (attributes, goipp.Status, error) {
+	m, err := ipp.Decode(b, ipp.Printer)
+	if err != nil {
+		return nil, 0, fmt.Errorf("what the USB printer says of itself: %w", err)
 	}
-	status, found := int(binary.BigEndian.Uint16(b[2:])), attributes{}
-	wanted := asked()
-	group, name := byte(0), ""
-	for b = b[8:]; len(b) > 0; {
-		tag := b[0]
-		b = b[1:]
-		if tag == groupEnd {
-			return found, status, nil
-		}
-		if tag <= lastGroup {
-			group, name = tag, ""
+	found, wanted := attributes{}, asked()
+	for _, a := range m.Printer {
+		if !slices.Contains(wanted, a.Name) {
 			continue
 		}
-		var key, value []byte
-		var ok bool
-		if key, b, ok = field(b); !ok {
-			return nil, 0, errShort
-		}
-		if value, b, ok = field(b); !ok {
-			return nil, 0, errShort
-		}
-		if len(key) > 0 {
-			name = string(key)
-		}
-		if group != groupPrinter || !slices.Contains(wanted, name) || len(found[name]) >= maxValues {
-			continue
-		}
-		if text := text(tag, value); text != "" {
-			found[name] = append(found[name], text)
+		for _, v := range a.Values[:min(len(a.Values), maxValues)] {
+			if text := text(v.V); text != "" && len(found[a.Name]) < maxValues {
+				found[a.Name] = append(found[a.Name], text)
+			}
 		}
 	}
-	return nil, 0, errShort
+	return found, goipp.Status(m.Code), nil
 }
 
-// field is two bytes of length, and so many bytes.
-func field(b []byte) (value, rest []byte, ok bool) {
-	if len(b) < 2 {
-		return nil, nil, false
-	}
-	n := int(binary.BigEndian.Uint16(b))
-	if len(b) < 2+n {
-		return nil, nil, false
-	}
-	return b[2 : 2+n], b[2+n:], true
-}
-
-func text(tag byte, value []byte) string {
-	switch {
-	case tag == tagBoolean && len(value) == 1:
-		return map[bool]string{true: "true", false: "false"}[value[0] != 0]
-	case tag == tagTextLanguage || tag == tagNameLanguage:
-		_, rest, ok := field(value)
-		if !ok {
-			return ""
-		}
-		said, _, ok := field(rest)
-		if !ok {
-			return ""
-		}
-		return ieee1284.Text(string(said), maxText)
-	case tag >= firstString && tag <= lastString:
-		return ieee1284.Text(string(value), maxText)
+func text(v goipp.Value) string {
+	switch v := v.(type) {
+	case goipp.Boolean:
+		return v.String()
+	case goipp.TextWithLang:
+		return ieee1284.Text(v.Text, maxText)
+	case goipp.String:
+		return ieee1284.Text(string(v), maxText)
 	}
 	return ""
 }

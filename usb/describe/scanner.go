@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
 	"github.com/mfpgate/mfpgate/usb/endpoint"
 )
 

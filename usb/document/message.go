@@ -1,8 +1,6 @@
 package document
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -12,13 +10,12 @@ import (
 	"github.com/OpenPrinting/goipp"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // The bounds of an answer.
 const (
 	maxAnswer = 1 << 20
-	maxValues = 16384
-	maxDepth  = 8
 	maxText   = 256
 	maxItems  = 32   // reasons
 	maxJobs   = 1000 // of an answer to Get-Jobs
@@ -92,11 +89,8 @@ type answer struct {
 
 // decode reads an answer. Its error is ErrNotIPP.
 func decode(body []byte) (answer, error) {
-	if err := bounded(body); err != nil {
-		return answer{}, fmt.Errorf("%w: %s", ErrNotIPP, err)
-	}
-	var m goipp.Message
-	if err := m.DecodeBytesEx(body, goipp.DecoderOptions{EnableWorkarounds: true}); err != nil {
+	m, err := ipp.Decode(body, ipp.Printer)
+	if err != nil {
 		return answer{}, fmt.Errorf("%w: %s", ErrNotIPP, clean(err.Error()))
 	}
 	return answer{status: goipp.Status(m.Code), groups: m.AttrGroups(), text: text(m.Operation, "status-message")}, nil
@@ -217,48 +211,4 @@ func read(attrs goipp.Attributes) job {
 		j.state = mfpgate.JobCompleted
 	}
 	return j
-}
-
-// bounded walks over a message's values without decoding them (RFC 8010 §3.1) and says what is beyond the bounds.
-func bounded(body []byte) error {
-	const header, end = 8, 0x03
-	if len(body) < header {
-		return errors.New("shorter than its header")
-	}
-	if body[0] < 1 || body[0] > 2 {
-		return fmt.Errorf("IPP version %d.%d", body[0], body[1])
-	}
-	values, depth := 0, 0
-	for rest := body[header:]; ; {
-		if len(rest) == 0 {
-			return errors.New("ends early")
-		}
-		tag := goipp.Tag(rest[0])
-		rest = rest[1:]
-		if tag == end {
-			return nil
-		}
-		if tag.IsDelimiter() {
-			depth = 0
-			if values++; values > maxValues {
-				return fmt.Errorf("more than %d groups and values", maxValues)
-			}
-			continue
-		}
-		for range 2 { // name, value
-			if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
-				return errors.New("ends early")
-			}
-			rest = rest[2+int(binary.BigEndian.Uint16(rest)):]
-		}
-		switch tag {
-		case goipp.TagBeginCollection:
-			depth++
-		case goipp.TagEndCollection:
-			depth--
-		}
-		if values++; values > maxValues || depth > maxDepth {
-			return fmt.Errorf("more than %d values or %d levels", maxValues, maxDepth)
-		}
-	}
 }

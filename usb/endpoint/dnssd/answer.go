@@ -8,7 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 )
 
 const (

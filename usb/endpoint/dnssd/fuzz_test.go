@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 	"github.com/mfpgate/mfpgate/usb/endpoint/dnssd"
 )
 

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 )
 
 // phase is how far a claim is on a link.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 	"github.com/mfpgate/mfpgate/telemetry"
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/multicast"
+	"github.com/mfpgate/mfpgate/protocol/multicast"
 	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/usb/endpoint/dnssd"
 )

@@ -7,7 +7,7 @@
 // devices, or wants an attribute or a login that a gateway does not have, is refused before the code. The device is named by its
 // UUID alone, so the standard's system answers a second registration with the same printer.
 //
-// What it refuses. An answer is foreign: at most MaxAnswer bytes are read, decoded within the bounds of package cloud/api/ipp. The
+// What it refuses. An answer is foreign: at most MaxAnswer bytes are read, decoded within the bounds of package protocol/ipp. The
 // connection is TLS, or plain to a loopback address; Options.Plain opens the rest, but never for a token. The authorization server
 // is https too, and the one of Options.Authority if that is set. The printer's URI must be on the host of the system or one of
 // Options.PrinterHosts, and over TLS if the system is.

@@ -57,8 +57,8 @@ func TestHostileAnswers(t *testing.T) {
 		{"the answer to another request", append([]byte{2, 0, 0, 0, 0, 0, 0, 99}, message(3)[8:]...), "for the request 99"},
 		{"collections deeper than any", nested(1000), "levels"},
 		{"more values than any", many(10000), "values"},
-		{"a collection that does not end", message(4, 0x34, 0, 1, 'a', 0, 0, 3), "does not end"},
-		{"a collection that has not begun", message(4, 0x37, 0, 0, 0, 0, 3), "not begun"},
+		{"a collection that does not end", message(4, 0x34, 0, 1, 'a', 0, 0, 3), "Collection"},
+		{"a collection that has not begun", message(4, 0x37, 0, 0, 0, 0, 3), "endCollection"},
 		{"longer than any", many(30000), "longer than"},
 	} {
 		t.Run(tc.rule, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/OpenPrinting/goipp"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/cloud/api/ipp"
 	"github.com/mfpgate/mfpgate/cloud/client/print/exchange"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // MaxAnswer is how many bytes of an answer are read.
@@ -115,7 +115,7 @@ func (s *Service) post(ctx context.Context, token mfpgate.Secret, m *goipp.Messa
 
 // read decodes an answer to the request of this id.
 func read(body []byte, id uint32) (*goipp.Message, error) {
-	a, err := ipp.Decode(body)
+	a, err := ipp.Decode(body, ipp.System)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAnswer, err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/OpenPrinting/goipp"
 
-	"github.com/mfpgate/mfpgate/cloud/api/ipp"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // The groups of system attributes (PWG 5100.22 §6.3).

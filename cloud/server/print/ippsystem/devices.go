@@ -6,7 +6,7 @@ import (
 
 	"github.com/OpenPrinting/goipp"
 
-	"github.com/mfpgate/mfpgate/cloud/api/ipp"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // serviceType is the kind of printer that the system makes.

@@ -11,7 +11,7 @@ import (
 	"github.com/OpenPrinting/goipp"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/cloud/api/ipp"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // MaxRequest is how many bytes of a request are read. The operations here bring no document.
@@ -126,7 +126,7 @@ func (h handler) answer(r *http.Request, q *request, body []byte) (*goipp.Messag
 		q.version = goipp.MakeVersion(2, 0)
 		return q.refuse(goipp.StatusErrorVersionNotSupported, "ask with IPP 2.0 or 1.1"), true
 	}
-	m, err := ipp.Decode(body)
+	m, err := ipp.Decode(body, ipp.System)
 	if err != nil {
 		return q.refuse(goipp.StatusErrorBadRequest, err.Error()), true
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/OpenPrinting/goipp"
 
 	"github.com/mfpgate/mfpgate"
-	"github.com/mfpgate/mfpgate/cloud/api/ipp"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 // operation is what the system does.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/mfpgate/mfpgate/ieee1284"
+	"github.com/mfpgate/mfpgate/protocol/ieee1284"
 )
 
 func TestParse(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/OpenPrinting/goipp"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/mfpgate/mfpgate/cloud/api/ipp"
+	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
 func text(name string, syntax goipp.Tag, values ...string) goipp.Attribute {
@@ -89,24 +89,63 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(body)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := ipp.Decode(body)
-		if err != nil {
-			if !errors.Is(err, ipp.ErrMessage) || m != nil {
-				t.Fatalf("%v, %v", m, err)
+		for _, of := range []ipp.Limits{ipp.System, ipp.Printer} {
+			m, err := ipp.Decode(body, of)
+			if err != nil {
+				if !errors.Is(err, ipp.ErrMessage) || m != nil {
+					t.Fatalf("%v, %v", m, err)
+				}
+				continue
 			}
-			return
-		}
-		if _, _, id, ok := ipp.Header(body); !ok || id != m.RequestID {
-			t.Errorf("request id %d, want %d", id, m.RequestID)
-		}
-		for _, a := range m.Operation {
-			ipp.Integers(m.Operation, a.Name)
-			ipp.Collections(m.Operation, a.Name)
-			for _, s := range ipp.Texts(m.Operation, a.Name, append(ipp.Words(), goipp.TagURI)...) {
-				if len(s) > ipp.MaxURI || !utf8.ValidString(s) || strings.ContainsAny(s, "\n\x00") {
-					t.Errorf("text %q", s)
+			if _, _, id, ok := ipp.Header(body); !ok || id != m.RequestID {
+				t.Errorf("request id %d, want %d", id, m.RequestID)
+			}
+			for _, a := range m.Operation {
+				ipp.Integers(m.Operation, a.Name)
+				ipp.Collections(m.Operation, a.Name)
+				for _, s := range ipp.Texts(m.Operation, a.Name, append(ipp.Words(), goipp.TagURI)...) {
+					if len(s) > ipp.MaxURI || !utf8.ValidString(s) || strings.ContainsAny(s, "\n\x00") {
+						t.Errorf("text %q", s)
+					}
 				}
 			}
 		}
 	})
+}
+
+// TestLimits: what is refused of a service, and of a printer, whose software is older than the person who reads this.
+func TestLimits(t *testing.T) {
+	const header, group, end, keyword, begin, over = "\x02\x00\x00\x00\x00\x00\x00\x01", "\x04", "\x03", "\x44\x00\x01a\x00\x01b", "\x34\x00\x01a\x00\x00", "\x37\x00\x00\x00\x00"
+	for _, c := range []struct {
+		rule            string
+		body            string
+		system, printer bool
+	}{
+		{"one keyword", header + group + keyword + end, true, true},
+		{"shorter than its header", header[:7], false, false},
+		{"another version", "\x03" + header[1:] + end, false, false},
+		{"no end", header + group + keyword, false, false},
+		{"breaks off in a value", header + group + keyword[:5], false, false},
+		{"a value before the first group", header + keyword + end, false, false}, // goipp's own word
+		{"bytes behind the end", header + group + keyword + end + "\x00", false, true},
+		{"a collection", header + group + begin + over + end, true, true},
+		{"one that has not begun", header + group + over + end, false, false},
+		{"one in which a group begins", header + group + begin + group + keyword + end, false, false},
+		{"4 levels", header + group + strings.Repeat(begin, 4) + end, false, false}, // without their ends
+		{"9 levels", header + group + strings.Repeat(begin, 9) + end, false, false},
+		{"4,000 values", header + group + strings.Repeat(keyword, 4000) + end, true, true},
+		{"4,097 values", header + group + strings.Repeat(keyword, 4097) + end, false, true},
+		{"16,385 values", header + group + strings.Repeat(keyword, 16385) + end, false, false},
+		{"16,385 groups", header + strings.Repeat(group, 16385) + end, false, false},
+	} {
+		for _, of := range []struct {
+			name  string
+			limit ipp.Limits
+			taken bool
+		}{{"system", ipp.System, c.system}, {"printer", ipp.Printer, c.printer}} {
+			if _, err := ipp.Decode([]byte(c.body), of.limit); (err == nil) != of.taken || err != nil && !errors.Is(err, ipp.ErrMessage) {
+				t.Errorf("%s, of a %s: %v", c.rule, of.name, err)
+			}
+		}
+	}
 }
