@@ -28,6 +28,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/daemon"
+	"github.com/mfpgate/mfpgate/tests/lan"
 	"github.com/mfpgate/mfpgate/tests/peers"
 )
 
@@ -35,6 +36,11 @@ import (
 var value = regexp.MustCompile(`^([^#].*) \S+\n$`)
 
 var update = flag.Bool("update", false, "write the golden files")
+
+func TestMain(m *testing.M) {
+	lan.Alone()
+	m.Run()
+}
 
 // gateway is a daemon in this process.
 type gateway struct {

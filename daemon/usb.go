@@ -201,7 +201,7 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 	}
 	room := usb.New(usb.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Bus: host, Store: d.local, Quirks: p.quirks.Load().table, Endpoints: served,
 		Daemon: usb.IPPUSB{Clock: d.Clock, Socket: usb.IPPUSBSocket, State: usb.IPPUSBState}, Sighted: d.registry.Sight, Own: p.own.has,
-		Settings: settings(cfg), Grace: max(cfg.Relay.Timeouts.Drain, time.Second)})
+		Shared: cfg.USB.Share == config.USBShareLAN, Grace: max(cfg.Relay.Timeouts.Drain, time.Second)})
 	p.room.Store(room)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -214,10 +214,6 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 	err = g.Wait()
 	p.room.Store(nil)
 	return errors.Join(err, host.Close())
-}
-
-func settings(cfg *config.Config) usb.Settings {
-	return usb.Settings{Enabled: cfg.USB.Enabled, Shared: cfg.USB.Share == config.USBShareLAN}
 }
 
 // follow puts changes of the configuration in force, until one wants the printers to be begun with anew, or not at all.
@@ -242,7 +238,7 @@ func (p *printers) follow(ctx context.Context, cfg *config.Config, room *usb.Pri
 		} else {
 			p.daemon.health.clear(USBFailed)
 		}
-		room.Reconfigure(settings(next))
+		room.Share(next.USB.Share == config.USBShareLAN)
 	}
 }
 

@@ -49,16 +49,17 @@ func TestServedOverHTTP(t *testing.T) {
 	}
 	b := membus.New()
 	printers := usb.New(usb.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(), Bus: b, Store: db,
-		Endpoints: endpoints, Sighted: func(mfpgate.Sighting) {}, Settings: usb.Settings{Enabled: true}, Every: 2 * time.Millisecond})
+		Endpoints: endpoints, Sighted: func(mfpgate.Sighting) {}, Every: 2 * time.Millisecond})
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- printers.Run(ctx) }() // the test waits for it
-	defer func() {
+	stop := sync.OnceFunc(func() {
 		end()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	defer stop()
 	p := model.New(model.Options{Serial: "S1"})
 	at := func(port bus.Port) (url string) {
 		await(t, "an endpoint", func() bool {
@@ -101,12 +102,10 @@ func TestServedOverHTTP(t *testing.T) {
 	}
 	get(first)
 
-	printers.Reconfigure(usb.Settings{Enabled: false})
-	await(t, "off", func() bool { u := printers.Port(id("1-4")); return u != nil && u.Reason == usb.ReasonOff })
+	stop()
 	if _, err := http.Post(first, "text/plain", nil); err == nil {
-		t.Error("served while USB is off")
+		t.Error("served after Run has ended")
 	}
-	http.DefaultClient.CloseIdleConnections()
 }
 
 // paper takes down what is published.
@@ -147,7 +146,7 @@ func TestWhatIsPublished(t *testing.T) {
 	}
 	b := membus.New()
 	printers := usb.New(usb.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(), Bus: b, Store: db,
-		Endpoints: endpoints, Sighted: func(mfpgate.Sighting) {}, Settings: usb.Settings{Enabled: true}, Every: 2 * time.Millisecond})
+		Endpoints: endpoints, Sighted: func(mfpgate.Sighting) {}, Every: 2 * time.Millisecond})
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- printers.Run(ctx) }() // the test waits for it
@@ -165,7 +164,7 @@ func TestWhatIsPublished(t *testing.T) {
 	if asked() {
 		t.Error("its scanner was asked before anybody may know of it")
 	}
-	printers.Reconfigure(usb.Settings{Enabled: true, Shared: true})
+	printers.Share(true)
 	await(t, "its scanner is asked for", asked)
 	await(t, "shown as shared", func() bool { u := printers.Port(id("1-1")); return u != nil && u.Shared })
 }
@@ -184,7 +183,7 @@ func TestPrintsThroughIPPUSB(t *testing.T) {
 	t.Cleanup(plugged.Unplug)
 	running := func(o usb.Options) *usb.Printers {
 		o.Clock, o.Log, o.Metrics, o.Bus, o.Store = mfpgate.SystemClock{}, telemetry.Discard(), telemetry.NewMetrics(), b, db
-		o.Sighted, o.Settings.Enabled, o.Every = func(mfpgate.Sighting) {}, true, 2*time.Millisecond
+		o.Sighted, o.Every = func(mfpgate.Sighting) {}, 2*time.Millisecond
 		m := usb.New(o)
 		ctx, end := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

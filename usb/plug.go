@@ -25,13 +25,12 @@ const (
 	calm       = 2 * time.Minute // a printer that worked for so long has recovered, and is retried soon again
 )
 
-// plug is one printer from its plug to its unplug. Its goroutine (run) does all but what look and Reconfigure do.
+// plug is one printer from its plug to its unplug. Its goroutine (run) does all but what look and Share do.
 type plug struct {
 	m      *Printers
 	port   bus.Port
 	cancel context.CancelCauseFunc // bus.ErrGone: it was unplugged
 	ended  chan struct{}
-	again  chan struct{} // capacity 1: the settings changed
 	// sighting is held while a sighting is told.
 	sighting sync.Mutex
 
@@ -56,7 +55,7 @@ type plug struct {
 
 // plugIn begins with a printer, after the one that had the port. m.mu is locked.
 func (m *Printers) plugIn(ctx context.Context, d bus.Device, before *plug) *plug {
-	p := &plug{m: m, port: d.Port, device: d, ended: make(chan struct{}), again: make(chan struct{}, 1)}
+	p := &plug{m: m, port: d.Port, device: d, ended: make(chan struct{})}
 	p.shown = Printer{Sighting: mfpgate.NewSightingID(mfpgate.SourceUSB, string(d.Port)), Port: d.Port,
 		USB: mfpgate.USBPort{Bus: string(d.Port), ID: d.ID(), Mode: mfpgate.USBModeUnused, Reason: ReasonOpening, Detail: "it was plugged in just now"}}
 	p.shown.Identity = mfpgate.Identity{USB: d.ID() + ":"}
@@ -73,14 +72,6 @@ func (m *Printers) plugIn(ctx context.Context, d bus.Device, before *plug) *plug
 	return p
 }
 
-// anew makes the goroutine begin anew. m.mu is locked.
-func (p *plug) anew() {
-	select {
-	case p.again <- struct{}{}:
-	default:
-	}
-}
-
 func (p *plug) name() string {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
@@ -94,8 +85,6 @@ func (p *plug) run(ctx context.Context) {
 		over, stop := p.after(pause)
 		select {
 		case <-ctx.Done():
-		case <-p.again:
-			p.tries, p.silences, p.deaf = 0, 0, false
 		case <-over:
 		}
 		stop()
@@ -108,7 +97,7 @@ func (p *plug) run(ctx context.Context) {
 	}
 }
 
-// never is a pause that only the settings end.
+// never is a pause that only the unplug ends.
 const never = time.Duration(-1)
 
 // after is closed after a pause, unless stop comes first.
@@ -185,10 +174,6 @@ func (p *plug) dev() bus.Device {
 func (p *plug) drive(ctx context.Context) (pause time.Duration) {
 	d := p.dev()
 	q := p.m.o.Quirks.Of(d)
-	if !p.enabled() {
-		p.unused(ReasonOff, "usb.enabled is false; nothing is done with it", q)
-		return never
-	}
 	if q.Ignore {
 		p.unused(ReasonUnsupported, "it is no printer that can be driven", q)
 		return never
@@ -237,12 +222,6 @@ func (p *plug) drive(ctx context.Context) (pause time.Duration) {
 	return p.serve(ctx, h, s, q)
 }
 
-func (p *plug) enabled() bool {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	return p.m.settings.Enabled
-}
-
 // failed shows why the printer is not driven.
 func (p *plug) failed(ctx context.Context, err error, q quirk.Quirks) time.Duration {
 	if ctx.Err() != nil || errors.Is(err, bus.ErrGone) {
@@ -255,7 +234,7 @@ func (p *plug) failed(ctx context.Context, err error, q quirk.Quirks) time.Durat
 	return p.retry()
 }
 
-// serve has the printer driven by a session until that breaks, the plug is pulled, or the settings change.
+// serve has the printer driven by a session until that breaks, the plug is pulled, or all ends.
 func (p *plug) serve(ctx context.Context, h bus.Handle, s session, q quirk.Quirks) time.Duration {
 	begun := p.m.o.Clock.Now()
 	p.drivenBy(s, q)
@@ -263,7 +242,6 @@ func (p *plug) serve(ctx context.Context, h bus.Handle, s session, q quirk.Quirk
 	select {
 	case <-ctx.Done():
 	case broken = <-s.broken():
-	case <-p.again:
 	}
 	closing, done := p.ending(ctx)
 	defer done()
@@ -293,16 +271,11 @@ func (p *plug) serve(ctx context.Context, h bus.Handle, s session, q quirk.Quirk
 			return 0
 		}
 		return lastRetry
-	case broken != nil:
-		countError(p.m.o.Metrics, broken)
-		why, text := explain(broken, p.dev())
-		p.unused(why, text, q)
-		return p.reset(ctx, h, broken.Error())
-	case hung:
-		return p.reset(ctx, h, "a document was broken off")
 	}
-	p.tries, p.silences, p.deaf = 0, 0, false
-	return 0
+	countError(p.m.o.Metrics, broken)
+	why, text := explain(broken, p.dev())
+	p.unused(why, text, q)
+	return p.reset(ctx, h, broken.Error())
 }
 
 // resetLast leaves a printer that was broken off in the midst of a message as the next program wants it.

@@ -36,15 +36,9 @@ type Options struct {
 	// Own says whether an address is this machine's, for Behind. nil: the loopback ones are.
 	Own func(netip.Addr) bool
 
-	Settings Settings
-	Every    time.Duration // how often the bus is looked at; 0 is a second
-	Grace    time.Duration // how long what prints may go on when Run or a setting ends it; 0 is a minute
-}
-
-// Settings are what a reload may change.
-type Settings struct {
-	Enabled bool // printers are driven
-	Shared  bool // endpoints are open to the site's network: what USBPort says
+	Shared bool          // what Share says at first
+	Every  time.Duration // how often the bus is looked at; 0 is a second
+	Grace  time.Duration // how long what prints may go on when Run ends; 0 is a minute
 }
 
 // Printers are those on the gateway's USB. It is safe for concurrent use.
@@ -54,8 +48,8 @@ type Printers struct {
 	now     chan struct{} // capacity 1: the bus is to be looked at now
 
 	mu       sync.Mutex
-	settings Settings
-	shared   chan struct{}      // closed while the settings say so
+	shared   bool
+	open     chan struct{}      // closed while shared
 	plugs    map[bus.Port]*plug // what is plugged in
 	looked   bool               // the bus could be looked at since the start
 	hindered string             // why the bus cannot be looked at, as it was last said
@@ -81,32 +75,37 @@ func New(o Options) *Printers {
 	if o.Own == nil {
 		o.Own = netip.Addr.IsLoopback
 	}
-	m := &Printers{o: o, serials: serials{store: o.Store}, plugs: map[bus.Port]*plug{}, now: make(chan struct{}, 1)}
-	m.set(o.Settings)
+	m := &Printers{o: o, serials: serials{store: o.Store}, plugs: map[bus.Port]*plug{}, now: make(chan struct{}, 1), open: make(chan struct{})}
+	m.Share(o.Shared)
 	return m
 }
 
-// set takes the settings. m.mu is locked, or nobody else has m.
-func (m *Printers) set(s Settings) {
-	if m.shared == nil || m.settings.Shared && !s.Shared {
-		m.shared = make(chan struct{})
-		m.settings.Shared = false
+// Share says whether the endpoints are open to the site's network, for Printer.USB.
+func (m *Printers) Share(shared bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if shared == m.shared {
+		return
 	}
-	if s.Shared && !m.settings.Shared {
-		close(m.shared)
+	if m.shared = shared; shared {
+		close(m.open)
+	} else {
+		m.open = make(chan struct{})
 	}
-	m.settings = s
+	for _, p := range m.plugs {
+		p.shown.USB.Shared = shared && p.shown.USB.Mode == mfpgate.USBModeIPP && p.shown.USB.URL != ""
+	}
 }
 
 // isShared is closed while endpoints are open to the site's network.
 func (m *Printers) isShared() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.shared
+	return m.open
 }
 
 // Run looks at the bus and drives what is plugged in until ctx ends. Then what prints may go on for Options.Grace, every interface is
-// given back, and Run returns nil. It may run again afterwards.
+// given back, and Run returns nil.
 func (m *Printers) Run(ctx context.Context) error {
 	if err := m.serials.load(ctx); err != nil {
 		return fmt.Errorf("read which serial numbers are of no use: %w", err)
@@ -225,22 +224,6 @@ func (m *Printers) count() {
 	}
 	for mode, n := range modes {
 		m.o.Metrics.USBPrinters.WithLabelValues(string(mode)).Set(float64(n))
-	}
-}
-
-// Reconfigure changes the settings. What prints may go on for Options.Grace before its printer is given up.
-func (m *Printers) Reconfigure(s Settings) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	was := m.settings
-	m.set(s)
-	for _, p := range m.plugs {
-		if p.shown.USB.URL != "" && p.shown.USB.Mode == mfpgate.USBModeIPP {
-			p.shown.USB.Shared = s.Shared
-		}
-		if was.Enabled != s.Enabled {
-			p.anew()
-		}
 	}
 }
 

@@ -244,23 +244,6 @@ func TestAnotherProgramHasIt(t *testing.T) {
 	})
 }
 
-func TestReconfigure(t *testing.T) {
-	bubble(t, func(s *site) {
-		p := model.New(model.Options{Serial: "S1"})
-		plugged := s.plug(p, "1-1")
-		s.printers.Reconfigure(usb.Settings{Enabled: false})
-		s.settle()
-		s.is("1-1", mfpgate.USBModeUnused, usb.ReasonOff)
-		if plugged.Claimed() != 0 || s.bus.Opens() != 0 {
-			t.Errorf("%d claims, %d handles while USB is off", plugged.Claimed(), s.bus.Opens())
-		}
-		s.printers.Reconfigure(usb.Settings{Enabled: true})
-		s.settle()
-		s.is("1-1", mfpgate.USBModeIPP, "")
-		s.prints("1-1", p, 1000)
-	})
-}
-
 // TestQuirksAreShown: people read which quirk counts, and why; of those that change nothing they read nothing.
 func TestQuirksAreShown(t *testing.T) {
 	text := "1209:*\n vendor-ipp-usb\n reason idle\n1209:0001\n interfaces 1\n package-raw\n reason it freezes (test)"

@@ -19,6 +19,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store/memory"
 	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/tests/lan"
 	"github.com/mfpgate/mfpgate/tests/usb/membus"
 	"github.com/mfpgate/mfpgate/tests/usb/model"
 	"github.com/mfpgate/mfpgate/usb"
@@ -26,7 +27,10 @@ import (
 	"github.com/mfpgate/mfpgate/usb/quirk"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	lan.Alone()
+	goleak.VerifyTestMain(m)
+}
 
 // site is a gateway's USB in a bubble of synctest: time stands still while anything is done, and passes at once while nothing is.
 type site struct {
@@ -55,7 +59,7 @@ func bubble(t *testing.T, test func(*site), with ...func(*usb.Options)) {
 func newSite(t *testing.T, with ...func(*usb.Options)) *site {
 	s := &site{t: t, bus: membus.New()}
 	s.options = usb.Options{Clock: mfpgate.SystemClock{}, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(), Bus: s.bus, Store: memory.New(),
-		Sighted: s.sight, Settings: usb.Settings{Enabled: true}}
+		Sighted: s.sight}
 	for _, w := range with {
 		w(&s.options)
 	}

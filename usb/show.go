@@ -81,14 +81,14 @@ func (p *plug) show(s session, port mfpgate.USBPort, served netip.AddrPort) {
 	p.m.mu.Lock()
 	was := p.shown.USB
 	port.Bus, port.ID = was.Bus, was.ID
-	port.Shared = p.m.settings.Shared && port.Mode == mfpgate.USBModeIPP && port.URL != ""
+	port.Shared = p.m.shared && port.Mode == mfpgate.USBModeIPP && port.URL != ""
 	p.shown.USB, p.served, p.session = port, served, s
 	shown := p.shown
 	p.m.count()
 	p.m.mu.Unlock()
 	if was.Mode != port.Mode || was.Reason != port.Reason || was.URL != port.URL {
 		e := p.m.o.Log.Info()
-		if port.Mode == mfpgate.USBModeUnused && port.Reason != ReasonOff {
+		if port.Mode == mfpgate.USBModeUnused {
 			e = p.m.o.Log.Warn()
 		}
 		e.Str(field.Port, string(p.port)).Str(field.DeviceName, shown.Name).Str(field.Mode, string(port.Mode)).Str(field.Reason, string(port.Reason)).
@@ -159,8 +159,6 @@ func (p *plug) lend(ctx context.Context, port uint16, q quirk.Quirks) time.Durat
 		over, stop := p.after(watchOther)
 		select {
 		case <-ctx.Done():
-			left = true
-		case <-p.again:
 			left = true
 		case <-over:
 			now, yes := p.other(ctx, p.serial())

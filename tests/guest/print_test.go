@@ -99,7 +99,7 @@ func printBytes(args []string) int {
 	}
 	local := memory.New()
 	printers := usb.New(usb.Options{Clock: clock, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(), Bus: host, Store: local, Quirks: quirk.Known(),
-		Sighted: func(mfpgate.Sighting) {}, Settings: usb.Settings{Enabled: true}, Grace: time.Second})
+		Sighted: func(mfpgate.Sighting) {}, Grace: time.Second})
 	ctx, end := context.WithTimeout(context.Background(), soon)
 	defer end()
 	running, stop := context.WithCancel(ctx)

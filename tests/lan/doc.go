@@ -7,5 +7,5 @@
 //
 // It needs root, which the first call declares, and the programs, which each call declares: without them the test skips by
 // name. A program that ends by itself fails the test. Methods fail the test instead of returning errors, so they are for
-// the test's own goroutine.
+// the test's own goroutine. Alone is another matter: it gives a whole test program the loopback for itself.
 package lan

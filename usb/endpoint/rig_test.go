@@ -18,11 +18,17 @@ import (
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/memory"
 	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/tests/lan"
 	"github.com/mfpgate/mfpgate/usb/endpoint"
 	"github.com/mfpgate/mfpgate/usb/endpoint/dnssd"
 )
 
 const deadline = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	lan.Alone()
+	m.Run()
+}
 
 // publisher keeps what is published.
 type publisher struct {

@@ -39,7 +39,7 @@ func openPrinters(ctx context.Context) (host, error) {
 		return nil, err
 	}
 	g.printers = usb.New(usb.Options{Clock: clock, Log: log, Metrics: telemetry.NewMetrics(), Bus: driver, Store: g.store, Quirks: quirk.Known(),
-		Endpoints: served, Sighted: func(mfpgate.Sighting) {}, Settings: usb.Settings{Enabled: true}})
+		Endpoints: served, Sighted: func(mfpgate.Sighting) {}})
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
 	go func() { g.ended <- g.printers.Run(running) }() // close waits for it

@@ -13,6 +13,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store/memory"
 	"github.com/mfpgate/mfpgate/telemetry"
+	"github.com/mfpgate/mfpgate/tests/lan"
 	"github.com/mfpgate/mfpgate/tests/need"
 	"github.com/mfpgate/mfpgate/tests/usb/mockbus"
 	"github.com/mfpgate/mfpgate/tests/usb/model"
@@ -23,6 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	lan.Alone()
 	mockbus.Reexec()
 	goleak.VerifyTestMain(m)
 }
@@ -75,7 +77,7 @@ func newSite(t testing.TB) *site {
 		t.Fatal(err)
 	}
 	s.printers = usb.New(usb.Options{Clock: s.clock, Log: telemetry.Discard(), Metrics: telemetry.NewMetrics(), Bus: driver, Store: db,
-		Quirks: quirk.Known(), Endpoints: s.endpoints, Sighted: s.sight, Settings: usb.Settings{Enabled: true}, Every: tick})
+		Quirks: quirk.Known(), Endpoints: s.endpoints, Sighted: s.sight, Every: tick})
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.printers.Run(ctx) }() // the cleanup waits for it
