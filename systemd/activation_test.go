@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate/tests/need"
+	"github.com/mfpgate/mfpgate/tests/port"
 )
 
 // sockets returns n listening sockets as systemd would pass them, with their addresses.
@@ -110,11 +111,8 @@ func TestASocketThatNobodyWouldServeIsRefused(t *testing.T) {
 // systemd's own implementation of the protocol starts the daemon at the first connection.
 func TestSocketActivationBySystemd(t *testing.T) {
 	activate := need.Program(t, "systemd-socket-activate")
+	address := port.Free(t, "127.0.0.1")
 	_, port := listen(t)
-	at, relay := listen(t)
-	address := at.Addr().String()
-	_ = at.Close() // systemd-socket-activate takes the port
-
 	g := &gateway{t: t, config: t.TempDir() + "/mfpgate.yaml"}
 	g.write(policy(t.TempDir(), port, ""))
 	g.cmd = exec.Command(activate, "-l", address, "--fdname=relay", binary, "serve", "--config", g.config)
@@ -128,7 +126,7 @@ func TestSocketActivationBySystemd(t *testing.T) {
 	t.Cleanup(func() { _ = g.cmd.Process.Kill(); _ = g.cmd.Wait() })
 	for s := bufio.NewScanner(said); s.Scan() && !strings.Contains(s.Text(), "Listening on"); {
 	}
-	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", relay), deadline)
+	conn, err := net.DialTimeout("tcp", address, deadline)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,10 +95,8 @@ func TestTheWatchdogIsFedOnlyWhileTheRelayAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	metrics, at := listen(t)
-	_ = metrics.Close() // the daemon takes the port
 	const watchdog = 2 * time.Second
-	g := start(t, policy(t.TempDir(), port, fmt.Sprintf("metrics: {listen: \"127.0.0.1:%d\"}\n", at)),
+	g := start(t, policy(t.TempDir(), port, "metrics: {listen: \"127.0.0.1:0\"}\n"),
 		[]string{"NOTIFY_SOCKET=" + m.path, fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds()), "LISTEN_FDS=1", "LISTEN_FDNAMES=relay"}, file)
 	m.want(t, "READY", "1")
 	for range 2 {

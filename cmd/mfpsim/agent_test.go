@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 	"github.com/mfpgate/mfpgate/daemon"
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/tests/mailbox"
+	"github.com/mfpgate/mfpgate/tests/port"
 )
 
 const (
@@ -45,10 +45,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{T: t, dir: t.TempDir(), region: servertest.Start(t, servertest.Codes(time.Minute, time.Second)), box: mailbox.Start(t)}
 	h.password = h.region.Administrator(t, boss)
 	servertest.Must(t, os.WriteFile(h.path("mail.pem"), h.box.PEM(), 0o600))
-	free, err := net.Listen("tcp", at+":0")
-	servertest.Must(t, err)
-	h.panel = free.Addr().String()
-	servertest.Must(t, free.Close())
+	h.panel = port.Free(t, at)
 
 	servertest.Must(t, os.WriteFile(h.path("mfpgate.yaml"), fmt.Appendf(nil, `site: {name: osaka, region: jp}
 state_dir: %s

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/discovery/snmp"
 	"github.com/mfpgate/mfpgate/tests/need"
+	"github.com/mfpgate/mfpgate/tests/port"
 )
 
 const password = "correct horse"
@@ -28,12 +28,7 @@ const password = "correct horse"
 func snmpd(t *testing.T) netip.AddrPort {
 	t.Helper()
 	program, python := need.Program(t, "snmpd"), need.Program(t, "python3")
-	free, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := free.LocalAddr().(*net.UDPAddr).AddrPort()
-	_ = free.Close()
+	at := netip.MustParseAddrPort(port.FreeUDP(t, "127.0.0.1"))
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)

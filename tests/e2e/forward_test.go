@@ -15,6 +15,7 @@ import (
 
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
+	"github.com/mfpgate/mfpgate/tests/port"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -264,14 +265,14 @@ func TestMethodsAndAnswersWithoutContent(t *testing.T) {
 }
 
 func TestALoopIsRefused(t *testing.T) {
-	first, second := freePort(t), freePort(t)
-	g := rig.Start(t, "  listen: [\"127.0.0.1:"+first+"\"]\n"+rig.Allow("80", "443")+"  upstream: {url: \"http://127.0.0.1:"+second+"\"}\n  timeouts: {dial: 5s}\n")
-	rig.Start(t, "  listen: [\"127.0.0.1:"+second+"\"]\n"+rig.Allow("80", "443")+"  upstream: {url: \"http://127.0.0.1:"+first+"\"}\n  timeouts: {dial: 5s}\n")
+	first, second := port.Free(t, "127.0.0.1"), port.Free(t, "127.0.0.1")
+	g := rig.Start(t, "  listen: [\""+first+"\"]\n"+rig.Allow("80", "443")+"  upstream: {url: \"http://"+second+"\"}\n  timeouts: {dial: 5s}\n")
+	rig.Start(t, "  listen: [\""+second+"\"]\n"+rig.Allow("80", "443")+"  upstream: {url: \"http://"+first+"\"}\n  timeouts: {dial: 5s}\n")
 	for method, request := range map[string]string{
 		"GET":     "GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
 		"CONNECT": rig.ConnectRequest("127.0.0.1:443"),
 	} {
-		conn := rig.Raw(t, "127.0.0.1:"+first)
+		conn := rig.Raw(t, first)
 		conn.Send(request)
 		resp, body := conn.Answer(method)
 		// The loop is seen where it closes; for a CONNECT the relay in between says what it was told.

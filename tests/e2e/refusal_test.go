@@ -8,6 +8,7 @@ import (
 
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
+	"github.com/mfpgate/mfpgate/tests/port"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -90,7 +91,7 @@ func TestARefusalIsOneEventThatNamesTheRule(t *testing.T) {
 }
 
 func TestTheRelayIsNoDestination(t *testing.T) {
-	port := freePort(t)
+	_, port, _ := net.SplitHostPort(port.Free(t, "127.0.0.1"))
 	rig.Start(t, "  listen: [\"127.0.0.1:"+port+"\", \"[::1]:"+port+"\"]\n  allow:\n"+
 		"    - {host: 127.0.0.0/8, ports: ["+port+"], private: true}\n"+
 		"    - {host: 0.0.0.0/8, ports: ["+port+"], private: true}\n"+
@@ -104,17 +105,6 @@ func TestTheRelayIsNoDestination(t *testing.T) {
 			t.Errorf("%s: Proxy-Status is %q", target, resp.Header.Get("Proxy-Status"))
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // What an origin's failure looks like must tell a device nothing of the network behind the relay.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
+	"github.com/mfpgate/mfpgate/tests/port"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -275,12 +276,12 @@ func TestAKillLosesNoDevice(t *testing.T) {
 
 func TestABadConfigurationStartsNothing(t *testing.T) {
 	dir := rig.Dir(t)
-	port := freePort(t)
+	address := port.Free(t, "127.0.0.1")
 	for rule, relay := range map[string]string{
-		"an unknown key":     "  listen: [\"127.0.0.1:" + port + "\"]\n  allow: [{host: a.example, ports: [443]}]\n  capacty: {devices: 1}\n",
-		"damaged YAML":       "  listen: [\"127.0.0.1:" + port + "\"]\n  allow: [{host: a.example\n",
-		"accounts not there": "  listen: [\"127.0.0.1:" + port + "\"]\n  allow: [{host: a.example, ports: [443]}]\n  accounts: {file: /nowhere}\n",
-		"accounts with no hash": "  listen: [\"127.0.0.1:" + port + "\"]\n  allow: [{host: a.example, ports: [443]}]\n  accounts: {file: " +
+		"an unknown key":     "  listen: [\"" + address + "\"]\n  allow: [{host: a.example, ports: [443]}]\n  capacty: {devices: 1}\n",
+		"damaged YAML":       "  listen: [\"" + address + "\"]\n  allow: [{host: a.example\n",
+		"accounts not there": "  listen: [\"" + address + "\"]\n  allow: [{host: a.example, ports: [443]}]\n  accounts: {file: /nowhere}\n",
+		"accounts with no hash": "  listen: [\"" + address + "\"]\n  allow: [{host: a.example, ports: [443]}]\n  accounts: {file: " +
 			rig.WriteFile(t, dir, "bad.htpasswd", "printer:secret\n") + "}\n",
 	} {
 		t.Run(rule, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 	"github.com/mfpgate/mfpgate/tests/peers"
+	"github.com/mfpgate/mfpgate/tests/port"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -26,14 +27,14 @@ import (
 func squid(t *testing.T, acl string) string {
 	t.Helper()
 	program, auth, share := peers.Path(t, "squid"), peers.Path(t, "basic_ncsa_auth"), peers.Share(t, "squid")
-	dir, port := rig.Dir(t), freePort(t)
+	dir, address := rig.Dir(t), port.Free(t, "127.0.0.1")
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// crypt(3) knows bcrypt as $2b$.
 	accounts := rig.WriteFile(t, dir, "accounts", "mfp:"+strings.Replace(string(hash), "$2a$", "$2b$", 1)+"\n")
-	conf := rig.WriteFile(t, dir, "squid.conf", `http_port 127.0.0.1:`+port+`
+	conf := rig.WriteFile(t, dir, "squid.conf", `http_port `+address+`
 pid_filename none
 cache deny all
 cache_log `+dir+`/cache.log
@@ -78,7 +79,6 @@ http_access deny all
 			}
 		}
 	})
-	address := "127.0.0.1:" + port
 	rig.Until(t, "squid listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {

@@ -83,6 +83,7 @@ var arrows = []struct {
 	{"cloud/api", []string{""}},
 	{"cloud/client/hawkbit", []string{"", "telemetry"}},
 	{"cloud/client", []string{"", "cloud/api", "calendar", "telemetry", "protocol"}},
+	{"cloud/server/servertest", []string{"", "cloud/api", "cloud/server", "telemetry", "store", "broker/region", "tests/port"}},
 	{"cloud/server", []string{"", "cloud/api", "calendar", "telemetry", "store", "scheduler", "broker/region", "mail", "throttle", "protocol"}},
 	{"daemon", []string{"", "calendar", "telemetry", "store", "config", "discovery", "usb", "proxy", "scheduler", "broker", "mail", "throttle", "cloud/api", "cloud/client"}},
 	{"cmd/mfpgate", []string{"", "calendar", "config", "daemon", "cloud/api", "scheduler/plan"}},

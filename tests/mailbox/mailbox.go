@@ -27,6 +27,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/tests/port"
 )
 
 // Letter is a letter as it came.
@@ -62,7 +63,7 @@ type Box struct {
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Box {
 	t.Helper()
-	b, err := Open("127.0.0.1:0")
+	b, err := Open(port.Free(t, "127.0.0.1")) // it comes again after Down
 	if err != nil {
 		t.Fatal(err)
 	}

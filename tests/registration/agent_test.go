@@ -2,13 +2,13 @@ package registration_test
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/tests/port"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -23,14 +23,6 @@ func (h *house) deviceItself(t *testing.T, s *service, id, name, address string,
 
 func serialOfItself(id string) string { return "SELF-" + id }
 func fromOf(id string) string         { return id + "." + fromDevice }
-
-// freePort is an address of the loopback where nobody listens.
-func freePort(t *testing.T, host string) string {
-	t.Helper()
-	l := listen(t, net.JoinHostPort(host, "0"))
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func (h *house) gatewayFlags() []string {
 	return []string{"--agent", "https://" + h.Portal, "--agent-ca", filepath.Join(h.Dir, "state", "portal", "certificate.pem")}
@@ -67,7 +59,7 @@ func itselfInASession(t *testing.T, h *house) {
 func (h *house) registersItself(t *testing.T, s *service, service string, n int, name string, push bool, flags ...string) *tab {
 	t.Helper()
 	id := fmt.Sprintf("agent-%d", n)
-	at := freePort(t, agentAt(n))
+	at := port.Free(t, agentAt(n))
 	h.deviceItself(t, s, id, agent(n), agentAt(n), append(append(h.gatewayFlags(), "--panel", at,
 		"--print-service", fmt.Sprintf("kind=reference,name=cloud,url=%s,ca=%s,push=%t", s.url, s.certificate, push)), flags...)...)
 	panel := h.browser.person(t)
@@ -117,7 +109,7 @@ func (h *house) registersItself(t *testing.T, s *service, service string, n int,
 
 // alone is a device without a gateway.
 func alone(t *testing.T, h *house) {
-	at := freePort(t, "127.42.2.1")
+	at := port.Free(t, "127.42.2.1")
 	h.deviceItself(t, h.told, "alone-1", "Lobby", "127.42.2.1", "--panel", at,
 		"--print-service", fmt.Sprintf("kind=reference,name=cloud,url=%s,ca=%s", h.told.url, h.told.certificate))
 	panel := h.browser.person(t)

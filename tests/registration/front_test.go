@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mfpgate/mfpgate/tests/port"
 	"github.com/mfpgate/mfpgate/tests/rig"
 )
 
@@ -60,13 +61,9 @@ type recorded struct {
 
 func newFront(t *testing.T) *front {
 	t.Helper()
-	l := listen(t, "127.0.0.1:0")
-	f := &front{t: t, address: l.Addr().String(), calls: map[string]int{},
+	f := &front{t: t, address: port.Free(t, "127.0.0.1"), calls: map[string]int{},
 		seen: recorded{requests: map[string][]byte{}, operations: map[string]string{}, certificates: map[string][]byte{}}}
 	f.url = "https://" + f.address
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
 	return f
 }
 

@@ -1,7 +1,6 @@
 package servertest
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/mfpgate/mfpgate/cloud/server/region"
 	"github.com/mfpgate/mfpgate/store"
 	"github.com/mfpgate/mfpgate/store/memory"
+	"github.com/mfpgate/mfpgate/tests/port"
 )
 
 // Pairing says how regions that are peers are run.
@@ -42,9 +42,9 @@ func Peers(t testing.TB, p Pairing) map[string]*Region {
 	of := map[string]made{}
 	var factory []byte
 	for i, name := range p.Regions {
-		m := made{dir: t.TempDir(), management: free(t)}
+		m := made{dir: t.TempDir(), management: port.Free(t, "127.0.0.1")}
 		if p.Apart {
-			m.apart = free(t)
+			m.apart = port.Free(t, "127.0.0.1")
 		}
 		var err error
 		m.folder, err = provision.Open(m.dir, mfpgate.SystemClock{})
@@ -115,13 +115,4 @@ func short(l broker.Limits) broker.Limits {
 		}
 	}
 	return l
-}
-
-// free is a port that nobody listens on.
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	Must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
