@@ -36,7 +36,7 @@ func TestScanFindsThePrintersOfARange(t *testing.T) {
 	}
 	var sent atomic.Int64
 	client := client(t, port, func(o *snmp.Options) {
-		o.Communities = []string{"public", "other"}
+		o.Communities, o.Timeout = []string{"public", "other"}, may
 		o.Rand = rand.New(rand.NewPCG(1, 2))
 		o.Sent = func() { sent.Add(1) }
 	})
@@ -78,7 +78,7 @@ func TestScanKeepsToTheRateAndEndsWithItsContext(t *testing.T) {
 	mute := (&agent{mute: true}).start(t, "127.0.10.1:0")
 	var sent atomic.Int64
 	client := client(t, mute.Port(), func(o *snmp.Options) {
-		o.Rate = 100
+		o.Rate, o.Timeout = 100, silent
 		o.Sent = func() { sent.Add(1) }
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -170,7 +170,7 @@ func TestScanIgnoresAnswersToNoQuestion(t *testing.T) {
 		return raw
 	}
 	at := asked.start(t, "127.0.11.1:0")
-	client := client(t, at.Port(), nil)
+	client := client(t, at.Port(), within(silent))
 	if _, err := client.Scan(t.Context(), []netip.Prefix{netip.MustParsePrefix("127.0.11.0/30")}, func(s mfpgate.Sighting) {
 		t.Errorf("found %s", s.ID)
 	}); err != nil {

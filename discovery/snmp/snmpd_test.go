@@ -71,7 +71,7 @@ pass_persist .1.3.6.1.4.1.2699 PRINTER
 			t.Logf("snmpd: %s", said.String())
 		}
 	})
-	probe := client(t, at.Port(), nil)
+	probe := client(t, at.Port(), within(may))
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		_, err := probe.Identify(t.Context(), at.Addr())
 		if err == nil {
@@ -126,7 +126,6 @@ func TestARealAgent(t *testing.T) {
 				if c.change != nil {
 					c.change(o)
 				}
-				o.Timeout = 2 * time.Second
 				o.Sent = func() { sent.Add(1) }
 			})
 			seen, err := client.Identify(t.Context(), at.Addr())
@@ -166,7 +165,7 @@ func TestARealAgent(t *testing.T) {
 		}
 	}
 	found := 0
-	scanning := client(t, at.Port(), user(sealed))
+	scanning := client(t, at.Port(), func(o *snmp.Options) { user(sealed)(o); within(may)(o) })
 	if _, err := scanning.Scan(t.Context(), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/30")}, func(mfpgate.Sighting) { found++ }); err != nil || found != 1 {
 		t.Errorf("a scan with a user alone found %d, %v", found, err)
 	}
