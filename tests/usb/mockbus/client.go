@@ -48,6 +48,7 @@ func (cl *client) serve() {
 		}
 		command, request, argument := binary.LittleEndian.Uint64(message[0:]), uint32(binary.LittleEndian.Uint64(message[8:])), binary.LittleEndian.Uint64(message[16:])
 		result, errno := 0, syscall.EINVAL // of read and write, which usbfs does not have
+		cl.d.serves(1)
 		if command == cmdIoctl {
 			result, errno = cl.ioctl(request, argument)
 		}
@@ -56,7 +57,14 @@ func (cl *client) serve() {
 		} else {
 			cl.send(cmdDone, uint64(result), 0)
 		}
+		cl.d.serves(-1)
 	}
+}
+
+func (d *Dev) serves(more int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.serving += more
 }
 
 // close is close(2) of the descriptor.

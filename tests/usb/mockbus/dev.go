@@ -37,6 +37,7 @@ type Dev struct {
 	queues      map[uint8][]*urb   // by endpoint; the first is being carried out
 	clients     map[*client]bool
 	counts      map[string]int
+	serving     int // ioctls
 	resets      int
 }
 
@@ -198,6 +199,17 @@ func (d *Dev) Count(ioctl string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.counts[ioctl]
+}
+
+// Busy reports whether an ioctl is under way, or an URB that has ended is not reaped yet.
+func (d *Dev) Busy() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	busy := d.serving > 0
+	for cl := range d.clients {
+		busy = busy || len(cl.done) > 0
+	}
+	return busy
 }
 
 // Address is the device's on the bus.

@@ -1,6 +1,9 @@
 package soak_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"runtime/metrics"
 	"sync"
 	"time"
@@ -12,6 +15,7 @@ import (
 // clock goes as the machine's does, and leaps to what somebody waits for once nothing has moved on the bus for a while.
 type clock struct {
 	moved func() int64 // how much has, in all
+	busy  func() bool  // the bus has something to do
 
 	mu     sync.Mutex
 	ahead  time.Duration // of the machine's clock
@@ -35,15 +39,37 @@ func still() time.Duration {
 }
 
 // waits reports whether every goroutine but the caller's waits for something. One that is to run, and gets no processor, must not be
-// taken for one that waits.
+// taken for one that waits, nor one in libusb, where the events' alone waits for long: a request of endpoint 0 ends by itself.
 func waits() bool {
-	at := []metrics.Sample{{Name: "/sched/goroutines/running:goroutines"}, {Name: "/sched/goroutines/runnable:goroutines"}}
+	at := []metrics.Sample{{Name: "/sched/goroutines/running:goroutines"}, {Name: "/sched/goroutines/runnable:goroutines"},
+		{Name: "/sched/goroutines/not-in-go:goroutines"}}
 	metrics.Read(at)
-	return at[0].Value.Uint64() <= 1 && at[1].Value.Uint64() == 0
+	return at[0].Value.Uint64() <= 1 && at[1].Value.Uint64() == 0 && at[2].Value.Uint64() <= 1
 }
 
-func newClock(moved func() int64) *clock {
-	c := &clock{moved: moved, timers: map[*timer]struct{}{}, end: make(chan struct{}), ended: make(chan struct{})}
+// asleep reports whether no thread of the process but the caller's has something to do: those of C, and those that are in a system call,
+// are none of the scheduler's above.
+func asleep() bool {
+	busy := 0
+	threads, _ := filepath.Glob("/proc/self/task/*/stat")
+	for _, at := range threads {
+		stat, _ := os.ReadFile(at) // there is none of a thread that has ended
+		if _, state, _ := bytes.Cut(stat, []byte(") ")); len(state) > 0 && state[0] == 'R' {
+			busy++
+		}
+	}
+	return busy <= 1
+}
+
+// idle reports whether nothing is under way. What goes from the bus to a thread, and on to a goroutine, or back, is nowhere for a moment:
+// what was looked at first is looked at again.
+func (c *clock) idle(moved int64) bool {
+	rests := func() bool { return waits() && !c.busy() }
+	return rests() && asleep() && rests() && c.moved() == moved
+}
+
+func newClock(moved func() int64, busy func() bool) *clock {
+	c := &clock{moved: moved, busy: busy, timers: map[*timer]struct{}{}, end: make(chan struct{}), ended: make(chan struct{})}
 	go c.run() // stop waits for it
 	return c
 }
@@ -72,7 +98,7 @@ func (c *clock) run() {
 			since = since.Add(now.Sub(before))
 		}
 		before = now
-		leap := now.Sub(since) >= still()
+		leap := now.Sub(since) >= still() && c.idle(last)
 		if leap {
 			since = now
 		}

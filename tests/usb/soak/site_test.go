@@ -65,7 +65,7 @@ func newSite(t testing.TB) *site {
 	t.Cleanup(rig.Close)
 	t.Setenv("UMOCKDEV_DIR", rig.Dir)
 	s := &site{t: t, rig: rig, plugs: map[string]*plugged{}, sighted: map[mfpgate.SightingID]mfpgate.Sighting{}}
-	s.clock = newClock(s.moved)
+	s.clock = newClock(s.moved, s.busy)
 	t.Cleanup(s.clock.stop)
 	driver, err := libusb.Open(libusb.Options{Clock: s.clock, Log: telemetry.Discard()})
 	if err != nil {
@@ -114,6 +114,18 @@ func (s *site) moved() int64 {
 		n += p.moved()
 	}
 	return n
+}
+
+// busy reports whether the bus has something to do.
+func (s *site) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.plugs {
+		if p.Busy() {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *plugged) moved() (n int64) {
