@@ -176,6 +176,20 @@ func TestStalledEndpointZero(t *testing.T) {
 	})
 }
 
+// TestStringsThatFailOnce: a printer whose strings come with the second try is known by its serial number.
+func TestStringsThatFailOnce(t *testing.T) {
+	bubble(t, func(s *site) {
+		p := model.New(model.Options{Serial: "S1"})
+		e, _ := p.Endpoint(0)
+		e.Fail(model.Fault{Kind: model.Failure})
+		s.plug(p, "1-1")
+		s.is("1-1", mfpgate.USBModeIPP, "")
+		if got := s.sighted("1-1").Identity.USB; got != "1209:0001:S1" {
+			t.Errorf("it is %s, want 1209:0001:S1", got)
+		}
+	})
+}
+
 // TestUnpluggedInEachPhase pulls the plug after each number of control transfers and of bytes either way, idle and while it prints,
 // a hundred times and more: nothing is left of any.
 func TestUnpluggedInEachPhase(t *testing.T) {

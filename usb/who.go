@@ -1,6 +1,7 @@
 package usb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 
 const (
 	askPatience = 5 * time.Second        // for one control transfer
-	askAgain    = 250 * time.Millisecond // before the one second try for a device id: some printers have it only once they are awake
+	askAgain    = 250 * time.Millisecond // before the one second try for strings and for a device id: some printers have them only once they are awake
 	idSize      = 1024                   // asked for; what others ask for, too, and no printer is known to have more
 
 	maxSerial       = 128 // bytes
@@ -31,13 +32,16 @@ type who struct {
 // says that it is gone, or that nothing could be read at all.
 func (p *plug) ask(ctx context.Context, h bus.Handle, d bus.Device) (who, error) {
 	var w who
-	bounded, done := p.m.within(ctx, askPatience)
-	maker, product, serial, err := h.Strings(bounded)
-	done()
-	if err != nil && (errors.Is(err, bus.ErrGone) || ctx.Err() != nil) {
-		return w, fmt.Errorf("read the USB printer's strings: %w", err)
+	err := p.strings(ctx, h, &w)
+	if err != nil && !errors.Is(err, bus.ErrGone) && ctx.Err() == nil { // without its serial number it would be taken for another printer
+		if err := mfpgate.Wait(ctx, p.m.o.Clock, askAgain); err != nil {
+			return w, err
+		}
+		err = p.strings(ctx, h, &w)
 	}
-	w.maker, w.product, w.serial = ieee1284.Text(maker, maxDescriptions), ieee1284.Text(product, maxDescriptions), ieee1284.Text(serial, maxSerial)
+	if err != nil && (errors.Is(err, bus.ErrGone) || ctx.Err() != nil) {
+		return w, err
+	}
 
 	asked := map[int]bool{}
 	for _, i := range d.Interfaces {
@@ -60,6 +64,20 @@ func (p *plug) ask(ctx context.Context, h bus.Handle, d bus.Device) (who, error)
 		}
 	}
 	return w, nil
+}
+
+// strings adds what could be read of them, also beside an error.
+func (p *plug) strings(ctx context.Context, h bus.Handle, w *who) error {
+	ctx, done := p.m.within(ctx, askPatience)
+	defer done()
+	maker, product, serial, err := h.Strings(ctx)
+	w.maker = cmp.Or(ieee1284.Text(maker, maxDescriptions), w.maker)
+	w.product = cmp.Or(ieee1284.Text(product, maxDescriptions), w.product)
+	w.serial = cmp.Or(ieee1284.Text(serial, maxSerial), w.serial)
+	if err != nil {
+		return fmt.Errorf("read the USB printer's strings: %w", err)
+	}
+	return nil
 }
 
 func (p *plug) deviceID(ctx context.Context, h bus.Handle, i bus.Interface) (ieee1284.ID, error) {

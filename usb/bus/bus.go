@@ -90,7 +90,8 @@ type Bus interface {
 
 // Handle is an open device.
 type Handle interface {
-	// Strings are the texts of the device's descriptor (USB 2.0 §9.6.7); what it does not have, or does not tell, is "".
+	// Strings are the texts of the device's descriptor (USB 2.0 §9.6.7); what it does not have, or does not tell, is "". Beside an error
+	// stand those that could be read; after ErrFailed the others may be read later.
 	Strings(ctx context.Context) (manufacturer, product, serial string, err error)
 	// Control is a control transfer on endpoint 0; in is filled where requestType's direction is to the host, else sent.
 	Control(ctx context.Context, requestType, request uint8, value, index uint16, data []byte) (n int, err error)

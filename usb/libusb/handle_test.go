@@ -7,6 +7,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mfpgate/mfpgate/tests/usb/model"
 	"github.com/mfpgate/mfpgate/usb/bus"
 )
@@ -190,5 +192,33 @@ func TestStringsThatAreNotToldAreEmpty(t *testing.T) {
 	}
 	if told[0] != "" || told[5] != "A" {
 		t.Errorf("serial numbers %q; want none at first, and A in the end", told)
+	}
+}
+
+// What fails once keeps nothing else from being read, and the error says that there may be more.
+func TestStringsThatFailAreToldTheNextTime(t *testing.T) {
+	p := model.NewPrinter("A")
+	rig, _ := lay(t, p.Device)
+	_, h := open(t, start(t, rig), "1-1")
+	e, _ := p.Endpoint(0)
+	const device, languages, manufacturer, product = 18, 4, 2 + 2*len("Rigworks"), 2 + 2*len("Composite 100") // bytes of each descriptor
+	for _, c := range []struct {
+		what  string
+		after int
+		want  []string
+	}{
+		{"the device's descriptor", 0, []string{"", "", ""}},
+		{"the languages", device, []string{"Rigworks", "Composite 100", "A"}},
+		{"the manufacturer", device + languages, []string{"", "Composite 100", "A"}},
+		{"the product", device + languages + manufacturer, []string{"Rigworks", "", "A"}},
+		{"the serial number", device + languages + manufacturer + product, []string{"Rigworks", "Composite 100", ""}},
+	} {
+		e.Fail(model.Fault{Kind: model.Failure, After: int64(c.after)})
+		for try, want := range [][]string{c.want, {"Rigworks", "Composite 100", "A"}} {
+			manufacturer, product, serial, err := h.Strings(t.Context())
+			if diff := cmp.Diff(want, []string{manufacturer, product, serial}); diff != "" || (try == 0) != errors.Is(err, bus.ErrFailed) {
+				t.Errorf("%s, try %d: error %v (-want +got):\n%s", c.what, try, err, diff)
+			}
+		}
 	}
 }

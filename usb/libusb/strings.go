@@ -38,9 +38,9 @@ func (h *handle) Strings(ctx context.Context) (manufacturer, product, serial str
 	if err != nil || n < deviceSize {
 		return "", "", "", err
 	}
-	language, err := h.language(ctx)
-	if err != nil {
-		return "", "", "", err
+	language, failed := h.language(ctx)
+	if failed != nil && !errors.Is(failed, bus.ErrFailed) {
+		return "", "", "", failed
 	}
 	for _, text := range []struct {
 		into *string
@@ -51,31 +51,32 @@ func (h *handle) Strings(ctx context.Context) (manufacturer, product, serial str
 		}
 		raw := make([]byte, maxDescriptor)
 		n, err := h.descriptor(ctx, stringDescriptor, about[text.at], language, raw)
-		if err != nil {
-			return "", "", "", err
+		switch {
+		case err == nil:
+			*text.into = text16(raw[:n])
+		case errors.Is(err, bus.ErrFailed): // the others may do better
+			failed = err
+		default:
+			return manufacturer, product, serial, err
 		}
-		*text.into = text16(raw[:n])
 	}
-	return manufacturer, product, serial, nil
+	return manufacturer, product, serial, failed
 }
 
 // language is the first that the device has; some have strings and no list of languages.
 func (h *handle) language(ctx context.Context) (uint16, error) {
 	raw := make([]byte, maxDescriptor)
 	n, err := h.descriptor(ctx, stringDescriptor, 0, 0, raw)
-	if err != nil {
-		return 0, err
-	}
-	if n < 4 || raw[1] != stringDescriptor {
-		return american, nil
+	if err != nil || n < 4 || raw[1] != stringDescriptor {
+		return american, err
 	}
 	return binary.LittleEndian.Uint16(raw[2:]), nil
 }
 
-// descriptor reads one. What the device refuses or does not tell has no bytes and is no error.
+// descriptor reads one. What the device refuses to tell has no bytes and is no error.
 func (h *handle) descriptor(ctx context.Context, kind, number uint8, language uint16, into []byte) (int, error) {
 	n, err := h.control(ctx, stringPatience, fromDevice, getDescriptor, uint16(kind)<<8|uint16(number), language, into)
-	if errors.Is(err, bus.ErrStalled) || errors.Is(err, bus.ErrFailed) || errors.Is(err, bus.ErrOverflow) {
+	if errors.Is(err, bus.ErrStalled) || errors.Is(err, bus.ErrOverflow) {
 		return 0, nil
 	}
 	return n, err
