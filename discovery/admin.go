@@ -100,8 +100,8 @@ func (r *Registry) Rename(ctx context.Context, id mfpgate.DeviceID, name string)
 		switch {
 		case d == nil:
 			return ErrNoDevice
-		case clip(name, len(name)) != name || utf8.RuneCountInString(name) > 200:
-			return fmt.Errorf("%w: a name is one line of at most 200 characters", ErrAdmin)
+		case mfpgate.CleanText(name, len(name)) != name || utf8.RuneCountInString(name) > 200:
+			return fmt.Errorf("%w: a name is one line of at most 200 characters that can be seen, with single spaces", ErrAdmin)
 		}
 		d.given = name
 		r.renew(d)

@@ -207,7 +207,7 @@ func TestNamesDoNotSteerATerminal(t *testing.T) {
 	evil := answeredIPP("10.1.0.9:631", hp)
 	evil.Name = "a\u009b31mb\u202ec\u2028d\x1b[2J"
 	r.Sight(evil)
-	if got := r.List()[0].Name; got != "a31mbcd[2J" {
+	if got := r.List()[0].Name; got != "a 31mbc d [2J" {
 		t.Errorf("%q", got)
 	}
 }

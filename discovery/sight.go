@@ -4,10 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -269,31 +266,15 @@ func cut(s mfpgate.Sighting, word, endpoints int) mfpgate.Sighting {
 	const uuid = 36
 	for _, p := range []*string{&s.Identity.UUID, &s.Identity.Make, &s.Identity.Model, &s.Identity.Serial, &s.Identity.SysObjectID,
 		&s.Identity.MAC, &s.Identity.USB} {
-		*p = clip(*p, max(word, uuid))
+		*p = mfpgate.CleanText(*p, max(word, uuid))
 	}
 	for _, p := range []*string{&s.Name, &s.Location, &s.Firmware} {
-		*p = clip(*p, word)
+		*p = mfpgate.CleanText(*p, word)
 	}
 	s.Endpoints = slices.Clone(s.Endpoints[:min(len(s.Endpoints), endpoints)])
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
-		e.Host, e.Path = clip(e.Host, word), clip(e.Path, word)
-	}
-	return s
-}
-
-// clip keeps whole characters of at most limit bytes, without characters that steer a terminal or turn the direction of
-// text: the word goes to logs, pages and sheets.
-func clip(s string, limit int) string {
-	s = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp) || c == utf8.RuneError {
-			return -1
-		}
-		return c
-	}, s)
-	for len(s) > limit {
-		_, n := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-n]
+		e.Host, e.Path = mfpgate.CleanText(e.Host, word), mfpgate.CleanText(e.Path, word)
 	}
 	return s
 }

@@ -44,23 +44,6 @@ func (p Policy) admin(c mfpgate.PrintCandidate, asked string) (string, error) {
 	return "", refuse(AdminDomain, fmt.Sprintf("Letters may not go to %s: its domain is none of registration.admin_domains. Leave the administrator out, or have the domain added.", admin))
 }
 
-// clean makes a text of a device or a person fit for a line: what cannot be seen is a space, and it measures so many bytes at most.
-func clean(text string, limit int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	text = strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) || c == '\u2028' || c == '\u2029' {
-			return ' '
-		}
-		return c
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	for len(text) > limit {
-		_, n := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-n]
-	}
-	return text
-}
-
 func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) })
 }

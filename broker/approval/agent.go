@@ -66,7 +66,7 @@ func (b *Broker) Report(ctx context.Context, device mfpgate.DeviceID, id string,
 		actor := "device " + string(device)
 		switch q.State {
 		case mfpgate.RegistrationAwaitingAdmin:
-			b.move(r, mfpgate.RegistrationAwaitingAdmin, q.Reason, clean(q.Detail, maxText))
+			b.move(r, mfpgate.RegistrationAwaitingAdmin, q.Reason, mfpgate.CleanText(q.Detail, maxText))
 			return nil
 		case mfpgate.RegistrationRegistered:
 			r.PrinterID, r.PrinterURI, r.Certificate, r.CertificateExpires = q.PrinterID, q.PrinterURI, q.Certificate, q.CertificateExpires
@@ -77,7 +77,7 @@ func (b *Broker) Report(ctx context.Context, device mfpgate.DeviceID, id string,
 		if why == "" {
 			why = ByDevice
 		}
-		return b.fail(tx, r, why, clean(q.Detail, maxText), actor)
+		return b.fail(tx, r, why, mfpgate.CleanText(q.Detail, maxText), actor)
 	})
 	if errors.Is(err, errKnown) {
 		return nil

@@ -35,7 +35,7 @@ func sentence(why mfpgate.Reason) string { return sentences[why] }
 
 // withCause is a reason's sentence with what the other side said, which is foreign text.
 func withCause(why mfpgate.Reason, err error) string {
-	return sentence(why) + " (" + clean(err.Error(), maxText) + ")"
+	return sentence(why) + " (" + mfpgate.CleanText(err.Error(), maxText) + ")"
 }
 
 func hostText(err error) string { return withCause(HostChanged, err) }
@@ -48,7 +48,7 @@ type lines struct{ strings.Builder }
 func (l *lines) say(format string, args ...any) { fmt.Fprintf(l, format+"\n", args...) }
 
 func (l *lines) fact(name, value string) {
-	if value = clean(value, maxText); value != "" {
+	if value = mfpgate.CleanText(value, maxText); value != "" {
 		l.say("  %-14s %s", name+":", value)
 	}
 }
@@ -88,7 +88,7 @@ func (b *Broker) adminLetter(r *record, id string) (mfpgate.Letter, error) {
 	if r.Purpose == mfpgate.PurposeAllowUser {
 		verb = "let one more user print on a device that is registered in the print service"
 	}
-	l.say("A user asks you to %s %q.\n", verb, clean(r.Service, maxText))
+	l.say("A user asks you to %s %q.\n", verb, mfpgate.CleanText(r.Service, maxText))
 	l.device(r)
 	l.fact("Site", p.SiteName)
 	l.say("")
@@ -117,7 +117,7 @@ func (b *Broker) adminLetter(r *record, id string) (mfpgate.Letter, error) {
 	}
 	l.say("\nIf you do not know this user or this device, do not type the code. Deny the request on that page, or cancel it on the")
 	l.say("gateway's portal, and tell your security staff: somebody may want to print, or read what others print, in your name.")
-	return b.mail(id, r.Admin, fmt.Sprintf("Please approve: %s in %s", clean(r.Device.Name, 80), clean(r.Service, 80)), l.String()), nil
+	return b.mail(id, r.Admin, fmt.Sprintf("Please approve: %s in %s", mfpgate.CleanText(r.Device.Name, 80), mfpgate.CleanText(r.Service, 80)), l.String()), nil
 }
 
 // digestLetter asks an administrator about many at once.
@@ -134,7 +134,7 @@ func (b *Broker) digestLetter(c collected, list []*record) (mfpgate.Letter, erro
 		if err != nil {
 			return mfpgate.Letter{}, err
 		}
-		l.say("%d. Print service %q", i+1, clean(r.Service, maxText))
+		l.say("%d. Print service %q", i+1, mfpgate.CleanText(r.Service, maxText))
 		l.device(r)
 		l.fact("User", r.User)
 		l.fact("Asked from", r.From)
@@ -153,20 +153,20 @@ func (b *Broker) digestLetter(c collected, list []*record) (mfpgate.Letter, erro
 // userLetter tells the user of the end.
 func (b *Broker) userLetter(r *record) mfpgate.Letter {
 	var l lines
-	name, registered := clean(r.Device.Name, 80), r.State == mfpgate.RegistrationRegistered
+	name, registered := mfpgate.CleanText(r.Device.Name, 80), r.State == mfpgate.RegistrationRegistered
 	subject := "You can print on " + name
 	switch {
 	case registered && r.Reason == UserUnconfirmed:
 		subject = "One step to go: " + name
-		l.say("Your request was approved: this device is in the print service %q. Before you can print, the service needs your answer.\n", clean(r.Service, maxText))
+		l.say("Your request was approved: this device is in the print service %q. Before you can print, the service needs your answer.\n", mfpgate.CleanText(r.Service, maxText))
 	case registered && r.Reason == UserNotAllowed:
 		subject = "Registered, but not for you: " + name
-		l.say("This device is in the print service %q now, but you may not print on it yet.\n", clean(r.Service, maxText))
+		l.say("This device is in the print service %q now, but you may not print on it yet.\n", mfpgate.CleanText(r.Service, maxText))
 	case registered:
-		l.say("Your request was approved: you can print on this device in the print service %q.\n", clean(r.Service, maxText))
+		l.say("Your request was approved: you can print on this device in the print service %q.\n", mfpgate.CleanText(r.Service, maxText))
 	default:
 		subject = "Not registered: " + name
-		l.say("Your request came to nothing: this device, for you, in the print service %q.\n", clean(r.Service, maxText))
+		l.say("Your request came to nothing: this device, for you, in the print service %q.\n", mfpgate.CleanText(r.Service, maxText))
 	}
 	l.device(r)
 	l.fact("Asked at", utc(r.RequestedAt))
@@ -183,5 +183,5 @@ func (b *Broker) userLetter(r *record) mfpgate.Letter {
 }
 
 func (b *Broker) mail(id, to, subject, text string) mfpgate.Letter {
-	return mfpgate.Letter{ID: id, To: to, Subject: clean(subject, 200), Text: text, Date: b.now()}
+	return mfpgate.Letter{ID: id, To: to, Subject: mfpgate.CleanText(subject, 200), Text: text, Date: b.now()}
 }

@@ -69,7 +69,7 @@ func (b *Broker) handleMail(ctx context.Context, in journal.Intent) (func(store.
 		result = "refused"
 	}
 	b.Metrics.RegistrationMails.WithLabelValues(result).Inc()
-	text := clean(err.Error(), maxText)
+	text := mfpgate.CleanText(err.Error(), maxText)
 	settle := b.settle(r, func(tx store.Tx, r *record) error {
 		told := r.MailError != ""
 		r.MailError = text

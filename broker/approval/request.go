@@ -93,7 +93,7 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 		return nil, refuse(NoDevice, "The device has no UUID yet. Wait until the gateway has read its attributes.")
 	}
 	for _, text := range []*string{&d.Name, &d.Make, &d.Model, &d.Serial, &d.Location, &d.Address} {
-		*text = clean(*text, maxText)
+		*text = mfpgate.CleanText(*text, maxText)
 	}
 	retries := p.retries()
 	if q.Retries != 0 {
@@ -105,7 +105,7 @@ func (b *Broker) draft(p Policy, q mfpgate.RegistrationRequest) (*record, error)
 	}
 	now := b.now()
 	return &record{Schema: schema, AskedAdmin: q.Admin, AskedTries: q.Retries, Quiet: q.Quiet, Allowed: p.deadline(), Registration: mfpgate.Registration{
-		ID: mfpgate.NewID(b.Clock, "reg"), Device: d, Service: s.Name, User: user, Account: clean(q.Account, maxText), From: clean(q.From, maxText), Admin: admin,
+		ID: mfpgate.NewID(b.Clock, "reg"), Device: d, Service: s.Name, User: user, Account: mfpgate.CleanText(q.Account, maxText), From: mfpgate.CleanText(q.From, maxText), Admin: admin,
 		Mode: mode, Purpose: mfpgate.PurposeRegister, State: mfpgate.RegistrationRequested, Attempts: retries + 1, RequestedAt: now, Since: now,
 		Deadline: now.Add(p.deadline()),
 	}}, nil
@@ -122,7 +122,7 @@ func (b *Broker) enrol(ctx context.Context, p Policy, r *record, actor string) e
 	if c.Market != "" && !strings.EqualFold(c.Market, p.Region) && !c.Here {
 		if b.Regions == nil {
 			return refuse(OtherRegion, fmt.Sprintf("%s was made for region %s, and this site is in %s, whose cloud this gateway does not know. Name it in cloud, or correct the device's market.",
-				clean(c.Name, maxText), clean(c.Market, 16), p.Region))
+				mfpgate.CleanText(c.Name, maxText), mfpgate.CleanText(c.Market, 16), p.Region))
 		}
 		call, cancel := context.WithTimeout(ctx, EnrolTimeout)
 		defer cancel()
@@ -133,7 +133,7 @@ func (b *Broker) enrol(ctx context.Context, p Policy, r *record, actor string) e
 			return refuse(OtherRegion, no.Error())
 		case err != nil:
 			return refuse(OtherRegion, fmt.Sprintf("%s was made for region %s, and the cloud of %s cannot be asked now for its registration there (id unknown here; %v). Ask again later.",
-				clean(c.Name, maxText), clean(c.Market, 16), p.Region, err))
+				mfpgate.CleanText(c.Name, maxText), mfpgate.CleanText(c.Market, 16), p.Region, err))
 		}
 		if c, known = b.Site.Candidate(r.Device.ID); known {
 			home = c.Home
@@ -141,7 +141,7 @@ func (b *Broker) enrol(ctx context.Context, p Policy, r *record, actor string) e
 	}
 	if home != "" && !strings.EqualFold(home, p.Region) {
 		r.Advice = fmt.Sprintf("The device's data are in region %s, and stay there. They can be moved to %s: an administrator begins that under Moves on the portal, or with `mfpgate moves plan %s`.",
-			clean(home, 16), p.Region, r.Device.ID)
+			mfpgate.CleanText(home, 16), p.Region, r.Device.ID)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (s *Saga) compensate(tx store.Tx, r *record, why mfpgate.Reason, said, acto
 		}
 	}
 	from := r.Step
-	r.State, r.Why, r.Said = mfpgate.MoveCompensating, why, cut(said)
+	r.State, r.Why, r.Said = mfpgate.MoveCompensating, why, mfpgate.CleanText(said, maxDetail)
 	return errors.Join(tx.Delete(stagedPrefix+string(r.ID)), s.audit(tx, r, from, actor, "aborted", r.Said), s.enter(tx, r, s.back[0]))
 }
 
@@ -68,7 +68,7 @@ func named(actor string) string {
 	if actor == "" {
 		return "an administrator"
 	}
-	return cut(actor)
+	return mfpgate.CleanText(actor, maxDetail)
 }
 
 // Retry has a step tried again at once that waits for its time, or was given up.

@@ -99,7 +99,7 @@ func (s *Saga) replayed(ctx context.Context, gateway string, r mfpgate.MoveReque
 func (s *Saga) made(id mfpgate.MoveID, gateway, actor, registration string, p mfpgate.MovePlan, asked map[string]mfpgate.DataPolicy) *record {
 	r := &record{Schema: schema, Policies: policies(p, asked), Unlinked: []string{}, Move: mfpgate.Move{ID: id, Gateway: gateway, Device: p.Device, MFP: p.MFP,
 		From: p.From, To: p.To, Epoch: p.Epoch, State: mfpgate.MoveOpen, Plan: p, OldRegistration: p.Registration, NewRegistration: registration,
-		RequestedBy: cut(actor), Steps: []mfpgate.MoveStepTaken{}, StartedAt: s.now()}}
+		RequestedBy: mfpgate.CleanText(actor, maxDetail), Steps: []mfpgate.MoveStepTaken{}, StartedAt: s.now()}}
 	for _, c := range p.Children {
 		if c.Action == actionUnlink {
 			r.Unlinked = append(r.Unlinked, c.Service+"/"+c.ID)

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/store"
@@ -222,7 +220,7 @@ func (s *Saga) failed(r *record, in journal.Intent, err error) (func(store.Tx) e
 		}
 		now.Reason, now.Detail = why, text
 		if now.Why != "" {
-			now.Reason, now.Detail = now.Why, cut(now.Said+" Not taken back yet: "+text)
+			now.Reason, now.Detail = now.Why, mfpgate.CleanText(now.Said+" Not taken back yet: "+text, maxDetail)
 		}
 		return nil
 	}), err
@@ -288,21 +286,6 @@ func (s *Saga) reintend(tx store.Tx, r *record, delay time.Duration) error {
 
 const maxDetail = 1000 // bytes
 
-// cut makes a text one that may be kept and shown, whoever said it: of bounded length, on one line, and without what moves a cursor or
-// turns the writing around.
-func cut(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > maxDetail {
-		text = strings.ToValidUTF8(text[:maxDetail-3], "") + "…"
-	}
-	return text
-}
-
 // describe says why a step did not succeed.
 func describe(err error) (mfpgate.Reason, string) {
 	why, text := RegionUnreached, "the region does not answer: "+err.Error()
@@ -317,5 +300,5 @@ func describe(err error) (mfpgate.Reason, string) {
 	case errors.Is(err, mfpgate.ErrRefused):
 		why, text = RegionRefused, err.Error()
 	}
-	return why, cut(text)
+	return why, mfpgate.CleanText(text, maxDetail)
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mfpgate/mfpgate"
@@ -108,19 +107,11 @@ func oneOf(v string, values ...string) string {
 	return values[len(values)-1]
 }
 
-// text is s as one line of at most limit characters, without control characters and broken encoding.
+// text is s as one line of at most limit characters.
 func text(s string, limit int) string {
-	if len(s) > 8*limit {
-		s = s[:8*limit]
-	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, s)
+	s = mfpgate.CleanText(s, 4*limit)
 	if utf8.RuneCountInString(s) > limit {
-		s = string([]rune(s)[:limit])
+		s = strings.TrimSuffix(string([]rune(s)[:limit]), " ")
 	}
 	return s
 }

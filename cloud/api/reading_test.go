@@ -74,7 +74,7 @@ func TestWhatDevicesSayIsClippedToTheSchema(t *testing.T) {
 		Level             int64
 		Counters          []api.Counter
 	}
-	want := summary{32, 40, "unknown", "1  " + strings.Repeat("ä", 125), "a-b", -3, []api.Counter{{Name: "x", Value: 2}}}
+	want := summary{32, 40, "unknown", "1 " + strings.Repeat("ä", 126), "a-b", -3, []api.Counter{{Name: "x", Value: 2}}}
 	diff := cmp.Diff(want, summary{len(got.Status.Reasons), len(got.Supplies), got.Status.State, got.Firmware, got.Supplies[0].Type, got.Supplies[0].Level, got.Counters})
 	if diff != "" {
 		t.Error(diff)
@@ -90,7 +90,7 @@ func TestWhatDevicesSayOfThemselvesIsClippedToTheSchema(t *testing.T) {
 		ID: "dev_1", Name: "\xff" + long, Make: long, Model: "a\x00\n" + long, Serial: long, Attachment: mfpgate.AttachmentNetwork, State: mfpgate.DeviceOnline,
 		Reason: mfpgate.Reason(long), MonitoringMode: mfpgate.MonitoringPolling, Firmware: long, Location: "2F " + long,
 	}, long, long, "Asia/Tokyo")
-	if got.UUID != "" || got.Model != "a  "+strings.Repeat("ä", 253) || got.Location != "2F "+strings.Repeat("ä", 253) {
+	if got.UUID != "" || got.Model != "a "+strings.Repeat("ä", 254) || got.Location != "2F "+strings.Repeat("ä", 253) {
 		t.Errorf("uuid %q, model %q, location %q", got.UUID, got.Model, got.Location)
 	}
 	if faults := newSchema().faults(t, got); faults != nil {

@@ -2,10 +2,11 @@ package ipp
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/OpenPrinting/goipp"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // The bounds of what leaves this package.
@@ -26,7 +27,7 @@ func (a attributes) texts(name string) []string {
 	values := a.values[name]
 	out := make([]string, 0, min(len(values), maxItems))
 	for _, value := range values[:min(len(values), maxItems)] {
-		out = append(out, clean(a.raw(value.V)))
+		out = append(out, mfpgate.CleanText(a.raw(value.V), maxText))
 	}
 	return out
 }
@@ -37,7 +38,7 @@ func (a attributes) text(name string) string {
 	if len(values) == 0 {
 		return ""
 	}
-	return clean(a.raw(values[0].V))
+	return mfpgate.CleanText(a.raw(values[0].V), maxText)
 }
 
 // first is the text of the first of the names that has one.
@@ -87,32 +88,6 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-// clean makes a foreign text fit to be stored and shown: valid UTF-8 on one line, at most maxText bytes, no control and no
-// invisible formatting characters (which could turn the direction of what follows them on a page).
-func clean(s string) string {
-	const slack = 4 * maxText // what is dropped or trimmed may stand before what is kept, but not without bound
-	s = s[:min(len(s), slack)]
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Cf, r):
-			return -1
-		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.TrimSpace(s)
-	if len(s) > maxText {
-		cut := maxText
-		for !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = strings.TrimSpace(s[:cut])
-	}
-	return s
 }
 
 // keyword is s as an IPP keyword (RFC 8011 §5.1.4), or empty if it is none. Upper case is folded: some printers send it.

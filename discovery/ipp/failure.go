@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/OpenPrinting/goipp"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // The ways in which a device that was reached does not answer as a printer.
@@ -42,7 +44,7 @@ func httpFailure(resp *http.Response) error {
 	case code == http.StatusUpgradeRequired || code == http.StatusSwitchingProtocols:
 		return fmt.Errorf("%w: %s: it answers over TLS only, use ipps", ErrElsewhere, said)
 	case code >= 300 && code < 400:
-		return fmt.Errorf("%w: %s to %q, not followed", ErrElsewhere, said, clean(resp.Header.Get("Location")))
+		return fmt.Errorf("%w: %s to %q, not followed", ErrElsewhere, said, mfpgate.CleanText(resp.Header.Get("Location"), maxText))
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return fmt.Errorf("%w: %s", ErrAuth, said)
 	case code == http.StatusNotFound || code == http.StatusGone || code == http.StatusMethodNotAllowed:

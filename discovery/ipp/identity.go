@@ -76,5 +76,5 @@ func (a attributes) firmware() string {
 		}
 		parts = append(parts, version)
 	}
-	return clean(strings.Join(parts, ", "))
+	return mfpgate.CleanText(strings.Join(parts, ", "), maxText)
 }

@@ -75,7 +75,7 @@ func (a attributes) message() string {
 		return text
 	}
 	alerts := slices.DeleteFunc(a.texts("printer-alert-description"), func(s string) bool { return s == "" })
-	return clean(strings.Join(alerts, "; "))
+	return mfpgate.CleanText(strings.Join(alerts, "; "), maxText)
 }
 
 // total is an attribute that counts over the printer's life, and the counter's name.

@@ -100,13 +100,3 @@ func textValues(data string) map[string]string {
 	}
 	return values
 }
-
-// plainText is a value as a line of text.
-func plainText(value string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(value, "\uFFFD")))
-}

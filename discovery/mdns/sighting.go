@@ -21,7 +21,8 @@ const (
 	maxHasty   = 4
 	// patience is how many questions for what an instance lacks are asked before it is sighted without that.
 	patience     = 3
-	maxEndpoints = 64 // of one instance: a host has few, but may be on several links
+	maxValue     = 255 // bytes of a TXT pair (RFC 6763 §6.1)
+	maxEndpoints = 64  // of one instance: a host has few, but may be on several links
 )
 
 // shown is what was sighted last of an instance.
@@ -108,7 +109,7 @@ func (q *Querier) sighting(key string) (s mfpgate.Sighting, complete bool) {
 			values := textValues(txt.data)
 			path = pathOf(service.protocol, values)
 			s.Identity = merge(s.Identity, identityOf(values))
-			s.Location = cmp.Or(s.Location, plainText(values["note"]))
+			s.Location = cmp.Or(s.Location, mfpgate.CleanText(values["note"], maxValue))
 		}
 		before := len(s.Endpoints)
 		if in.host != nil && srv.port != 0 { // port 0 reserves the name (Bonjour Printing 1.2.1 §4.2, "flagship")
@@ -176,7 +177,9 @@ func (l *link) usable(a netip.Addr) bool {
 		slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-func hostText(name string) string { return strings.TrimSuffix(plainText(unescape(name)), ".") }
+func hostText(name string) string {
+	return strings.TrimSuffix(mfpgate.CleanText(unescape(name), maxValue), ".")
+}
 
 // pathOf is the resource of a service: rp of printing (Bonjour Printing 1.2.1 §9.2.3), rs of scanning.
 func pathOf(p mfpgate.Protocol, values map[string]string) string {
@@ -187,16 +190,16 @@ func pathOf(p mfpgate.Protocol, values map[string]string) string {
 	case mfpgate.ProtocolESCL, mfpgate.ProtocolESCLS:
 		path = values["rs"]
 	}
-	return strings.TrimLeft(plainText(path), "/")
+	return strings.TrimLeft(mfpgate.CleanText(path, maxValue), "/")
 }
 
 func identityOf(values map[string]string) mfpgate.Identity {
-	id := mfpgate.Identity{UUID: mfpgate.CleanUUID(plainText(values["uuid"])), Make: plainText(values["usb_mfg"]), Model: plainText(values["usb_mdl"])}
+	id := mfpgate.Identity{UUID: mfpgate.CleanUUID(mfpgate.CleanText(values["uuid"], maxValue)), Make: mfpgate.CleanText(values["usb_mfg"], maxValue), Model: mfpgate.CleanText(values["usb_mdl"], maxValue)}
 	if id.Make != "" && id.Model != "" {
 		return id
 	}
-	product := strings.TrimSuffix(strings.TrimPrefix(plainText(values["product"]), "("), ")")
-	name := cmp.Or(plainText(values["ty"]), product)
+	product := strings.TrimSuffix(strings.TrimPrefix(mfpgate.CleanText(values["product"], maxValue), "("), ")")
+	name := cmp.Or(mfpgate.CleanText(values["ty"], maxValue), product)
 	maker, model := ieee1284.SplitMake(name)
 	id.Make, id.Model = cmp.Or(id.Make, maker), cmp.Or(id.Model, model)
 	return id

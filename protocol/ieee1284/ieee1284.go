@@ -155,47 +155,18 @@ func languages(value string) []string {
 	return all
 }
 
-// Text makes of foreign octets a text that can be shown and stored: it ends at the first NUL, what is no UTF-8 is read as
-// Latin-1, control characters and those that turn the direction of text become blanks, runs of blanks become one, and it has at most limit octets.
+// Text is mfpgate.CleanText of foreign octets that end at the first NUL, and are Latin-1 where they are no UTF-8.
 func Text(raw string, limit int) string {
 	raw = strings.TrimLeft(raw, "\x00")
 	raw, _, _ = strings.Cut(raw, "\x00")
-	valid := utf8.ValidString(raw)
-	var b strings.Builder
-	blank := false
-	add := func(r rune) bool {
-		if unicode.IsControl(r) || unicode.IsSpace(r) || r == utf8.RuneError || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
-			blank = b.Len() > 0
-			return true
-		}
-		n := utf8.RuneLen(r)
-		if blank {
-			n++
-		}
-		if b.Len()+n > limit {
-			return false
-		}
-		if blank {
-			b.WriteByte(' ')
-			blank = false
-		}
-		b.WriteRune(r)
-		return true
+	if utf8.ValidString(raw) {
+		return mfpgate.CleanText(raw, limit)
 	}
-	if valid {
-		for _, r := range raw {
-			if !add(r) {
-				break
-			}
-		}
-		return b.String()
+	latin1 := make([]rune, min(len(raw), 4*limit))
+	for i := range latin1 { // each octet is its own code point
+		latin1[i] = rune(raw[i])
 	}
-	for i := range len(raw) { // Latin-1: each octet is its own code point
-		if !add(rune(raw[i])) {
-			break
-		}
-	}
-	return b.String()
+	return mfpgate.CleanText(string(latin1), limit)
 }
 
 func isFiller(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }

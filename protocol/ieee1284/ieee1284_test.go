@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 		{"UTF-16", wide("MFG:Acme;MDL:Copier 9;SN:A1;"), copier},
 		{"the first value counts", "MFG:Acme;MDL:Copier 9;SN:A1;MFG:Other;", copier},
 		{"the first colon splits", "MFG:Acme;DES:http://acme;", ieee1284.ID{Make: "Acme", Description: "http://acme"}},
-		{"what turns the direction of text", "MFG:Ac\u202eme;MDL:\u2066x;", ieee1284.ID{Make: "Ac me", Model: "x"}},
+		{"what turns the direction of text", "MFG:Ac\u202eme;MDL:\u2066x;", ieee1284.ID{Make: "Acme", Model: "x"}},
 		{"Latin-1", "MFG:M\xfcller;", ieee1284.ID{Make: "Müller"}},
 		{"a serial that only fills its place", "MFG:Acme;SN:000000;", ieee1284.ID{Make: "Acme"}},
 		{"all the keys", "MFG:a;MDL:b;CMD:PDF, PCL,;CLS:PRINTER;CID:c;VID:03f0;PID:0001;",

@@ -4,10 +4,10 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/OpenPrinting/goipp"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // MaxText is how many bytes of a text are kept, the most that an IPP name may have (RFC 8011 §5.1.3).
@@ -60,10 +60,10 @@ func textOf(tag goipp.Tag, value goipp.Value, syntaxes []goipp.Tag) (string, boo
 	}
 	switch v := value.(type) {
 	case goipp.TextWithLang:
-		return Clean(v.Text), true
+		return mfpgate.CleanText(v.Text, MaxText), true
 	case goipp.String:
 		if slices.Contains(Words(), tag) {
-			return Clean(string(v)), true
+			return mfpgate.CleanText(string(v), MaxText), true
 		}
 		return string(v), plain(string(v))
 	}
@@ -124,29 +124,4 @@ func UUID(urn string) string {
 		return ""
 	}
 	return id
-}
-
-// Clean makes a foreign text fit to be stored and shown: valid UTF-8 on one line, at most MaxText bytes, no control and no
-// invisible formatting characters (which could turn the direction of what follows them on a page).
-func Clean(s string) string {
-	const slack = 4 * MaxText // what is dropped may stand before what is kept, but not without bound
-	s = strings.ToValidUTF8(s[:min(len(s), slack)], "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Cf, r):
-			return -1
-		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.TrimSpace(s)
-	if len(s) > MaxText {
-		cut := MaxText
-		for !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = strings.TrimSpace(s[:cut])
-	}
-	return s
 }

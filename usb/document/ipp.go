@@ -90,7 +90,7 @@ func (i IPP) Print(ctx context.Context, doc mfpgate.Document, told func(mfpgate.
 const maxName = 63
 
 func jobName(name, mark string) string {
-	name = clean(name)
+	name = mfpgate.CleanText(name, maxText)
 	if most := maxName - len(mark) - 1; len(name) > most {
 		for most > 0 && name[most]&0xC0 == 0x80 { // within a character
 			most--
@@ -118,7 +118,7 @@ func (p *printing) submit() (mfpgate.JobStatus, error) {
 		case p.ctx.Err() != nil:
 			return p.cancel("it was canceled before the printer took it")
 		case errors.Is(err, errBusy):
-			p.tell(mfpgate.JobPending, "the printer takes no job now: "+clean(err.Error()))
+			p.tell(mfpgate.JobPending, "the printer takes no job now: "+mfpgate.CleanText(err.Error(), maxText))
 		case errors.Is(err, ErrRefused), errors.Is(err, ErrNotIPP):
 			return p.abort("the printer does not take it", err)
 		default:

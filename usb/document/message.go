@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/OpenPrinting/goipp"
 
@@ -91,7 +90,7 @@ type answer struct {
 func decode(body []byte) (answer, error) {
 	m, err := ipp.Decode(body, ipp.Printer)
 	if err != nil {
-		return answer{}, fmt.Errorf("%w: %s", ErrNotIPP, clean(err.Error()))
+		return answer{}, fmt.Errorf("%w: %s", ErrNotIPP, mfpgate.CleanText(err.Error(), maxText))
 	}
 	return answer{status: goipp.Status(m.Code), groups: m.AttrGroups(), text: text(m.Operation, "status-message")}, nil
 }
@@ -129,9 +128,9 @@ func text(attrs goipp.Attributes, name string) string {
 	if v := values(attrs, name); len(v) > 0 {
 		switch s := v[0].V.(type) {
 		case goipp.String:
-			return clean(string(s))
+			return mfpgate.CleanText(string(s), maxText)
 		case goipp.TextWithLang:
-			return clean(s.Text)
+			return mfpgate.CleanText(s.Text, maxText)
 		}
 	}
 	return ""
@@ -159,24 +158,6 @@ func keyword(s string) string {
 		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
 	}) {
 		return ""
-	}
-	return s
-}
-
-// clean makes a foreign text fit to be shown.
-func clean(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), 4*maxText)], "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Cf, r):
-			return -1
-		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
-			return ' '
-		}
-		return r
-	}, s)
-	if s = strings.TrimSpace(s); len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "")
 	}
 	return s
 }

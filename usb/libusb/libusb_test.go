@@ -243,7 +243,7 @@ func TestTellsStringsAsTheyAre(t *testing.T) {
 	_, h := open(t, start(t, rig), "1-1")
 	manufacturer, product, serial, err := h.Strings(t.Context())
 	got := []string{manufacturer, product, serial}
-	if diff := cmp.Diff([]string{"", "複合機100", "Nr. 7 – é"}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"", "複合機 100", "Nr. 7 – é"}, got); diff != "" || err != nil {
 		t.Errorf("error %v (-want +got):\n%s", err, diff)
 	}
 }

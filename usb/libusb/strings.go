@@ -6,11 +6,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"strings"
 	"time"
-	"unicode"
 	"unicode/utf16"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/usb/bus"
 )
 
@@ -92,10 +91,5 @@ func text16(raw []byte) string {
 	for ; len(raw) >= 2; raw = raw[2:] {
 		units = append(units, binary.LittleEndian.Uint16(raw))
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, string(utf16.Decode(units))))
+	return mfpgate.CleanText(string(utf16.Decode(units)), 3*len(units))
 }

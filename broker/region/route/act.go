@@ -53,7 +53,7 @@ func (b *Broker) Start(ctx context.Context, r mfpgate.MoveRequest, actor, key st
 	if key == "" {
 		key = mfpgate.NewID(b.Clock, "req")
 	}
-	if err := b.asked(ctx, actor, "move.requested", string(r.Device), "to "+cut(r.To, 16)+" by plan "+cut(r.Plan, 64), r.Device, false); err != nil {
+	if err := b.asked(ctx, actor, "move.requested", string(r.Device), "to "+mfpgate.CleanText(r.To, 16)+" by plan "+mfpgate.CleanText(r.Plan, 64), r.Device, false); err != nil {
 		return mfpgate.Move{}, err
 	}
 	return b.acted(ctx, func(ctx context.Context) (mfpgate.Move, error) { return b.Cloud.Start(ctx, r, actor, key) })
@@ -126,7 +126,7 @@ func (b *Broker) asked(ctx context.Context, actor, action, object, detail string
 		}
 		next.Stopped = ""
 		if stop {
-			next.Stopped, next.Key = cut(actor, 128), ""
+			next.Stopped, next.Key = mfpgate.CleanText(actor, 128), ""
 		}
 	}
 	err := b.update(ctx, func(tx store.Tx) error {
@@ -135,7 +135,7 @@ func (b *Broker) asked(ctx context.Context, actor, action, object, detail string
 				return err
 			}
 		}
-		return b.journal.Audit(tx, journal.Entry{Actor: cut(actor, 256), Action: action, Object: cut(object, 128), Detail: detail})
+		return b.journal.Audit(tx, journal.Entry{Actor: mfpgate.CleanText(actor, 256), Action: action, Object: mfpgate.CleanText(object, 128), Detail: detail})
 	})
 	if err != nil {
 		return fmt.Errorf("write down that %s: %w", action, err)
@@ -203,10 +203,10 @@ func (b *Broker) suggested(c *candidate) {
 
 // sized cuts what the region says of a device to what a record holds.
 func sized(r mfpgate.Residence) mfpgate.Residence {
-	r.Detail, r.Reason, r.Bypassed = cut(r.Detail, 1<<10), mfpgate.Reason(cut(string(r.Reason), 64)), ""
-	r.Name, r.MFP, r.Registration, r.Market, r.Home = "", cut(r.MFP, 256), cut(r.Registration, 256), cut(r.Market, 16), cut(r.Home, 16)
+	r.Detail, r.Reason, r.Bypassed = mfpgate.CleanText(r.Detail, 1<<10), mfpgate.Reason(mfpgate.CleanText(string(r.Reason), 64)), ""
+	r.Name, r.MFP, r.Registration, r.Market, r.Home = "", mfpgate.CleanText(r.MFP, 256), mfpgate.CleanText(r.Registration, 256), mfpgate.CleanText(r.Market, 16), mfpgate.CleanText(r.Home, 16)
 	r.Services, r.Data, r.Receipts = r.Services[:min(len(r.Services), 64)], r.Data[:min(len(r.Data), 64)], r.Receipts[:min(len(r.Receipts), 4)]
-	r.Enforcement, r.Move = mfpgate.EnforcedNone, mfpgate.MoveID(cut(string(r.Move), 64))
+	r.Enforcement, r.Move = mfpgate.EnforcedNone, mfpgate.MoveID(mfpgate.CleanText(string(r.Move), 64))
 	for _, shrink := range []func(){func() {}, func() { r.Receipts = nil }, func() { r.Data = nil }, func() { r.Services = nil }} {
 		shrink()
 		if data, err := json.Marshal(r); err == nil && len(data) <= maxRecord/2 {

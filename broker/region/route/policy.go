@@ -128,13 +128,13 @@ func (b *Broker) begin(ctx context.Context, c *candidate) (begun bool, err error
 			return false, b.postpone(ctx, c, plan.Blockers[0].Reason, plan.Blockers[0].Detail)
 		}
 		next := *c
-		next.Key, next.Plan, next.Reason, next.Detail = mfpgate.NewID(b.Clock, "auto"), cut(plan.Hash, 128), "", ""
+		next.Key, next.Plan, next.Reason, next.Detail = mfpgate.NewID(b.Clock, "auto"), mfpgate.CleanText(plan.Hash, 128), "", ""
 		if err := b.remember(ctx, &next); err != nil {
 			return false, err
 		}
 		c, r.Plan = &next, next.Plan
 	}
-	if err := b.asked(ctx, PolicyActor, "move.requested", string(c.Device), "to "+r.To+" by plan "+cut(r.Plan, 64), "", false); err != nil {
+	if err := b.asked(ctx, PolicyActor, "move.requested", string(c.Device), "to "+r.To+" by plan "+mfpgate.CleanText(r.Plan, 64), "", false); err != nil {
 		return false, err
 	}
 	m, err := b.Cloud.Start(call, r, PolicyActor, c.Key)
@@ -165,7 +165,7 @@ func (b *Broker) notBegun(ctx context.Context, c *candidate, err error) error {
 func (b *Broker) postpone(ctx context.Context, c *candidate, why mfpgate.Reason, text string) error {
 	next := *c
 	next.Key, next.Plan, next.NotBefore = "", "", b.now().Add(Backoff)
-	next.Reason, next.Detail = mfpgate.Reason(cut(string(why), 64)), cut(text, 1<<10)
+	next.Reason, next.Detail = mfpgate.Reason(mfpgate.CleanText(string(why), 64)), mfpgate.CleanText(text, 1<<10)
 	if err := b.remember(ctx, &next); err != nil {
 		return err
 	}

@@ -154,11 +154,3 @@ func candidateSchema(c *candidate) int { return c.Schema }
 func unreadable(err error) bool {
 	return errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNewerSchema)
 }
-
-// cut shortens a text for people to n bytes, at the end of a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
-}

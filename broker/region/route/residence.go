@@ -155,7 +155,7 @@ func (b *Broker) residence(d mfpgate.Device, last *kept) mfpgate.Residence {
 	if t := b.residences[d.ID]; t != nil {
 		r = t.Residence
 		if age := b.Clock.Now().Sub(b.askedAt); b.askedAt.IsZero() || age > 2*ResidenceEvery {
-			r.Detail = cut(r.Detail+" (the site's region cannot be asked now; it said so at "+t.At.Format(time.RFC3339)+" or later)", 1<<10)
+			r.Detail = mfpgate.CleanText(r.Detail+" (the site's region cannot be asked now; it said so at "+t.At.Format(time.RFC3339)+" or later)", 1<<10)
 		}
 	}
 	r.Device, r.Name, r.Market = d.ID, d.Name, cmp.Or(r.Market, d.Market)

@@ -146,8 +146,8 @@ func (b *Broker) after(before *kept, t *taking) {
 		return
 	}
 	if before == nil || before.State != k.State || before.Step != k.Step || before.Reason != k.Reason {
-		b.Log.Info().Str(field.Move, string(k.ID)).Str(field.Device, string(k.Device)).Str(field.State, cut(string(k.State), 32)).
-			Str(field.Step, cut(string(k.Step), 32)).Str(field.Reason, string(k.Reason)).Msg(event.MoveChanged)
+		b.Log.Info().Str(field.Move, string(k.ID)).Str(field.Device, string(k.Device)).Str(field.State, mfpgate.CleanText(string(k.State), 32)).
+			Str(field.Step, mfpgate.CleanText(string(k.Step), 32)).Str(field.Reason, string(k.Reason)).Msg(event.MoveChanged)
 	}
 	b.timed(before, k)
 	b.changed(k.ID)

@@ -139,7 +139,7 @@ func (b *Broker) probe(ctx context.Context, list []probing) []mfpgate.NameProbe 
 			defer cancel()
 			probes[i] = mfpgate.NameProbe{Name: p.name, Host: p.host, Validated: true}
 			if err := b.Prober.Probe(ctx, p.host, p.name); err != nil {
-				probes[i].Validated, probes[i].Detail = false, cut(err.Error(), 200)
+				probes[i].Validated, probes[i].Detail = false, mfpgate.CleanText(err.Error(), 200)
 			}
 		})
 	}

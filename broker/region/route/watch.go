@@ -162,8 +162,8 @@ func rank(s mfpgate.MoveState) int {
 
 // fit cuts a move to what a record holds. What goes first is what only people read.
 func fit(m mfpgate.Move) mfpgate.Move {
-	m.Detail, m.RequestedBy, m.Reason = cut(m.Detail, 1<<10), cut(m.RequestedBy, 256), mfpgate.Reason(cut(string(m.Reason), 64))
-	m.OldRegistration, m.NewRegistration = cut(m.OldRegistration, 256), cut(m.NewRegistration, 256)
+	m.Detail, m.RequestedBy, m.Reason = mfpgate.CleanText(m.Detail, 1<<10), mfpgate.CleanText(m.RequestedBy, 256), mfpgate.Reason(mfpgate.CleanText(string(m.Reason), 64))
+	m.OldRegistration, m.NewRegistration = mfpgate.CleanText(m.OldRegistration, 256), mfpgate.CleanText(m.NewRegistration, 256)
 	if len(m.Seen) > maxSeen {
 		m.Seen = nil
 	}
@@ -173,11 +173,11 @@ func fit(m mfpgate.Move) mfpgate.Move {
 		func() { m.Plan.Data, m.Plan.Blockers, m.Plan.Children, m.Plan.Services = nil, nil, nil, nil },
 		func() {
 			p := m.Plan
-			m.Plan = mfpgate.MovePlan{Device: m.Device, MFP: m.MFP, From: m.From, To: m.To, Epoch: p.Epoch, Hash: cut(p.Hash, 128)}
+			m.Plan = mfpgate.MovePlan{Device: m.Device, MFP: m.MFP, From: m.From, To: m.To, Epoch: p.Epoch, Hash: mfpgate.CleanText(p.Hash, 128)}
 			m.Steps = m.Steps[max(len(m.Steps)-16, 0):]
 		},
 		func() { m.Probes, m.Receipt = nil, nil },
-		func() { m.Steps, m.Seen, m.Step = nil, nil, mfpgate.MoveStep(cut(string(m.Step), 32)) },
+		func() { m.Steps, m.Seen, m.Step = nil, nil, mfpgate.MoveStep(mfpgate.CleanText(string(m.Step), 32)) },
 	} {
 		shrink()
 		if data, err := json.Marshal(m); err == nil && len(data) <= maxRecord {
@@ -189,5 +189,5 @@ func fit(m mfpgate.Move) mfpgate.Move {
 
 // ignored tells of a move of the feed that is not taken.
 func (b *Broker) ignored(m mfpgate.Move, why error) {
-	b.Log.Warn().Err(why).Str(field.Move, cut(string(m.ID), 64)).Str(field.Device, cut(string(m.Device), 64)).Str(field.Outcome, "ignored").Msg(event.MoveChanged)
+	b.Log.Warn().Err(why).Str(field.Move, mfpgate.CleanText(string(m.ID), 64)).Str(field.Device, mfpgate.CleanText(string(m.Device), 64)).Str(field.Outcome, "ignored").Msg(event.MoveChanged)
 }

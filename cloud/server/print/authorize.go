@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mfpgate/mfpgate"
@@ -79,17 +78,12 @@ var (
 // maxText bounds each text that a client tells, in bytes.
 const maxText = 256
 
-// plain makes a foreign text fit for one line: what would end it, or turn its direction around, becomes a space.
+// plain is a foreign text fit for one line, and false for one that is too long or no UTF-8.
 func plain(text string) (string, bool) {
 	if len(text) > maxText || !utf8.ValidString(text) {
 		return "", false
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.In(r, unicode.Zl, unicode.Zp) {
-			return ' '
-		}
-		return r
-	}, text)), true
+	return mfpgate.CleanText(text, maxText), true
 }
 
 func scopes(text string) (string, bool) {

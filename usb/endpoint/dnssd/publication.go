@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/miekg/dns"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // Bounds of what is published.
@@ -23,7 +24,7 @@ var ErrInvalid = errors.New("cannot be published by DNS-SD")
 
 // Publication is what one device offers, all under one name.
 type Publication struct {
-	// Name is for people, at most MaxName bytes of UTF-8. What is longer is cut, and control characters are left out.
+	// Name is for people, at most MaxName bytes of UTF-8. What is longer is cut, and what cannot be seen is left out.
 	Name     string
 	Services []Service
 	// Named, if it is there, is told the name that the publication has once that is known to be its own, at first and after each change.
@@ -41,7 +42,7 @@ type Service struct {
 }
 
 func (p Publication) check() error {
-	if label(p.Name) == "" {
+	if mfpgate.CleanText(p.Name, MaxName) == "" {
 		return fmt.Errorf("name %q: %w", p.Name, ErrInvalid)
 	}
 	if len(p.Services) == 0 || len(p.Services) > 8 {
@@ -67,17 +68,6 @@ func Texts(pairs []string) (kept []string) {
 		}
 	}
 	return kept
-}
-
-// label is a name as one label: without control characters, cut to MaxName bytes between two characters.
-func label(name string) string {
-	name = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(name, "\uFFFD")))
-	return cut(name, MaxName)
 }
 
 func cut(s string, n int) string {

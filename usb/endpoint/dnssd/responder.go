@@ -131,7 +131,7 @@ func (r *Responder) Publish(p Publication) (withdraw func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &claim{p: p}
-	c.base, c.number = parseNumber(label(p.Name))
+	c.base, c.number = parseNumber(mfpgate.CleanText(p.Name, MaxName))
 	r.name(c)
 	r.claims = append(r.claims, c)
 	r.poke()

@@ -3,7 +3,8 @@ package pjl
 import (
 	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/mfpgate/mfpgate"
 )
 
 // The bounds of a message; the rest of a longer line, and lines beyond, are left out.
@@ -93,7 +94,7 @@ func (p *Parser) Flush() []Message {
 
 // endLine adds the line to its message. A line that begins with @PJL ends the message before.
 func (p *Parser) endLine(out []Message) []Message {
-	text := clean(string(p.line))
+	text := mfpgate.CleanText(string(p.line), MaxLine)
 	p.line = p.line[:0]
 	// A printer that was asked between two other answers may put garbage before the prefix, but never within its own lines.
 	if len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix) {
@@ -108,20 +109,4 @@ func (p *Parser) endLine(out []Message) []Message {
 		p.message.Lines = append(p.message.Lines, text)
 	}
 	return out
-}
-
-// clean makes a line fit to be shown: valid UTF-8 without control and formatting characters. Displays come in the panel's own
-// character set, which PJL does not tell; what is not UTF-8 is replaced.
-func clean(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029':
-			return -1
-		}
-		return r
-	}, s)
-	return strings.TrimSpace(s)
 }

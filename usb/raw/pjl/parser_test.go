@@ -25,7 +25,7 @@ func TestParserCutsMessages(t *testing.T) {
 		{"an end of no message is none", "\f\f\r\n\f", nil},
 		{"case does not count", "@pjl info status\r\n\f", []pjl.Message{{Command: "INFO", Rest: "status"}}},
 		{"control characters and broken text do not pass", "@PJL INFO STATUS\r\nDISPLAY=\"\x1b[2J\xffa\x00b\"\r\n\f",
-			[]pjl.Message{{Command: "INFO", Rest: "STATUS", Lines: []string{"DISPLAY=\"[2J\uFFFDab\""}}}},
+			[]pjl.Message{{Command: "INFO", Rest: "STATUS", Lines: []string{"DISPLAY=\" [2J\uFFFDa b\""}}}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			for _, step := range []int{1, 3, len(test.in)} { // however it is cut into packets

@@ -111,7 +111,7 @@ func described(d mfpgate.PrintDevice) map[string]goipp.Attribute {
 		"printer-make-and-model": {goipp.TagText, strings.TrimSpace(d.Make + " " + d.Model)},
 		"printer-serial-number":  {goipp.TagText, d.Serial},
 	} {
-		if text := ipp.Clean(of.text); text != "" {
+		if text := mfpgate.CleanText(of.text, ipp.MaxText); text != "" {
 			out[name] = goipp.MakeAttribute(name, of.syntax, goipp.String(text))
 		}
 	}

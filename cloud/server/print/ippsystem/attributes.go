@@ -10,6 +10,7 @@ import (
 
 	"github.com/OpenPrinting/goipp"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/protocol/ipp"
 )
 
@@ -111,7 +112,7 @@ func words(syntax goipp.Tag, all ...string) func(*request) goipp.Attribute {
 
 func name(syntax goipp.Tag) func(*request) goipp.Attribute {
 	return func(q *request) goipp.Attribute {
-		return goipp.MakeAttribute("", syntax, goipp.String(ipp.Clean(q.system.Name)))
+		return goipp.MakeAttribute("", syntax, goipp.String(mfpgate.CleanText(q.system.Name, ipp.MaxText)))
 	}
 }
 

@@ -76,7 +76,7 @@ func (q *request) done() *goipp.Message {
 // refuse is the answer of what was not done; message is for people.
 func (q *request) refuse(status goipp.Status, message string) *goipp.Message {
 	a := q.answer(status)
-	a.Operation.Add(goipp.MakeAttribute("status-message", goipp.TagText, goipp.String(ipp.Clean(message))))
+	a.Operation.Add(goipp.MakeAttribute("status-message", goipp.TagText, goipp.String(mfpgate.CleanText(message, ipp.MaxText))))
 	return a
 }
 
