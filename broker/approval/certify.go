@@ -20,70 +20,64 @@ const (
 // handleEnter enters the device. Its key is kept before the service hears of it, so that a certificate is always for a key that
 // is there.
 func (b *Broker) handleEnter(ctx context.Context, in journal.Intent) (func(store.Tx) error, error) {
-	w, r, err := b.certifying(ctx, in, mfpgate.PurposeRegister)
-	if err != nil || r == nil {
-		return nil, err
-	}
-	if !b.now().Before(r.Deadline) {
-		return b.settle(r, b.timeout), nil
-	}
-	s, leave, err := b.reach(r.Service)
-	if err != nil {
-		return b.hindered(r, err)
-	}
-	defer leave()
-	if kind := s.Client.Traits().Key; kind != mfpgate.PrintKeyNone && r.CSR == nil {
-		if r, err = b.keepKey(ctx, r, kind); err != nil || r == nil {
-			return nil, err
+	return b.granted(ctx, in, mfpgate.PurposeRegister, func(ctx context.Context, w work, r *record, s Service, g mfpgate.Grant) (func(store.Tx) error, error) {
+		if kind := s.Client.Traits().Key; kind != mfpgate.PrintKeyNone && r.CSR == nil {
+			var err error
+			if r, err = b.keepKey(ctx, r, kind); err != nil || r == nil {
+				return nil, err
+			}
 		}
-	}
-	g, err := b.grant(r)
-	if err != nil {
-		return b.lost(r), nil
-	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	e, err := s.Client.Enter(call, g, mfpgate.PrinterRequest{ID: r.ID, Device: r.Device, User: r.User, CSR: r.CSR})
-	return b.entering(r, w, s, e, err)
+		e, err := s.Client.Enter(ctx, g, mfpgate.PrinterRequest{ID: r.ID, Device: r.Device, User: r.User, CSR: r.CSR})
+		return b.entering(r, w, s, e, err)
+	})
 }
 
 // handleOperation asks how far the service is.
 func (b *Broker) handleOperation(ctx context.Context, in journal.Intent) (func(store.Tx) error, error) {
-	w, r, err := b.certifying(ctx, in, mfpgate.PurposeRegister)
-	if err != nil || r == nil {
-		return nil, err
-	}
-	if !b.now().Before(r.Deadline) {
-		return b.settle(r, b.timeout), nil
-	}
-	s, leave, err := b.reach(r.Service)
-	if err != nil {
-		return b.hindered(r, err)
-	}
-	defer leave()
-	g, err := b.grant(r)
-	if err != nil {
-		return b.lost(r), nil
-	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	e, err := s.Client.Entered(call, g, r.Operation)
-	if errors.Is(err, mfpgate.ErrNoPrinter) { // it has forgotten the operation; to enter is idempotent
-		return b.settle(r, func(tx store.Tx, r *record) error {
-			if r.Bad++; r.Bad > MaxLost {
-				return b.fail(tx, r, BadAnswer, "", gateway)
-			}
-			r.Operation = ""
-			return b.intend(tx, r.ID, kindEnter, w, time.Duration(r.Bad)*defaultWait)
-		}), nil
-	}
-	return b.entering(r, w, s, e, err)
+	return b.granted(ctx, in, mfpgate.PurposeRegister, func(ctx context.Context, w work, r *record, s Service, g mfpgate.Grant) (func(store.Tx) error, error) {
+		e, err := s.Client.Entered(ctx, g, r.Operation)
+		if errors.Is(err, mfpgate.ErrNoPrinter) { // it has forgotten the operation; to enter is idempotent
+			return b.settle(r, func(tx store.Tx, r *record) error {
+				if r.Bad++; r.Bad > MaxLost {
+					return b.fail(tx, r, BadAnswer, "", gateway)
+				}
+				r.Operation = ""
+				return b.intend(tx, r.ID, kindEnter, w, time.Duration(r.Bad)*defaultWait)
+			}), nil
+		}
+		return b.entering(r, w, s, e, err)
+	})
 }
 
 // handleAllow lets one more user print on a printer that is there.
 func (b *Broker) handleAllow(ctx context.Context, in journal.Intent) (func(store.Tx) error, error) {
-	_, r, err := b.certifying(ctx, in, mfpgate.PurposeAllowUser)
-	if err != nil || r == nil {
+	return b.granted(ctx, in, mfpgate.PurposeAllowUser, func(ctx context.Context, _ work, r *record, s Service, g mfpgate.Grant) (func(store.Tx) error, error) {
+		switch became, err := s.Client.AllowUser(ctx, g, r.PrinterID, r.User); {
+		case err == nil && became == mfpgate.PrintUserNotAllowed:
+			return b.settle(r, func(tx store.Tx, r *record) error { return b.fail(tx, r, UserNotAllowed, "", gateway) }), nil
+		case err == nil:
+			return b.settle(r, func(tx store.Tx, r *record) error {
+				p, _, err := store.FindJSON[printer](tx, r.printerKey())
+				if err != nil {
+					return err
+				}
+				r.Certificate, r.CertificateExpires = p.Fingerprint, p.Expires
+				return b.registered(tx, r, became, gateway)
+			}), nil
+		case errors.Is(err, mfpgate.ErrNoPrinter):
+			return b.settle(r, b.lostPrinter), nil
+		default:
+			return b.notDone(r, err)
+		}
+	})
+}
+
+// granted runs call for an intent of a registration that is being certified, with the grant that its service gave, for callTimeout at
+// most. Once the registration has moved on the intent is done.
+func (b *Broker) granted(ctx context.Context, in journal.Intent, purpose mfpgate.RegistrationPurpose,
+	call func(ctx context.Context, w work, r *record, s Service, g mfpgate.Grant) (func(store.Tx) error, error)) (func(store.Tx) error, error) {
+	w, r, err := b.subject(ctx, in)
+	if err != nil || r == nil || r.State != mfpgate.RegistrationCertifying || r.Codes != w.Code || r.Purpose != purpose {
 		return nil, err
 	}
 	if !b.now().Before(r.Deadline) {
@@ -98,33 +92,9 @@ func (b *Broker) handleAllow(ctx context.Context, in journal.Intent) (func(store
 	if err != nil {
 		return b.lost(r), nil
 	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	switch became, err := s.Client.AllowUser(call, g, r.PrinterID, r.User); {
-	case err == nil && became == mfpgate.PrintUserNotAllowed:
-		return b.settle(r, func(tx store.Tx, r *record) error { return b.fail(tx, r, UserNotAllowed, "", gateway) }), nil
-	case err == nil:
-		return b.settle(r, func(tx store.Tx, r *record) error {
-			p, _, err := store.FindJSON[printer](tx, r.printerKey())
-			if err != nil {
-				return err
-			}
-			r.Certificate, r.CertificateExpires = p.Fingerprint, p.Expires
-			return b.registered(tx, r, became, gateway)
-		}), nil
-	case errors.Is(err, mfpgate.ErrNoPrinter):
-		return b.settle(r, b.lostPrinter), nil
-	default:
-		return b.notDone(r, err)
-	}
-}
-
-func (b *Broker) certifying(ctx context.Context, in journal.Intent, purpose mfpgate.RegistrationPurpose) (work, *record, error) {
-	w, r, err := b.subject(ctx, in)
-	if err != nil || r == nil || r.State != mfpgate.RegistrationCertifying || r.Codes != w.Code || r.Purpose != purpose {
-		return w, nil, err
-	}
-	return w, r, nil
+	return call(ctx, w, r, s, g)
 }
 
 // keepKey makes a key and a request for its certificate, and keeps them. It returns the registration as it is then, nil if it has
