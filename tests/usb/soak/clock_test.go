@@ -3,7 +3,6 @@ package soak_test
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"runtime/metrics"
 	"sync"
 	"time"
@@ -33,9 +32,9 @@ const (
 // still is for how long nothing moves before time leaps.
 func still() time.Duration {
 	if need.Racing {
-		return 8 * time.Millisecond
+		return 5 * time.Millisecond
 	}
-	return 6 * time.Millisecond
+	return 4 * time.Millisecond
 }
 
 // waits reports whether every goroutine but the caller's waits for something. One that is to run, and gets no processor, must not be
@@ -50,15 +49,18 @@ func waits() bool {
 // asleep reports whether no thread of the process but the caller's has something to do: those of C, and those that are in a system call,
 // are none of the scheduler's above.
 func asleep() bool {
+	const tasks = "/proc/self/task/"
 	busy := 0
-	threads, _ := filepath.Glob("/proc/self/task/*/stat")
-	for _, at := range threads {
-		stat, _ := os.ReadFile(at) // there is none of a thread that has ended
+	threads, _ := os.ReadDir(tasks)
+	for _, thread := range threads {
+		stat, _ := os.ReadFile(tasks + thread.Name() + "/stat") // there is none of a thread that has ended
 		if _, state, _ := bytes.Cut(stat, []byte(") ")); len(state) > 0 && state[0] == 'R' {
-			busy++
+			if busy++; busy > 1 {
+				return false
+			}
 		}
 	}
-	return busy <= 1
+	return true
 }
 
 // idle reports whether nothing is under way. What goes from the bus to a thread, and on to a goroutine, or back, is nowhere for a moment:
