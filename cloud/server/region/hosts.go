@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -118,7 +119,9 @@ func (m *Management) refreshing(ctx context.Context) error {
 		wait := refreshEvery
 		note := func(name string, err error) {
 			if err != nil && ctx.Err() == nil {
-				wait = refreshSooner
+				if why, ok := errors.AsType[*Refusal](err); !ok || why.Reason != ReasonNoAddress { // that takes a restart
+					wait = refreshSooner
+				}
 				if !said[name] {
 					m.Log.Warn().Str(field.Region, name).AnErr(field.Error, err).Msg(event.MoveUnreached)
 				}
@@ -130,8 +133,10 @@ func (m *Management) refreshing(ctx context.Context) error {
 		for _, name := range peers {
 			note(name, m.refresh(ctx, name))
 		}
-		if len(peers) < len(m.At) { // agreements are made while the region runs
-			wait = refreshSooner
+		for name := range m.At {
+			if !slices.Contains(peers, name) { // agreements are made while the region runs
+				wait = refreshSooner
+			}
 		}
 		if mfpgate.Wait(ctx, m.Clock, wait) != nil {
 			return nil

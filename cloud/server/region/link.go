@@ -69,7 +69,7 @@ type links struct {
 
 type opened struct {
 	peer provision.Peer
-	link *Link
+	link *Link // nil: nobody has said where the peer is
 }
 
 // all are the peers as they are agreed upon now.
@@ -89,22 +89,20 @@ func (l *links) all() (map[string]*opened, error) {
 	}
 	next := map[string]*opened{}
 	for _, p := range agreed {
-		at, ok := l.at[p.Region]
-		if !ok {
-			continue
-		}
 		if have := l.open[p.Region]; have != nil && same(have.peer, p) {
 			next[p.Region] = have
 			continue
 		}
-		link, err := l.dial(p, at)
-		if err != nil {
-			return nil, err
+		found := &opened{peer: p}
+		if at, said := l.at[p.Region]; said {
+			if found.link, err = l.dial(p, at); err != nil {
+				return nil, err
+			}
 		}
-		next[p.Region] = &opened{p, link}
+		next[p.Region] = found
 	}
 	for name, was := range l.open {
-		if next[name] != was && was.link.Close != nil {
+		if next[name] != was && was.link != nil && was.link.Close != nil {
 			was.link.Close()
 		}
 	}
@@ -140,14 +138,20 @@ func (l *links) to(region string) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o := all[region]; o != nil {
+	switch o := all[region]; {
+	case o == nil:
+	case o.link == nil:
+		return nil, refuse(http.StatusServiceUnavailable, ReasonNoAddress,
+			"region %s is a peer of %s, and nobody has said where it is: start %[2]s with --peer %[1]s=URL, or end what was agreed with `mfpcloud peer remove %[1]s`",
+			region, l.region).retry(time.Minute)
+	default:
 		return o.link, nil
 	}
 	return nil, refuse(http.StatusServiceUnavailable, ReasonNoPeer,
 		"region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region).retry(time.Minute)
 }
 
-// names are the peers', sorted. While it cannot be read who they are, nobody may conclude that there are none.
+// names are the peers', sorted, those that nobody knows the way to among them: they are not to be taken for regions that say no. While it cannot be read who they are, nobody may conclude that there are none.
 func (l *links) names() ([]string, error) {
 	all, err := l.all()
 	return slices.Sorted(maps.Keys(all)), err

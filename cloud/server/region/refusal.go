@@ -24,6 +24,7 @@ const (
 	ReasonNotOffered   mfpgate.Reason = "not-offered"           // no service of the device is rolled out here
 	ReasonForged       mfpgate.Reason = "registration-id-false" // its issuer did not make it, or not for this device
 	ReasonNoPeer       mfpgate.Reason = "no-peer"               // a region that this one has no agreement with
+	ReasonNoAddress    mfpgate.Reason = "peer-without-address"  // a region with an agreement, and without a URL
 	ReasonUnreached    mfpgate.Reason = broker.RegionUnreached  // a region, or this one's services, that does not answer
 	ReasonPeerRefused  mfpgate.Reason = "region-refused"        // a region that was asked refuses, or says what cannot be
 	ReasonNoItem       mfpgate.Reason = "unknown-item"
