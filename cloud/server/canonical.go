@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/cloud/api"
 	"github.com/mfpgate/mfpgate/telemetry/event"
 	"github.com/mfpgate/mfpgate/telemetry/field"
 )
@@ -70,7 +71,7 @@ func (s *Server) canonical(next http.Handler) http.Handler {
 		if out.status >= 400 || c.reason != "" {
 			name = event.CloudRefused
 		}
-		if out.status >= 500 || c.cause != nil {
+		if out.status >= 500 && !passing(c.reason) || c.cause != nil {
 			e = s.Log.Error().AnErr(field.Error, c.cause)
 		}
 		e = e.Str(field.Region, s.Region).Str(field.Client, r.RemoteAddr).Str(field.Method, r.Method).Str(field.Destination, r.URL.Path).
@@ -92,6 +93,11 @@ func (s *Server) canonical(next http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 	})
+}
+
+// passing tells of a 5xx whether it belongs to normal operation: the caller comes again, and nobody has anything to mend.
+func passing(why mfpgate.Reason) bool {
+	return why == api.Draining || why == ReasonThrottled || why == ReasonEnding
 }
 
 // meter counts an answer and gives each write its deadline.
