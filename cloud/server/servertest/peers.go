@@ -3,6 +3,7 @@ package servertest
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,6 +104,14 @@ func Peers(t testing.TB, p Pairing) map[string]*Region {
 		}
 		running[name] = run(t, facts, of[name].dir, server.Listening{Address: of[name].management, Services: of[name].apart}, with...)
 	}
+	// All at once: each takes a second to say goodbye to the connections of the others (HTTP/2's GOAWAY).
+	t.Cleanup(func() {
+		var ending sync.WaitGroup
+		for _, r := range running {
+			ending.Go(r.Stop)
+		}
+		ending.Wait()
+	})
 	return running
 }
 
