@@ -75,7 +75,7 @@ func peerAccept() *cobra.Command {
 		if err := f.AcceptPeer(i, trusted); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is a peer; serve with --peer %[1]s=URL\n", i.Region)
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is a peer; serve with --peer %[1]s=URL: until then no device can be registered for the first time\n", i.Region)
 		return err
 	})
 }
