@@ -42,7 +42,7 @@ type Management interface {
 type Regions interface {
 	// Names are all of them, the saga's own first.
 	Names() []string
-	// Services and Management return false for a region that is no peer.
+	// Services and Management return false for a region that is no peer, or that nobody knows the way to.
 	Services(region string) (Services, bool)
 	Management(region string) (Management, bool)
 }

@@ -151,7 +151,8 @@ func (l *links) to(region string) (*Link, error) {
 		"region %.8s is no peer of %s; `mfpcloud peer accept` its invitation and start the region with --peer %.8[1]s=URL", region, l.region).retry(time.Minute)
 }
 
-// names are the peers', sorted, those that nobody knows the way to among them: they are not to be taken for regions that say no. While it cannot be read who they are, nobody may conclude that there are none.
+// names are the peers', sorted. Those without an address are among them: they are not to be taken for regions that say no. While it cannot
+// be read who they are, nobody may conclude that there are none.
 func (l *links) names() ([]string, error) {
 	all, err := l.all()
 	return slices.Sorted(maps.Keys(all)), err
