@@ -160,14 +160,41 @@ func TestNoSwitchWithoutCommit(t *testing.T) {
 	}
 }
 
+// damage makes a record one that cannot be read.
+func (w *world) damage(key string) {
+	if err := w.store.Update(w.t.Context(), func(tx store.Tx) error { return tx.Set(key, []byte("{")) }); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestALateMoveMendsNoRoute has a device that was moved twice, a route that cannot be read, and a region that tells of the first move.
+func TestALateMoveMendsNoRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := moved(t)
+		last := committed(move(7, device(1), 3))
+		last.From, last.To = "jp", "de"
+		w.cloud.say(last)
+		w.pass(time.Minute)
+		w.stop()
+		w.damage("route/" + string(device(1)))
+		w.set(func(c *cloud) { c.feed = []mfpgate.Move{committed(move(1, device(1), 2))} })
+		w.start()
+		defer func() { w.stop() }()
+		w.pass(time.Minute)
+		if got := w.to(1); got.Action != blocked || got.Reason != mfpgate.RegionMap {
+			t.Errorf("after the first move was told of: %+v", got)
+		}
+		w.cloud.say(last)
+		w.pass(time.Minute)
+		if got := w.Route(device(1), host(t, "svc.jp.example"), 80, false); got.Action != forward || got.Epoch != 3 {
+			t.Errorf("after the last was: %+v", got)
+		}
+	})
+}
+
 // TestRestart has a new process with a region that is away.
 func TestRestart(t *testing.T) {
 	away := errors.New("no route to host")
-	damage := func(w *world, key string) {
-		if err := w.store.Update(w.t.Context(), func(tx store.Tx) error { return tx.Set(key, []byte("{")) }); err != nil {
-			w.t.Fatal(err)
-		}
-	}
 	for _, c := range []struct {
 		rule          string
 		change        func(*world)
@@ -175,12 +202,12 @@ func TestRestart(t *testing.T) {
 		back          uint64        // epoch of the moved device once the region is there
 	}{
 		{"routes are in force", func(*world) {}, mfpgate.Route{Action: forward, To: "svc.jp.example:80", Region: "us", Epoch: 2}, mfpgate.Route{Region: "us"}, 2},
-		{"a route that cannot be read", func(w *world) { damage(w, "route/"+string(device(1))) },
+		{"a route that cannot be read", func(w *world) { w.damage("route/" + string(device(1))) },
 			mfpgate.Route{Action: blocked, Region: "us", Reason: mfpgate.RegionMap}, mfpgate.Route{Region: "us"}, 2},
-		{"hosts that cannot be read", func(w *world) { damage(w, "hosts") }, mfpgate.Route{Action: blocked, Epoch: 2, Reason: mfpgate.RegionMap}, mfpgate.Route{}, 2},
-		{"a move that cannot be read", func(w *world) { damage(w, "move/mov_0001") },
+		{"hosts that cannot be read", func(w *world) { w.damage("hosts") }, mfpgate.Route{Action: blocked, Epoch: 2, Reason: mfpgate.RegionMap}, mfpgate.Route{}, 2},
+		{"a move that cannot be read", func(w *world) { w.damage("move/mov_0001") },
 			mfpgate.Route{Action: forward, To: "svc.jp.example:80", Region: "us", Epoch: 2}, mfpgate.Route{Region: "us"}, 2},
-		{"a place that cannot be read", func(w *world) { damage(w, "cursor") },
+		{"a place that cannot be read", func(w *world) { w.damage("cursor") },
 			mfpgate.Route{Action: forward, To: "svc.jp.example:80", Region: "us", Epoch: 2}, mfpgate.Route{Region: "us"}, 2},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

@@ -174,17 +174,22 @@ func TestPolicy(t *testing.T) {
 			w.t.Errorf("%d starts", n)
 		}
 	})
-	run("a device that an administrator has moved away is left there", 1, route.ModeAutomatic, func(w *world, l *lines) {
-		w.cloud.residences[0].Home, w.cloud.residences[0].Epoch = "de", 3
-		m := committed(move(1, device(1), 3))
-		m.From, m.To = "jp", "de"
-		w.cloud.say(m)
-		w.start()
-		w.pass(2 * time.Hour)
-		if n := w.starts(); n != 0 {
-			w.t.Errorf("%d starts", n)
-		}
-	})
+	for rule, c := range map[string]struct{ from, to, home string }{
+		"a device that an administrator has moved away is left there":            {"jp", "de", "de"},
+		"a device that has come here is not moved because that is not known yet": {"us", "jp", "us"},
+	} {
+		run(rule, 1, route.ModeAutomatic, func(w *world, l *lines) {
+			w.cloud.residences[0].Home, w.cloud.residences[0].Epoch = c.home, 3
+			m := committed(move(1, device(1), 3))
+			m.From, m.To, m.State, m.Step, m.SwitchedAt, m.EndedAt = c.from, c.to, mfpgate.MoveDone, mfpgate.StepDelete, time.Now(), time.Now()
+			w.cloud.say(m)
+			w.start()
+			w.pass(2 * time.Hour)
+			if w.starts() != 0 || l.count("move.suggested") != 0 {
+				w.t.Errorf("%d starts, %d suggestions", w.starts(), l.count("move.suggested"))
+			}
+		})
+	}
 	run("what is registered here under its market's id is left alone", 1, route.ModeAutomatic, func(w *world, l *lines) {
 		w.cloud.residences[0].State = mfpgate.ResidenceForeign
 		w.start()
