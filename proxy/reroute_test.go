@@ -266,4 +266,10 @@ func TestNoPooledConnectionCrossesTheBorder(t *testing.T) {
 			t.Errorf("%q, %v, want %q", b, err, want)
 		}
 	}
+	if w.us.open.Load() == 0 {
+		t.Fatal("nothing is pooled")
+	}
+	w.atlas.set(block(w.us))
+	w.relay.Reroute(time.Hour) // what nobody uses has no grace
+	wait(t, "no connection to the old region is open", func() bool { return w.us.open.Load() == 0 })
 }

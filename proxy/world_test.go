@@ -74,6 +74,7 @@ func (a *atlas) set(routes map[string]mfpgate.Route) {
 type region struct {
 	name, address string
 	tls, plain    uint16
+	open          *atomic.Int64 // connections
 }
 
 func (r region) secure() string   { return fmt.Sprintf("%s:%d", r.name, r.tls) }
@@ -130,7 +131,8 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 		if label == "jp" || label == "front" {
 			names = append(names, "us.cloud.test")
 		}
-		r.tls, r.plain = origin(t, label, r.address, issue(names...), w.arrived)
+		r.open = &atomic.Int64{}
+		r.tls, r.plain = origin(t, label, r.address, issue(names...), w.arrived, r.open)
 	}
 	var ports []uint16
 	for _, r := range []region{w.us, w.jp, w.kr, w.front} {
@@ -166,8 +168,8 @@ func newWorld(t *testing.T, change func(*proxy.Options, *proxy.Policy)) *world {
 	return w
 }
 
-// origin serves over TLS and in plain what tells who it is and what it was asked.
-func origin(t *testing.T, label, address string, cert tls.Certificate, arrived chan<- string) (secure, insecure uint16) {
+// origin serves over TLS and in plain what tells who it is and what it was asked. It counts the connections that are open.
+func origin(t *testing.T, label, address string, cert tls.Certificate, arrived chan<- string, open *atomic.Int64) (secure, insecure uint16) {
 	t.Helper()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -197,6 +199,14 @@ func origin(t *testing.T, label, address string, cert tls.Certificate, arrived c
 		_ = s.Listener.Close()
 		s.Listener = listen()
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				open.Add(1)
+			case http.StateClosed:
+				open.Add(-1)
+			}
+		}
 		if secure {
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 			s.StartTLS()
