@@ -200,6 +200,7 @@ func TestAfterTheCommitALieIsShownAndAskedAgain(t *testing.T) {
 		{"the receipt of another device", "us services retire", func(a *mfpgate.MoveAnswer) { a.Receipt.MFP = "other" }},
 		{"the receipt of another region", "us services retire", func(a *mfpgate.MoveAnswer) { a.Receipt.Region = "de" }},
 		{"a receipt that is not signed", "us services retire", func(a *mfpgate.MoveAnswer) { a.Receipt.Signed = "forged" }},
+		{"a receipt that leaves what was to be purged", "us services retire", func(a *mfpgate.MoveAnswer) { a.Receipt.Left = []mfpgate.HeldData{{Class: "jobs"}} }},
 		{"a receipt without end", "us services retire", func(a *mfpgate.MoveAnswer) { a.Receipt.Digest = strings.Repeat("x", 20<<10) }},
 		{"retired, but draining", "us services retire", func(a *mfpgate.MoveAnswer) { a.State = mfpgate.HoldingDraining }},
 		{"deleted, but moved", "us services delete", func(a *mfpgate.MoveAnswer) { a.State = mfpgate.HoldingMoved }},
@@ -243,6 +244,40 @@ func TestAfterTheCommitALieIsShownAndAskedAgain(t *testing.T) {
 				m = w.want(m.ID, mfpgate.MoveDone, mfpgate.StepDelete, "")
 				if diff := cmp.Diff(&mfpgate.DeletionReceipt{ID: "rcp_1", Region: "us", MFP: mfpOf(1), Move: m.ID, Signed: "jws"}, m.Receipt); diff != "" {
 					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// TestOnlyTheDeviceItselfConfirmsItsMove: the source forgets the device after that.
+func TestOnlyTheDeviceItselfConfirmsItsMove(t *testing.T) {
+	for rule, lie := range map[string]func(h *mfpgate.Holding){
+		"another device has come":   func(h *mfpgate.Holding) { h.MFP = "other" },
+		"it came before the move":   func(h *mfpgate.Holding) { h.Epoch-- },
+		"it came to what is copied": func(h *mfpgate.Holding) { h.State = mfpgate.HoldingPrepared },
+	} {
+		t.Run(rule, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.start()
+				m := w.moves("dev_1")
+				w.gateway(m.ID)
+				w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepSwitch, region.AwaitsGateway)
+				w.change(func() {
+					w.clouds["us"].acked = now()
+					w.after = func(c call) error {
+						if c.String() == "jp services holding" {
+							c.holding.CheckedIn = now()
+							lie(c.holding)
+						}
+						return nil
+					}
+				})
+				w.gateway(m.ID)
+				w.sleep(time.Hour)
+				m = w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepConfirm, region.RegionLied)
+				if w.count("us services delete") > 0 || !m.ConfirmedAt.IsZero() {
+					t.Errorf("confirmed %s, and asked for %q", m.ConfirmedAt, w.heard())
 				}
 			})
 		})

@@ -41,9 +41,11 @@ func TestAMoveIsCarriedOut(t *testing.T) {
 			}
 		}
 		w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepRedirect, region.AwaitsDevice)
-		w.change(func() { w.clouds["us"].acked = now() })
+		w.change(func() { w.clouds["us"].acked = now().Add(time.Hour) }) // its clock is ahead
 		w.sleep(20 * time.Second)
-		w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepConfirm, region.AwaitsDevice)
+		if m = w.want(m.ID, mfpgate.MoveCommitted, mfpgate.StepConfirm, region.AwaitsDevice); m.AckedAt.After(now()) {
+			t.Errorf("acknowledged in an hour, at %s", m.AckedAt)
+		}
 		w.comes(mfpOf(1))
 		if err := w.CheckedIn(t.Context(), gw, m.ID, m.Epoch, time.Time{}, nil); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +164,28 @@ func TestAMoveThatNeverBeganElsewhereDoesNotWaitForAnother(t *testing.T) {
 		w.want(m.ID, mfpgate.MoveCompensating, mfpgate.StepUndrain, region.RegionRefused) // it may end soon
 		w.sleep(time.Hour)
 		w.backAsItWas(m, region.RegionRefused)
+	})
+}
+
+// behind is the clock of a machine that was set back.
+type behind struct {
+	mfpgate.SystemClock
+	by *atomic.Int64
+}
+
+func (c behind) Now() time.Time { return c.SystemClock.Now().Add(-time.Duration(c.by.Load())) }
+
+// TestAClockThatIsSetBackMakesNothingLonger: what is left of a time is never more than the whole.
+func TestAClockThatIsSetBackMakesNothingLonger(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.limits.Tries = 1000
+		w.away("us services copy")
+		w.start()
+		m := w.moves("dev_1")
+		w.sleep(20 * time.Minute)
+		w.clock.by.Store(int64(24 * time.Hour))
+		w.sleep(35 * time.Minute)
+		w.backAsItWas(m, region.CommitTime)
 	})
 }
 

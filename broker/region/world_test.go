@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,7 @@ type world struct {
 	names   []string // of Regions
 	device  map[mfpgate.DeviceID]mfpgate.Device
 	limits  region.Limits
+	clock   behind // of the saga
 	adopt   func(tx store.Tx, m mfpgate.Move, data json.RawMessage) error
 	receipt func(string, mfpgate.DeletionReceipt) error
 	halt    func()
@@ -65,7 +67,7 @@ const (
 )
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, store: memory.New(), clouds: map[string]*cloud{}, device: map[mfpgate.DeviceID]mfpgate.Device{}, names: []string{"jp", "us", "de"}}
+	w := &world{t: t, store: memory.New(), clouds: map[string]*cloud{}, device: map[mfpgate.DeviceID]mfpgate.Device{}, names: []string{"jp", "us", "de"}, clock: behind{by: new(atomic.Int64)}}
 	for _, name := range w.names {
 		w.clouds[name] = &cloud{w: w, region: name, held: map[string]*mfpgate.Holding{}, models: map[string][2]string{}, fence: map[string]int{}}
 	}
@@ -134,7 +136,7 @@ func (w *world) Mint(epoch uint64) (string, error) {
 var errAway = errors.New("connection refused")
 
 func (w *world) options(s store.Store) region.Options {
-	return region.Options{Clock: mfpgate.SystemClock{}, Rand: rand.New(rand.NewPCG(1, 2)), Store: s, Region: "jp", Regions: w, Devices: w, Log: telemetry.Discard(),
+	return region.Options{Clock: w.clock, Rand: rand.New(rand.NewPCG(1, 2)), Store: s, Region: "jp", Regions: w, Devices: w, Log: telemetry.Discard(),
 		Adopt: w.adopt, Receipt: w.receipt, Limits: w.limits}
 }
 
