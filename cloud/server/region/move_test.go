@@ -1,6 +1,7 @@
 package region_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -121,6 +122,18 @@ func (w *world) audited(id mfpgate.MoveID) {
 			w.call(r.HTTP(w.t), http.MethodGet, r.URL+"/v1/audit/"+room+"?limit=500", operator, nil).into(w.t, http.StatusOK, &list)
 			if !slices.ContainsFunc(list.Items, func(e journal.Entry) bool { return strings.Contains(string(e.After), string(id)) }) {
 				w.t.Errorf("%s %s says nothing of the move", r.Name, room)
+			}
+			if r != w.us || room != "management" {
+				continue
+			}
+			var said []string // whoever holds the regions' words against each other needs each of them
+			for _, e := range slices.Backward(list.Items) {
+				var after mfpgate.MoveTrace
+				servertest.Must(w.t, json.Unmarshal(e.After, &after))
+				said = append(said, e.Actor+": "+after.State)
+			}
+			if diff := cmp.Diff([]string{"region jp: moved", "device us-mfp-1: acknowledged", "region jp: "}, said); diff != "" {
+				w.t.Errorf("what the source's management server did (-want +got):\n%s", diff)
 			}
 		}
 	}
