@@ -1,0 +1,80 @@
+package region_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/mfpgate/mfpgate"
+	broker "github.com/mfpgate/mfpgate/broker/region"
+	"github.com/mfpgate/mfpgate/cloud/server/region"
+	"github.com/mfpgate/mfpgate/cloud/server/servertest"
+)
+
+// liar changes what a region answers to orders. It stands behind the client, which has found nothing wrong.
+type liar struct {
+	broker.Management
+	broker.Services
+	lie func(mfpgate.MoveOrder, *mfpgate.MoveAnswer)
+}
+
+type (
+	lyingManagement struct{ liar }
+	lyingServices   struct{ liar }
+)
+
+func (l lyingManagement) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
+	a, err := l.Management.Order(ctx, o)
+	l.lie(o, &a)
+	return a, err
+}
+
+func (l lyingServices) Order(ctx context.Context, o mfpgate.MoveOrder) (mfpgate.MoveAnswer, error) {
+	a, err := l.Services.Order(ctx, o)
+	l.lie(o, &a)
+	return a, err
+}
+
+// TestWhatAPeerSaysIsHeldAgainstWhatIsKnown: the gateway's word on its device, and the key that the peer signs with.
+func TestWhatAPeerSaysIsHeldAgainstWhatIsKnown(t *testing.T) {
+	lie := func(o mfpgate.MoveOrder, a *mfpgate.MoveAnswer) {
+		switch {
+		case o.MFP == "us-mfp-1":
+			a.Management = bytes.ReplaceAll(a.Management, []byte("US000001"), []byte("US000009"))
+		case a.Receipt != nil:
+			purged := *a.Receipt
+			purged.Purged, a.Receipt = nil, &purged
+		}
+	}
+	of := servertest.Peers(t, servertest.Pairing{Connect: func(p region.Peering) (*region.Link, error) {
+		link, err := connect(p)
+		if err == nil && p.Region == "us" {
+			l := liar{link.Management, link.Services, lie}
+			link.Management, link.Services = lyingManagement{l}, lyingServices{l}
+		}
+		return link, err
+	}})
+	w := &world{t: t, jp: of["jp"], us: of["us"]}
+	w.token = w.jp.Gateway(t, gateway)
+	for _, c := range []struct {
+		rule, n string
+		state   mfpgate.MoveState
+		says    string
+	}{
+		{"another device's serial number", "1", mfpgate.MoveRolledBack, "US000009"},
+		{"a receipt that is not what was signed", "2", mfpgate.MoveCommitted, "not signed"},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			id, mfp, serial := "dev_"+c.n, "us-mfp-"+c.n, "US00000"+c.n
+			w.tell(id, serial, "us")
+			w.start(w.us, mfp, serial)
+			w.device(w.us, mfp, http.MethodPut, "/svc/v1/devices/"+mfp+"/data/jobs/a", []byte("x")).into(t, http.StatusNoContent, nil)
+			m := w.reach(w.move(id).ID, func(m mfpgate.Move) bool { return m.Reason == broker.RegionLied && m.State != mfpgate.MoveCompensating || m.Receipt != nil })
+			if m.State != c.state || !strings.Contains(m.Detail, c.says) || m.Receipt != nil {
+				t.Errorf("%s in step %s, receipt %+v: %s", m.State, m.Step, m.Receipt, m.Detail)
+			}
+		})
+	}
+}
