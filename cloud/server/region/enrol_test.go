@@ -88,6 +88,22 @@ func TestADeviceIsRegisteredUnderTheIDOfItsMarket(t *testing.T) {
 	enrol(api.EnrolRequest{DeviceID: "dev_1", Registration: m.NewRegistration}).into(t, http.StatusOK, &home)
 }
 
+// TestADeviceThatHasNotReadItsDirectiveKeepsIt: registered here again under its new region's id, it would learn of that region from nobody.
+func TestADeviceThatHasNotReadItsDirectiveKeepsIt(t *testing.T) {
+	w := open(t, servertest.Pairing{})
+	const mfp, serial = "mfp-1", "XX000001"
+	w.tell("dev_1", serial, "us")
+	w.start(w.jp, mfp, serial)
+	peers, err := w.us.Folder.Peers()
+	servertest.Must(t, err)
+	left := mfpgate.MoveOrder{Move: "mov_1", Step: mfpgate.StepNotify, Epoch: 2, MFP: mfp, From: "jp", To: "us", Registration: "r1.us.2.x"}
+	w.call(w.jp.HTTP(t), http.MethodPost, w.jp.URL+api.OrdersPath, peers[0].Management, left).into(t, http.StatusOK, nil)
+	w.start(w.us, mfp, serial)
+
+	w.gate(http.MethodPost, "/registrations", api.EnrolRequest{DeviceID: "dev_1"}).refused(t, http.StatusConflict, "registered-elsewhere")
+	w.device(w.jp, mfp, http.MethodGet, api.DirectivePath, nil).into(t, http.StatusOK, nil)
+}
+
 func TestIDs(t *testing.T) {
 	key, other := mfpgate.Secret(strings.Repeat("k", 32)), mfpgate.Secret(strings.Repeat("o", 32))
 	text := region.Mint(mfpgate.SystemClock{}, key, "jp", 7)

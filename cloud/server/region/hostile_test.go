@@ -133,6 +133,9 @@ func TestPeersThatCannotBeReadAreNotNone(t *testing.T) {
 	servertest.Must(t, os.WriteFile(filepath.Join(w.jp.Dir, "peers", "us.accepted.json"), []byte("{"), 0o600))
 	regions := func() reply { return w.call(w.jp.HTTP(t), http.MethodGet, w.jp.URL+api.RegionsPath, "", nil) }
 	w.until("the region reads its agreements again", func() bool { return !bytes.Contains(regions().body, []byte(`"us"`)) })
+	if r := regions(); r.status != http.StatusInternalServerError {
+		t.Errorf("where the regions are: %d %s", r.status, r.body) // every gateway would forget us
+	}
 	for _, of := range []string{"us-mfp-1", "jp-mfp-1"} {
 		r := w.device(w.jp, of, http.MethodPost, api.DevicesPath, api.DeviceRegistration{
 			Model: model, Serial: strings.ToUpper(of[:2]) + "000001", Services: []mfpgate.HeldService{{ID: "document-cloud", Children: []string{}}}})
