@@ -41,13 +41,13 @@ type record struct {
 	refusals [keptRefusals]Refusal // a ring
 	next     int
 
-	counted sync.Mutex           // holds each exchange's counted bytes
-	moved   [4]telemetry.Counter // in the order of exchange.reported
+	counted sync.Mutex // holds each exchange's counted bytes
+	moved   [paths]telemetry.Counter
 }
 
 func newRecord(r *Relay) *record {
 	rec := &record{relay: r}
-	for i, labels := range [4][2]string{{up, splice}, {up, copied}, {down, splice}, {down, copied}} {
+	for i, labels := range [paths][2]string{upSpliced: {up, splice}, upCopied: {up, copied}, downSpliced: {down, splice}, downCopied: {down, copied}} {
 		rec.moved[i] = r.Metrics.RelayBytes.WithLabelValues(labels[:]...)
 	}
 	return rec
@@ -71,7 +71,7 @@ type exchange struct {
 	queued   time.Duration
 	dialled  time.Duration
 
-	reported [4]int64 // bytes in the metrics so far: up spliced, up copied, down spliced, down copied
+	reported [paths]int64 // bytes in the metrics so far
 }
 
 func (r *record) start(from netip.AddrPort, method string) *exchange {
@@ -202,6 +202,15 @@ const (
 	splice, copied = "splice", "copy"
 )
 
+// How bytes are moved, as mfpgate_relay_bytes_total tells them apart.
+const (
+	upSpliced = iota
+	upCopied
+	downSpliced
+	downCopied
+	paths // how many these are
+)
+
 // collect adds to the metrics what the tunnels have moved since the last time, so that a download of an hour shows while
 // it runs.
 func (r *record) collect(tunnels []*tunnel.Tunnel) {
@@ -212,9 +221,9 @@ func (r *record) collect(tunnels []*tunnel.Tunnel) {
 		if !ok {
 			continue
 		}
-		var now [4]int64
-		now[0], now[1] = t.ByPath(true)
-		now[2], now[3] = t.ByPath(false)
+		var now [paths]int64
+		now[upSpliced], now[upCopied] = t.ByPath(true)
+		now[downSpliced], now[downCopied] = t.ByPath(false)
 		for i, counter := range r.moved {
 			if moved := now[i] - x.reported[i]; moved > 0 {
 				counter.Add(float64(moved))

@@ -226,7 +226,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	_ = b.in.SetReadDeadline(b.record.relay.clock.Now().Add(stalledLimit))
 	n, err := b.ReadCloser.Read(b.limit(p))
 	b.up.Add(int64(n))
-	b.record.moved[1].Add(float64(n))
+	b.record.moved[upCopied].Add(float64(n))
 	if n > 0 {
 		if no := b.take(b.wanted, n); no != nil {
 			return 0, no
@@ -274,7 +274,7 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		err = w.in.Flush() // an origin that speaks now and then is heard now and then, not when it ends
 	}
 	w.down.Add(int64(n))
-	w.record.moved[3].Add(float64(n))
+	w.record.moved[downCopied].Add(float64(n))
 	w.touch()
 	if err != nil {
 		w.broken.Store(true)

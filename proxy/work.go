@@ -259,8 +259,8 @@ func (c *workConn) moved(up, down int) {
 	c.work.mu.Lock()
 	c.work.up, c.work.down = c.work.up+int64(up), c.work.down+int64(down)
 	c.work.mu.Unlock()
-	c.x.record.moved[1].Add(float64(up))
-	c.x.record.moved[3].Add(float64(down))
+	c.x.record.moved[upCopied].Add(float64(up))
+	c.x.record.moved[downCopied].Add(float64(down))
 	if first {
 		c.x.reached(int64(down))
 	}
