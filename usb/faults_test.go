@@ -320,10 +320,16 @@ func TestBusThatCannotBeLookedAt(t *testing.T) {
 		s.plug(p, "1-1")
 		b.blind.Store(true)
 		s.settle()
+		if err := s.printers.Hindered(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("hindered by %v", err)
+		}
 		s.is("1-1", mfpgate.USBModeIPP, "")
 		s.prints("1-1", p, 1000)
 		b.blind.Store(false)
 		s.settle()
+		if err := s.printers.Hindered(); err != nil {
+			t.Errorf("still hindered by %v", err)
+		}
 		s.is("1-1", mfpgate.USBModeIPP, "")
 	}, func(o *usb.Options) {
 		b = &busBlind{Bus: o.Bus.(*membus.Bus)}

@@ -52,7 +52,7 @@ type Printers struct {
 	open     chan struct{}      // closed while shared
 	plugs    map[bus.Port]*plug // what is plugged in
 	looked   bool               // the bus could be looked at since the start
-	hindered string             // why the bus cannot be looked at, as it was last said
+	hindered error              // why the bus cannot be looked at, as it was last said
 	running  sync.WaitGroup     // goroutines of plugs
 }
 
@@ -204,16 +204,13 @@ func (m *Printers) hinder(ctx context.Context, err error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	why := ""
-	if err != nil {
-		why = err.Error()
-	}
-	if why != "" && why != m.hindered {
-		m.o.Log.Warn().Str(field.Outcome, "failed").Str(field.Error, why).Msg(event.USBHindered)
-	} else if why == "" && m.hindered != "" {
+	switch was := m.hindered; {
+	case err != nil && (was == nil || was.Error() != err.Error()):
+		m.o.Log.Warn().Str(field.Outcome, "failed").Str(field.Error, err.Error()).Msg(event.USBHindered)
+	case err == nil && was != nil:
 		m.o.Log.Info().Str(field.Outcome, "ended").Msg(event.USBHindered)
 	}
-	m.hindered = why
+	m.hindered = err
 }
 
 // count sets the gauges. m.mu is locked.
@@ -249,6 +246,13 @@ func (m *Printers) Looked() bool {
 		}
 	}
 	return m.looked
+}
+
+// Hindered is why the bus could not be looked at the last time, nil if it could: what was plugged in since is not seen.
+func (m *Printers) Hindered() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hindered
 }
 
 // Port is how the printer of a sighting is plugged in, nil if it is not.
