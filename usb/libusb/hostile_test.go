@@ -121,6 +121,9 @@ func TestADeviceThatCannotBeReadIsSaidAndEndsNothing(t *testing.T) {
 	if !strings.Contains(err.Error(), "unplug it") {
 		t.Errorf("listing: %v", err)
 	}
+	if _, again := b.Printers(t.Context(), isPrinter); again == nil || again.Error() != err.Error() {
+		t.Errorf("while it is not asked again it is said as %v, was %v", again, err) // the log has it once
+	}
 	if _, err := b.Open(t.Context(), d); err == nil {
 		t.Error("opening finds a device behind it")
 	}

@@ -23,9 +23,6 @@ const Built = true
 // blindFor is how long the bus is not asked again after gousb panicked over a device's descriptors: each time it loses some memory.
 const blindFor = 30 * time.Second
 
-// errUnreadable says that gousb cannot list the devices.
-var errUnreadable = errors.New("a device that is plugged in has descriptors that cannot be read; unplug it")
-
 type host struct {
 	clock   mfpgate.Clock
 	log     telemetry.Logger
@@ -36,6 +33,7 @@ type host struct {
 	mu      sync.Mutex
 	handles map[*handle]struct{}
 	blinded time.Time // gousb panicked last
+	blind   error     // and that is what it is said to be until it is asked again
 	passed  string    // what was last said of devices that were passed over
 }
 
@@ -85,10 +83,10 @@ func (h *host) Printers(ctx context.Context, wanted func(bus.Device) bool) ([]bu
 // devices shows each device to open and opens those for which it says yes. What is said of one that cannot be read is no error.
 func (h *host) devices(open func(*gousb.DeviceDesc) bool) (opened []*gousb.Device, err error) {
 	h.mu.Lock()
-	blind := !h.blinded.IsZero() && h.clock.Now().Sub(h.blinded) < blindFor
+	blind, since := h.blind, h.clock.Now().Sub(h.blinded)
 	h.mu.Unlock()
-	if blind {
-		return nil, errUnreadable
+	if blind != nil && since < blindFor {
+		return nil, blind
 	}
 	var said error
 	seen, asked := false, false
@@ -101,10 +99,11 @@ func (h *host) devices(open func(*gousb.DeviceDesc) bool) (opened []*gousb.Devic
 		})
 	})
 	if panicked != nil {
+		err := fmt.Errorf("a device that is plugged in has descriptors that cannot be read (%w); unplug it", panicked)
 		h.mu.Lock()
-		h.blinded = h.clock.Now()
+		h.blinded, h.blind = h.clock.Now(), err
 		h.mu.Unlock()
-		return nil, fmt.Errorf("%w (%v)", errUnreadable, panicked)
+		return nil, err
 	}
 	if said != nil && (!seen || asked && len(opened) == 0) {
 		return nil, translated(said)
