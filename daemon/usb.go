@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,14 +60,13 @@ func OpenUSB() func() (bus.Bus, error) {
 // printers runs the printers on USB, as the configuration says.
 type printers struct {
 	daemon   *Daemon
-	own      ownAddresses
 	quirks   atomic.Pointer[siteQuirks]   // in force
 	reloaded chan struct{}                // capacity 1
 	room     atomic.Pointer[usb.Printers] // nil: off
 }
 
 func newPrinters(d *Daemon, cfg *config.Config) (*printers, error) {
-	p := &printers{daemon: d, own: ownAddresses{clock: d.Clock}, reloaded: make(chan struct{}, 1)}
+	p := &printers{daemon: d, reloaded: make(chan struct{}, 1)}
 	q, err := quirks(cfg)
 	p.quirks.Store(q)
 	return p, err
@@ -200,7 +197,7 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 		return errors.Join(fmt.Errorf("endpoints of printers on USB: %w", err), host.Close())
 	}
 	room := usb.New(usb.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Bus: host, Store: d.local, Quirks: p.quirks.Load().table, Endpoints: served,
-		Daemon: usb.IPPUSB{Clock: d.Clock, Socket: usb.IPPUSBSocket, State: usb.IPPUSBState}, Sighted: d.registry.Sight, Own: p.own.has,
+		Daemon: usb.IPPUSB{Clock: d.Clock, Socket: usb.IPPUSBSocket, State: usb.IPPUSBState}, Sighted: d.registry.Sight, Own: d.relay.Own,
 		Shared: cfg.USB.Share == config.USBShareLAN, Grace: max(cfg.Relay.Timeouts.Drain, time.Second)})
 	p.room.Store(room)
 	ctx, stop := context.WithCancel(ctx)
@@ -285,37 +282,4 @@ func (p *printers) clear() {
 func (p *printers) clients(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	return slices.ContainsFunc(p.daemon.config.Load().Relay.Clients, func(n netip.Prefix) bool { return n.Contains(a) })
-}
-
-// ownAddresses are this machine's. They are read anew after a while: every sighting of a device asks.
-type ownAddresses struct {
-	clock mfpgate.Clock
-
-	mu   sync.Mutex
-	all  map[netip.Addr]bool
-	read time.Time
-}
-
-const ownFor = 5 * time.Second
-
-func (o *ownAddresses) has(a netip.Addr) bool {
-	if a = a.Unmap().WithZone(""); a.IsLoopback() {
-		return true
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if now := o.clock.Now(); o.all == nil || now.Sub(o.read) > ownFor || now.Before(o.read) {
-		o.read = now
-		if found, err := net.InterfaceAddrs(); err == nil { // else those of before
-			o.all = map[netip.Addr]bool{}
-			for _, i := range found {
-				if n, ok := i.(*net.IPNet); ok {
-					if ip, ok := netip.AddrFromSlice(n.IP); ok {
-						o.all[ip.Unmap()] = true
-					}
-				}
-			}
-		}
-	}
-	return o.all[a]
 }

@@ -117,6 +117,9 @@ func New(o Options, p *Policy) (*Relay, error) {
 	return r, nil
 }
 
+// Own reports whether an address is this machine's, as destination.Box has it.
+func (r *Relay) Own(a netip.Addr) bool { return r.box.Own(a) }
+
 // offLimits are where nobody is led to: the relay's own addresses, and Options.OffLimits.
 func (r *Relay) offLimits() []netip.AddrPort {
 	own := *r.listeners.Load()
