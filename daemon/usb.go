@@ -5,31 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/config"
-	"github.com/mfpgate/mfpgate/discovery"
 	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/usb"
 	"github.com/mfpgate/mfpgate/usb/bus"
 	"github.com/mfpgate/mfpgate/usb/endpoint"
 	"github.com/mfpgate/mfpgate/usb/libusb"
 	"github.com/mfpgate/mfpgate/usb/quirk"
-)
-
-// The degradations of printers on USB. The first is of the whole, the others of single printers.
-const (
-	USBFailed mfpgate.Reason = "usb-failed"
-	USBAccess mfpgate.Reason = usb.ReasonAccess
-	USBBusy   mfpgate.Reason = usb.ReasonBusy
 )
 
 // Lookups are how a configuration reaches outside its text, in this build.
@@ -99,56 +87,7 @@ func (p *printers) reload(q *siteQuirks) {
 	poke(p.reloaded)
 }
 
-// plugged is what the registry asks.
-func (p *printers) plugged() discovery.USB {
-	return discovery.USB{
-		Port: func(id mfpgate.SightingID) *mfpgate.USBPort {
-			if room := p.room.Load(); room != nil {
-				return room.Port(id)
-			}
-			return nil
-		},
-		Behind: func(at netip.AddrPort) mfpgate.SightingID {
-			if room := p.room.Load(); room != nil {
-				return room.Behind(at)
-			}
-			return ""
-		},
-	}
-}
-
-// served are the ports of printers, where the relay leads nobody: at one of them the gateway itself would be the client, whom
-// usb.share: off lets in.
-func (p *printers) served() []netip.AddrPort {
-	if room := p.room.Load(); room != nil {
-		return room.Served()
-	}
-	return nil
-}
-
-// Read implements poll.USB.
-func (p *printers) Read(ctx context.Context, port string, parts mfpgate.Parts) (mfpgate.Reading, error) {
-	if room := p.room.Load(); room != nil {
-		return room.Read(ctx, port, parts)
-	}
-	return mfpgate.Reading{}, &usb.Refusal{Word: usb.ReasonOff, Text: "usb.enabled is off"}
-}
-
-// Print implements packagePrinters.
-func (p *printers) Print(ctx context.Context, id mfpgate.SightingID, doc mfpgate.Document, told func(mfpgate.JobStatus)) (mfpgate.JobStatus, error) {
-	if room := p.room.Load(); room != nil {
-		return room.Print(ctx, id, doc, told)
-	}
-	return mfpgate.JobStatus{State: mfpgate.JobAborted}, errUnplugged
-}
-
-// TakesPackages implements packagePrinters.
-func (p *printers) TakesPackages(id mfpgate.SightingID) bool {
-	room := p.room.Load()
-	return room != nil && slices.ContainsFunc(room.List(), func(one usb.Printer) bool { return one.Sighting == id && one.RawPackage })
-}
-
-// again is how long after USB could not be opened it is tried anew.
+// again is how long after USB could not be opened, or a printer not be shared, it is tried anew.
 const again = time.Minute
 
 // run drives the printers until ctx ends. Those that print then are given relay.timeouts.drain, as tunnels are.
@@ -157,7 +96,7 @@ func (p *printers) run(ctx context.Context) error {
 		cfg := p.daemon.config.Load()
 		if !cfg.USB.Enabled {
 			p.daemon.registry.USBOff()
-			p.clear()
+			p.sound()
 			select {
 			case <-ctx.Done():
 			case <-p.reloaded:
@@ -180,7 +119,7 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 	}
 	host, err := open()
 	if err != nil {
-		d.health.set(USBFailed, "printers on USB are not driven: "+err.Error())
+		p.unopened(err)
 		d.registry.USBOff()
 		timer := d.Clock.NewTimer(again)
 		defer timer.Stop()
@@ -191,12 +130,12 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 		}
 		return nil
 	}
-	d.health.clear(USBFailed)
 	served, err := endpoint.New(endpoint.Options{Clock: d.Clock, Log: d.log, Store: d.local, Share: endpoint.Share(cfg.USB.Share), Clients: p.clients})
 	if err != nil {
 		return errors.Join(fmt.Errorf("endpoints of printers on USB: %w", err), host.Close())
 	}
-	room := usb.New(usb.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Bus: host, Store: d.local, Quirks: p.quirks.Load().table, Endpoints: served,
+	q := p.quirks.Load()
+	room := usb.New(usb.Options{Clock: d.Clock, Log: d.log, Metrics: d.metrics, Bus: host, Store: d.local, Quirks: q.table, Endpoints: served,
 		Daemon: usb.IPPUSB{Clock: d.Clock, Socket: usb.IPPUSBSocket, State: usb.IPPUSBState}, Sighted: d.registry.Sight, Own: d.relay.Own,
 		Shared: cfg.USB.Share == config.USBShareLAN, Grace: max(cfg.Relay.Timeouts.Drain, time.Second)})
 	p.room.Store(room)
@@ -206,80 +145,35 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 	g.Go(func() error { return room.Run(part) })
 	g.Go(func() error { return served.Run(part) })
 	g.Go(func() error { return p.watch(part, room) })
-	p.follow(part, cfg, room, served)
+	p.follow(part, q.text, room, served)
 	stop()
 	err = g.Wait()
 	p.room.Store(nil)
+	p.sound()
 	return errors.Join(err, host.Close())
 }
 
-// follow puts changes of the configuration in force, until one wants the printers to be begun with anew, or not at all.
-func (p *printers) follow(ctx context.Context, cfg *config.Config, room *usb.Printers, served *endpoint.Endpoints) {
-	text := p.quirks.Load().text
+// shared are printers' endpoints: *endpoint.Endpoints.
+type shared interface{ Reconfigure(endpoint.Share) error }
+
+// follow puts changes of the configuration in force, until one wants the printers to be begun with anew, or not at all. text is of
+// the site's quirks in force.
+func (p *printers) follow(ctx context.Context, text string, room *usb.Printers, served shared) {
+	timer := p.daemon.Clock.NewTimer(again)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.reloaded:
+		case <-timer.C():
 		}
-		next := p.daemon.config.Load()
-		if !next.USB.Enabled || p.quirks.Load().text != text {
+		timer.Reset(again)
+		of := p.daemon.config.Load().USB
+		if !of.Enabled || p.quirks.Load().text != text {
 			return
 		}
-		if next.USB.Share == cfg.USB.Share {
-			continue
-		}
-		cfg = next
-		if err := served.Reconfigure(endpoint.Share(next.USB.Share)); err != nil {
-			p.daemon.health.set(USBFailed, "usb.share is not in force for all printers: "+err.Error())
-		} else {
-			p.daemon.health.clear(USBFailed)
-		}
-		room.Share(next.USB.Share == config.USBShareLAN)
+		p.sharing(served.Reconfigure(endpoint.Share(of.Share)))
+		room.Share(of.Share == config.USBShareLAN)
 	}
-}
-
-// usbLook is how often what is wrong with single printers is looked at.
-const usbLook = 5 * time.Second
-
-// watch says what is wrong with printers that are plugged in.
-func (p *printers) watch(ctx context.Context, room *usb.Printers) error {
-	defer p.clear()
-	for looked := false; ; {
-		if mfpgate.Wait(ctx, p.daemon.Clock, usbLook) != nil {
-			return nil
-		}
-		if !looked && room.Looked() {
-			p.daemon.registry.USBLooked()
-			looked = true
-		}
-		for reason, text := range map[mfpgate.Reason]string{
-			USBAccess: "the gateway has no right to %s; `mfpgate doctor` says what to install",
-			USBBusy:   "another program has %s; `mfpgate doctor` says which",
-		} {
-			var names []string
-			for _, printer := range room.List() {
-				if printer.USB.Mode == mfpgate.USBModeUnused && printer.USB.Reason == reason {
-					names = append(names, fmt.Sprintf("%s on USB port %s", printer.Name, printer.Port))
-				}
-			}
-			if len(names) == 0 {
-				p.daemon.health.clear(reason)
-				continue
-			}
-			p.daemon.health.set(reason, fmt.Sprintf(text, strings.Join(names, ", ")))
-		}
-	}
-}
-
-func (p *printers) clear() {
-	for _, reason := range []mfpgate.Reason{USBFailed, USBAccess, USBBusy} {
-		p.daemon.health.clear(reason)
-	}
-}
-
-// clients are who may use shared printers: who may use the relay, by the configuration in force.
-func (p *printers) clients(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(p.daemon.config.Load().Relay.Clients, func(n netip.Prefix) bool { return n.Contains(a) })
 }
