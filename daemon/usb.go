@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/config"
+	"github.com/mfpgate/mfpgate/discovery"
 	"github.com/mfpgate/mfpgate/telemetry"
 	"github.com/mfpgate/mfpgate/usb"
 	"github.com/mfpgate/mfpgate/usb/bus"
@@ -87,6 +91,55 @@ func (p *printers) reload(q *siteQuirks) {
 	poke(p.reloaded)
 }
 
+// plugged is what the registry asks.
+func (p *printers) plugged() discovery.USB {
+	return discovery.USB{
+		Port: func(id mfpgate.SightingID) *mfpgate.USBPort {
+			if room := p.room.Load(); room != nil {
+				return room.Port(id)
+			}
+			return nil
+		},
+		Behind: func(at netip.AddrPort) mfpgate.SightingID {
+			if room := p.room.Load(); room != nil {
+				return room.Behind(at)
+			}
+			return ""
+		},
+	}
+}
+
+// served are the ports of printers, where the relay leads nobody: at one of them the gateway itself would be the client, whom
+// usb.share: off lets in.
+func (p *printers) served() []netip.AddrPort {
+	if room := p.room.Load(); room != nil {
+		return room.Served()
+	}
+	return nil
+}
+
+// Read implements poll.USB.
+func (p *printers) Read(ctx context.Context, port string, parts mfpgate.Parts) (mfpgate.Reading, error) {
+	if room := p.room.Load(); room != nil {
+		return room.Read(ctx, port, parts)
+	}
+	return mfpgate.Reading{}, &usb.Refusal{Word: usb.ReasonOff, Text: "usb.enabled is off"}
+}
+
+// Print implements packagePrinters.
+func (p *printers) Print(ctx context.Context, id mfpgate.SightingID, doc mfpgate.Document, told func(mfpgate.JobStatus)) (mfpgate.JobStatus, error) {
+	if room := p.room.Load(); room != nil {
+		return room.Print(ctx, id, doc, told)
+	}
+	return mfpgate.JobStatus{State: mfpgate.JobAborted}, errUnplugged
+}
+
+// TakesPackages implements packagePrinters.
+func (p *printers) TakesPackages(id mfpgate.SightingID) bool {
+	room := p.room.Load()
+	return room != nil && slices.ContainsFunc(room.List(), func(one usb.Printer) bool { return one.Sighting == id && one.RawPackage })
+}
+
 // again is how long after USB could not be opened, or a printer not be shared, it is tried anew.
 const again = time.Minute
 
@@ -130,6 +183,7 @@ func (p *printers) drive(ctx context.Context, cfg *config.Config) error {
 		}
 		return nil
 	}
+	d.health.clear(USBFailed)
 	served, err := endpoint.New(endpoint.Options{Clock: d.Clock, Log: d.log, Store: d.local, Share: endpoint.Share(cfg.USB.Share), Clients: p.clients})
 	if err != nil {
 		return errors.Join(fmt.Errorf("endpoints of printers on USB: %w", err), host.Close())
@@ -176,4 +230,10 @@ func (p *printers) follow(ctx context.Context, text string, room *usb.Printers, 
 		p.sharing(served.Reconfigure(endpoint.Share(of.Share)))
 		room.Share(of.Share == config.USBShareLAN)
 	}
+}
+
+// clients are who may use shared printers: who may use the relay, by the configuration in force.
+func (p *printers) clients(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(p.daemon.config.Load().Relay.Clients, func(n netip.Prefix) bool { return n.Contains(a) })
 }

@@ -65,8 +65,8 @@ func (p *printers) watch(ctx context.Context, room *usb.Printers) error {
 func (p *printers) judge(room *usb.Printers) {
 	text := ""
 	if err := room.Hindered(); err != nil {
-		text = fmt.Sprintf("printers that are plugged in now are not found, for USB cannot be listed: %v; `dmesg` says what the kernel sees; those "+
-			"that were found before are driven on", err)
+		text = fmt.Sprintf("printers that are plugged in now are not found, and those from before are driven on, for USB cannot be listed: %v; "+
+			"`dmesg` says what the kernel sees", err)
 	}
 	p.say(USBFailed, text)
 	for reason, text := range map[mfpgate.Reason]string{

@@ -18,6 +18,7 @@ import (
 	"github.com/mfpgate/mfpgate/usb"
 	"github.com/mfpgate/mfpgate/usb/bus"
 	"github.com/mfpgate/mfpgate/usb/endpoint"
+	"github.com/mfpgate/mfpgate/usb/quirk"
 )
 
 // newUSBDaemon is as much of a daemon as printers on USB need.
@@ -99,9 +100,13 @@ func TestUSBThatCannotBeUsedDegrades(t *testing.T) {
 			t.Errorf("a USB that still cannot be opened: %+v, was %+v", now, began)
 		}
 		closed.Store(false)
-		passes(t, again+usbLook)
+		passes(t, again)
+		if text := d.wrong(USBFailed); text != "" {
+			t.Errorf("a USB that could be opened, and is not judged yet: %q", text)
+		}
+		passes(t, usbLook)
 		text = d.wrong(USBFailed)
-		if what, fix, _ := strings.Cut(text, "; "); !strings.Contains(what, "cannot be listed: list USB devices") || !strings.HasPrefix(fix, "unplug it; `dmesg`") {
+		if what, fix, _ := strings.Cut(text, "; "); !strings.Contains(what, "cannot be listed: list USB devices") || fix != "unplug it; `dmesg` says what the kernel sees" {
 			t.Errorf("a USB that cannot be listed: %q", text)
 		}
 		d.printers.sharing(nil) // another's word
@@ -118,11 +123,26 @@ func TestUSBThatCannotBeUsedDegrades(t *testing.T) {
 		if d.wrong(USBFailed) == "" {
 			t.Error("once it was listed, nobody looks any more")
 		}
-		d.config.Store(&config.Config{})
-		poke(d.printers.reloaded)
+		d.printers.sharing(endpoint.ErrTaken)
+		d.printers.reload(&siteQuirks{text: "others", table: quirk.Known()})
 		passes(t, time.Second)
-		if text := d.wrong(USBFailed); text != "" {
-			t.Errorf("a USB that is switched off: %q", text)
+		if text := d.wrong(USBShareFailed); text != "" {
+			t.Errorf("printers that are begun with anew: %q", text)
+		}
+		closed.Store(true)
+		for _, opened := range []string{"was listed", "was not opened"} {
+			on := d.config.Swap(&config.Config{})
+			poke(d.printers.reloaded)
+			passes(t, time.Second)
+			if text := d.wrong(USBFailed); text != "" {
+				t.Errorf("a USB that %s, and is switched off: %q", opened, text)
+			}
+			d.config.Store(on)
+			poke(d.printers.reloaded)
+			passes(t, time.Second)
+			if d.wrong(USBFailed) == "" {
+				t.Error("a USB that cannot be opened again")
+			}
 		}
 		end()
 		if err := <-ended; err != nil {
