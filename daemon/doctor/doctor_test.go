@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mfpgate/mfpgate/daemon"
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/daemon/doctor"
 	"github.com/mfpgate/mfpgate/daemon/portal/portaltest"
@@ -247,6 +248,30 @@ func TestUSBOfARunningDaemon(t *testing.T) {
 	if got := m.of("usb"); len(got) != 1 || got[0].Result != doctor.Warning || got[0].Fix != "systemctl reload mfpgate" {
 		t.Errorf("a daemon that has it off: %+v", got)
 	}
+
+	g = portaltest.Idle()
+	g.StatusIs.Degraded = []control.Degradation{{Reason: daemon.USBFailed, Text: "USB cannot be opened: no such device; check that this machine has USB"}}
+	m = newMachine(t, on)
+	m.serve(g)
+	if got, want := m.of("daemon"), (doctor.Finding{Result: doctor.Warning, Detail: "usb-failed: USB cannot be opened: no such device", Fix: "check that this machine has USB"}); len(got) != 2 || got[1] != want {
+		t.Errorf("a daemon that cannot use it: got %+v, want %+v", got, want)
+	}
+	if got := m.of("usb"); len(got) != 1 || got[0].Result != doctor.Failed || !strings.Contains(got[0].Fix, "usb-failed") {
+		t.Errorf("no printer, for it cannot be used: %+v", got)
+	}
+}
+
+// TestWhatIsSaidOfPrintersIsNotSaidTwice: the check of USB names the printers that the daemon degrades for, wherever it looks at all.
+func TestWhatIsSaidOfPrintersIsNotSaidTwice(t *testing.T) {
+	for more, want := range map[string]int{on: 1, "usb: {enabled: false}\n": 3, "nonsense: 1\n": 3} {
+		g := portaltest.Idle()
+		g.StatusIs.Degraded = []control.Degradation{{Reason: daemon.USBAccess, Text: "of one"}, {Reason: daemon.USBBusy, Text: "of another"}}
+		m := newMachine(t, more)
+		m.serve(g)
+		if got := m.of("daemon"); len(got) != want {
+			t.Errorf("%q: %d findings, want %d: %+v", more, len(got), want, got)
+		}
+	}
 }
 
 func TestTheOtherChecks(t *testing.T) {
@@ -261,7 +286,7 @@ func TestTheOtherChecks(t *testing.T) {
 		t.Errorf("no daemon: %+v", got)
 	}
 	g := portaltest.Idle()
-	g.StatusIs.Degraded = []control.Degradation{{Reason: "cloud-away", Text: "the cloud does not answer; check the way out"}, {Reason: "usb-access", Text: "said of each printer"}}
+	g.StatusIs.Degraded = []control.Degradation{{Reason: "cloud-away", Text: "the cloud does not answer; check the way out"}}
 	m.serve(g)
 	got := m.of("daemon")
 	if len(got) != 2 || got[0].Result != doctor.Good || got[1] != (doctor.Finding{Result: doctor.Warning, Detail: "cloud-away: the cloud does not answer", Fix: "check the way out"}) {

@@ -46,7 +46,7 @@ func checkDaemon(ctx context.Context, s *site) []Finding {
 	s.status = &status
 	found := []Finding{{Result: Good, Detail: fmt.Sprintf("%s runs since %s", status.Version, status.StartedAt.UTC().Format(time.DateTime+"Z"))}}
 	for _, d := range status.Degraded {
-		if strings.HasPrefix(string(d.Reason), "usb-") {
+		if s.config != nil && s.config.USB.Enabled && (d.Reason == daemon.USBAccess || d.Reason == daemon.USBBusy) {
 			continue // the check of USB says it of each printer
 		}
 		what, fix, _ := strings.Cut(d.Text, "; ")

@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/daemon"
 	"github.com/mfpgate/mfpgate/daemon/control"
+	"github.com/mfpgate/mfpgate/usb"
 	"github.com/mfpgate/mfpgate/usb/bus"
 	"github.com/mfpgate/mfpgate/usb/libusb"
 )
@@ -48,6 +50,9 @@ func (s *site) driven(ctx context.Context) (found []Finding) {
 		return []Finding{{Result: Failed, Detail: "the daemon was asked for its printers: " + err.Error(), Fix: "journalctl -u mfpgate says why"}}
 	}
 	if len(printers) == 0 {
+		if slices.ContainsFunc(s.status.Degraded, func(d control.Degradation) bool { return d.Reason == daemon.USBFailed }) {
+			return []Finding{{Result: Failed, Detail: "no printer is found, for the daemon cannot use USB", Fix: "do what the check of the daemon says of " + string(daemon.USBFailed)}}
+		}
 		return none()
 	}
 	for _, d := range printers {
@@ -61,7 +66,7 @@ func (s *site) driven(ctx context.Context) (found []Finding) {
 		}
 		if p.Mode == mfpgate.USBModeUnused {
 			f.Result, f.Fix = Failed, s.mend(p.Reason)
-			if p.Reason == "usb-opening" {
+			if p.Reason == usb.ReasonOpening {
 				f.Result, f.Fix = Warning, "wait a moment and look again"
 			}
 		}
@@ -73,13 +78,13 @@ func (s *site) driven(ctx context.Context) (found []Finding) {
 // mend is what to do about a printer that the daemon does not drive.
 func (s *site) mend(why mfpgate.Reason) string {
 	switch why {
-	case "usb-access":
+	case usb.ReasonAccess:
 		return s.missingRight()
-	case "usb-busy":
+	case usb.ReasonBusy:
 		return "end the program that has it, or let it go: a print queue of CUPS with a usb:// address has it while it prints"
-	case "usb-silent", "usb-broken":
+	case usb.ReasonSilent, usb.ReasonBroken:
 		return "switch it off and on, and try another cable or port"
-	case "usb-unsupported":
+	case usb.ReasonUnsupported:
 		return "it has no interface that the gateway can drive; if it is known to print, docs/usb.md says how a quirk is added"
 	}
 	return "journalctl -u mfpgate says why"
@@ -131,7 +136,7 @@ func (s *site) one(d bus.Device) Finding {
 	case held && strings.HasPrefix(driver, "ipp-usb"):
 		f.Detail += driver + " has it; the gateway will use it through its port"
 	case held:
-		f.Result, f.Detail, f.Fix = Warning, f.Detail+driver+" has it", s.mend("usb-busy")
+		f.Result, f.Detail, f.Fix = Warning, f.Detail+driver+" has it", s.mend(usb.ReasonBusy)
 	case driver != "":
 		f.Detail += "the gateway may use it; it is given back to the kernel's " + driver + " whenever the gateway ends"
 	default:
