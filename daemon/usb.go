@@ -232,8 +232,12 @@ func (p *printers) follow(ctx context.Context, text string, room *usb.Printers, 
 	}
 }
 
-// clients are who may use shared printers: who may use the relay, by the configuration in force.
-func (p *printers) clients(a netip.Addr) bool {
+// clients are who may use shared printers, by the configuration in force.
+func (p *printers) clients(a netip.Addr) bool { return MayPrint(p.daemon.config.Load(), a) }
+
+// MayPrint reports whether an address may use printers that are shared with the site's network: whether it may use the relay. Of the
+// machine's own addresses, DNS-SD tells of those that may.
+func MayPrint(cfg *config.Config, a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(p.daemon.config.Load().Relay.Clients, func(n netip.Prefix) bool { return n.Contains(a) })
+	return slices.ContainsFunc(cfg.Relay.Clients, func(n netip.Prefix) bool { return n.Contains(a) })
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/mfpgate/mfpgate/daemon"
 	"github.com/mfpgate/mfpgate/daemon/control"
 	"github.com/mfpgate/mfpgate/usb/bus"
+	"github.com/mfpgate/mfpgate/usb/endpoint/dnssd"
 )
 
 // Result is what a check found.
@@ -36,6 +37,8 @@ type Options struct {
 	OpenUSB    func() (bus.Bus, error) // the machine's USB; nil: this build has none
 	Root       string                  // "" is /; tests have their own
 	Service    string                  // the user that the service runs as; "" is mfpgate
+	// Links are those on which printers may be published; nil: the machine's.
+	Links func() ([]dnssd.Interface, error)
 }
 
 // site is what the checks share.
@@ -60,6 +63,9 @@ var checks = []struct {
 func Look(ctx context.Context, o Options) []Finding {
 	if o.Service == "" {
 		o.Service = "mfpgate"
+	}
+	if o.Links == nil {
+		o.Links = dnssd.Links
 	}
 	s := &site{Options: o}
 	var all []Finding

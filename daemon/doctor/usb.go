@@ -33,9 +33,9 @@ func checkUSB(ctx context.Context, s *site) []Finding {
 	case s.status != nil && slices.Contains(s.status.Off, "usb"):
 		return []Finding{{Result: Warning, Detail: "the running daemon has USB off, the file has it on", Fix: "systemctl reload mfpgate"}}
 	case s.status != nil:
-		return s.driven(ctx)
+		return append(s.driven(ctx), s.shared()...)
 	}
-	return s.plugged(ctx)
+	return append(s.plugged(ctx), s.shared()...)
 }
 
 // none is no failure: a printer may be switched off.

@@ -198,4 +198,19 @@ func TestSharingOnTheLAN(t *testing.T) {
 		out, _ := client.Try(t, "avahi-browse", "-rpt", "_ipp._tcp") // fails while its own name is probed for
 		return strings.Contains(out, fmt.Sprintf(";%s;%s;", l.Gateway().V4, at[strings.LastIndexByte(at, ':')+1:]))
 	})
+	doctor := func(config string) string {
+		out, _ := l.Gateway().Try(t, rig.Binary(t), "doctor", "--config", config, "--socket", g.Socket) // its code is of other things, too
+		return out
+	}
+	if out := doctor(g.Config); !strings.Contains(out, "1-1 1209:0001") || strings.Contains(out, "nobody is told") {
+		t.Errorf("the doctor says:\n%s", out)
+	}
+	text, err := os.ReadFile(g.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := rig.WriteFile(t, g.Dir, "without.yaml", strings.ReplaceAll(string(text), l.Gateway().V4.String()+"/32, ", ""))
+	if out := doctor(without); !strings.Contains(out, "nobody is told of the printers: relay.clients has none") || !strings.Contains(out, l.Gateway().V4.String()+"/") {
+		t.Errorf("without its own address in relay.clients the doctor says:\n%s", out)
+	}
 }

@@ -15,7 +15,9 @@ import (
 
 const maxAddresses = 16 // of a link
 
-func system() ([]Interface, error) {
+// Links are the machine's interfaces that can multicast, with their addresses: on which a Responder publishes, of each what Options.Admit
+// lets it.
+func Links() ([]Interface, error) {
 	all, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)

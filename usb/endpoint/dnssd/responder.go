@@ -44,7 +44,7 @@ type Options struct {
 	Host string
 	// Admit says which of the machine's addresses are published; a link without one is left alone. nil: all.
 	Admit func(netip.Addr) bool
-	// Interfaces lists the links, with their addresses. nil: the system's that can multicast and are no loopback.
+	// Interfaces lists the links, with their addresses. nil: Links.
 	Interfaces func() ([]Interface, error)
 	// Open makes the way to the links. nil: the system's sockets.
 	Open func() (Conn, error)
@@ -103,7 +103,7 @@ func New(o Options) (*Responder, error) {
 		o.Admit = func(netip.Addr) bool { return true }
 	}
 	if o.Interfaces == nil {
-		o.Interfaces = system
+		o.Interfaces = Links
 	}
 	if o.Open == nil {
 		o.Open = func() (Conn, error) { return multicast.Open(false), nil }
