@@ -199,6 +199,25 @@ func TestAPortThatAnotherProgramHasOnTheNetwork(t *testing.T) {
 	}
 }
 
+// What could not be put in force is not taken for what is: it is tried again until it can be.
+func TestAPortThatAnotherProgramHasOnThisMachine(t *testing.T) {
+	e := newEndpoints(t, func(o *endpoint.Options) { o.Share = endpoint.Off })
+	p := serve(t, e, "a", printer(t, http.NotFoundHandler()))
+	other, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", p.Address().Port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Reconfigure(endpoint.Local); !errors.Is(err, endpoint.ErrTaken) {
+			t.Error(err)
+		}
+	}
+	_ = other.Close()
+	if err := e.Reconfigure(endpoint.Local); err != nil || reached(p) != "127.0.0.1 ::1" {
+		t.Errorf("%v, reached at %s", err, reached(p))
+	}
+}
+
 // TestLANIsForTheClients asks by another address of this machine, as the network does: the kernel takes that for the source as well.
 func TestLANIsForTheClients(t *testing.T) {
 	var mine netip.Addr

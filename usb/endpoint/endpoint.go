@@ -101,7 +101,7 @@ func (p *Endpoint) Describe(about About) {
 func (p *Endpoint) listen(share Share) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.share == share {
+	if p.closed || p.share == share && len(p.listeners) > 0 { // with none it is where it could not be the last time
 		return nil
 	}
 	// A listener at the wildcard and one at an address of it exclude one another, so the old ones go first. Connections stay.
