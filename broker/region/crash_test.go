@@ -209,7 +209,7 @@ func (w *world) carry(id mfpgate.MoveID, act func(*world, mfpgate.MoveID)) {
 
 // found is the move of the dead process, or one that its user has started again with the same key.
 func (w *world) found() mfpgate.Move {
-	list, err := w.List(w.t.Context())
+	list, err := w.Page(w.t.Context(), "", 2)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -262,7 +262,7 @@ func TestADeviceHasOneOpenMove(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		list, err := w.List(t.Context())
+		list, err := w.Page(t.Context(), "", region.MaxList)
 		if err != nil || started != 1 || len(list) != 1 {
 			t.Fatalf("%d started, %d moves, %v", started, len(list), err)
 		}

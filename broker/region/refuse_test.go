@@ -177,7 +177,7 @@ func TestALyingRegionTakesTheMoveBack(t *testing.T) {
 
 // moving are the ids of the moves that are open.
 func (w *world) moving() (ids []mfpgate.MoveID) {
-	list, err := w.List(w.t.Context())
+	list, err := w.Page(w.t.Context(), "", region.MaxList)
 	if err != nil {
 		w.t.Error(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,30 +99,6 @@ func (s *Saga) Get(ctx context.Context, gateway string, id mfpgate.MoveID) (mfpg
 		return mfpgate.Move{}, known(err)
 	}
 	return r.Move, nil
-}
-
-// List returns the moves that are kept, the newest first.
-func (s *Saga) List(ctx context.Context) (list []mfpgate.Move, err error) {
-	err = s.Store.View(ctx, func(at store.Snapshot) error {
-		list = []mfpgate.Move{}
-		for rec, err := range store.All(at, movePrefix) {
-			if err != nil {
-				return err
-			}
-			r, err := decodeRecord(mfpgate.MoveID(strings.TrimPrefix(rec.Key, movePrefix)), rec.Value)
-			if err != nil {
-				return err
-			}
-			list = append(list, r.Move)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list moves: %w", err)
-	}
-	slices.Reverse(list) // ids grow with time
-	slices.SortStableFunc(list, func(x, y mfpgate.Move) int { return y.StartedAt.Compare(x.StartedAt) })
-	return list, nil
 }
 
 // Page returns at most limit moves (1 to MaxList), the newest first, that are older than before; "" is none. Its ids grow with time.

@@ -303,7 +303,7 @@ func (w *world) judge(r *Result) error {
 		if err != nil {
 			return err
 		}
-		moves, err := saga.List(ctx)
+		moves, err := saga.Page(ctx, "", region.MaxList)
 		if err != nil {
 			return err
 		}
