@@ -2,7 +2,7 @@
 //
 // They are two types with stores, credentials and URLs of their own, in one process or not: the management server reaches the
 // services of its own region as it reaches those of another one, over HTTP with a credential of its role. What calls are made with is
-// plugged in (Options.Connect).
+// plugged in (Connect).
 //
 // The management server knows the devices that are registered in its region, runs the saga of moves to it (package broker/region),
 // obeys the orders of other regions' management servers about devices that leave, and signs what devices and gateways shall believe:

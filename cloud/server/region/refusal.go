@@ -34,6 +34,7 @@ const (
 	ReasonThrottled    mfpgate.Reason = "rate-limited"
 	ReasonKey          mfpgate.Reason = "idempotency-key-required"
 	ReasonTooLarge     mfpgate.Reason = "too-large"
+	ReasonFull         mfpgate.Reason = "device-full" // it may not write more
 	ReasonStoreFull    mfpgate.Reason = "storage-full"
 	ReasonGone         mfpgate.Reason = "caller-gone" // it closed the connection before its answer was ready
 	ReasonInternal     mfpgate.Reason = "internal"

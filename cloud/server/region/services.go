@@ -101,9 +101,6 @@ func holdingRefusal(err error) *Refusal {
 	return nil
 }
 
-// ReasonFull is why a device may not write more.
-const ReasonFull mfpgate.Reason = "device-full"
-
 // Register mounts the services. Each operation names its callers.
 func (s *Services) Register(a huma.API) {
 	op := s.Operation

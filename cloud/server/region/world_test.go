@@ -112,7 +112,6 @@ func (w *world) call(c *http.Client, method, url string, token mfpgate.Secret, i
 	req, err := http.NewRequestWithContext(w.t.Context(), method, url, body)
 	servertest.Must(w.t, err)
 	req.Header.Set("Content-Type", kind)
-
 	req.Header.Set("Idempotency-Key", fmt.Sprint("key-", w.keys.Add(1)))
 	switch user, password, basic := strings.Cut(token.Reveal(), ":"); {
 	case basic:
@@ -147,7 +146,7 @@ func (w *world) device(r *servertest.Region, mfp, method, path string, in any) r
 	return w.call(r.HTTP(w.t), method, base+path, r.Device(w.t, mfp), in)
 }
 
-// tell has the gateway tell of a device, and start makes the device register in us.
+// tell has the gateway tell of a device, and start makes a device register in a region.
 func (w *world) tell(id, serial, market string) {
 	w.t.Helper()
 	w.gate(http.MethodPut, "/devices/"+id, api.Device{DeviceID: id, Make: "Sim", Model: model, Serial: serial, MonitoringMode: "proxy", Market: market},
