@@ -99,11 +99,12 @@ const (
 	USBPrinted   = "usb.printed"    // the canonical event of a document
 	USBNoise     = "usb.remarked"
 
-	EndpointOpened      = "usb.listened"    // a printer's endpoint is open, or open to others than before
-	EndpointPublished   = "usb.published"   // a printer has a name on the network
-	EndpointUnpublished = "usb.unpublished" // it cannot be published
-	EndpointServed      = "usb.served"      // the canonical event of a request to a printer
-	EndpointRefused     = "usb.refused"     // a client's request did not go to the printer
-	EndpointFailed      = "usb.failed"      // it did, and the printer did not answer
-	EndpointNoise       = "usb.overheard"   // what net/http says of an endpoint's connections
+	EndpointOpened      = "usb.listened"      // a printer's endpoint is open, or open to others than before
+	EndpointPublished   = "usb.published"     // a printer has a name on the network
+	EndpointUnpublished = "usb.unpublished"   // it cannot be published
+	EndpointHindered    = "usb.hindered-link" // nothing can be published on an interface for now
+	EndpointServed      = "usb.served"        // the canonical event of a request to a printer
+	EndpointRefused     = "usb.refused"       // a client's request did not go to the printer
+	EndpointFailed      = "usb.failed"        // it did, and the printer did not answer
+	EndpointNoise       = "usb.overheard"     // what net/http says of an endpoint's connections
 )

@@ -34,5 +34,6 @@
 //
 // # How it fails
 //
-// In plain sentences: 503 with Retry-After for a printer that is gone, 504 for one that is silent, 502 for one that talks nonsense.
+// In plain sentences: 503 with Retry-After for a printer that is gone, is another program's, or is being reset; 504 for one that is
+// silent, 502 for one that talks nonsense. A request that another's failure ended is told 503: the printer is being reset.
 package endpoint

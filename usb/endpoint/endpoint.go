@@ -64,25 +64,6 @@ func (p *Endpoint) Address() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.port)
 }
 
-// URL is the same as a URL: http://127.0.0.1:61000.
-func (p *Endpoint) URL() string { return "http://" + p.Address().String() }
-
-// Shared says whether the site's network may use it now.
-func (p *Endpoint) Shared() bool { return p.shared() == LAN }
-
-func (p *Endpoint) shared() Share {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.share
-}
-
-// Name is what it was published as last; "": nothing yet.
-func (p *Endpoint) Name() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.name
-}
-
 // Describe changes what is published of the printer.
 func (p *Endpoint) Describe(about About) {
 	p.mu.Lock()

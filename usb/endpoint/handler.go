@@ -129,7 +129,8 @@ func say(w http.ResponseWriter, a answer) {
 	_, _ = io.WriteString(w, a.text+"\n")
 }
 
-// failed answers for a printer that did not.
+// failed answers for a printer that did not. As a gateway's (RFC 9110 §15.6) the answer is 502 where the printer's was no HTTP, 504 where
+// none came in time, and 503 where it cannot be asked just now: it is away, or being reset after a failure of USB.
 func (p *Endpoint) failed(w http.ResponseWriter, r *http.Request, err error) {
 	fault := clientOf(r).fault()
 	a := answer{status: http.StatusBadGateway, text: "The printer did not answer as HTTP wants it. Switch it off and on if that stays so."}
@@ -148,6 +149,8 @@ func (p *Endpoint) failed(w http.ResponseWriter, r *http.Request, err error) {
 		a = answer{status: http.StatusServiceUnavailable, retry: "30", text: "Another program of this machine has the printer."}
 	case errors.Is(err, ippusb.ErrTimeout) || errors.Is(err, context.DeadlineExceeded):
 		a = answer{status: http.StatusGatewayTimeout, text: "The printer did not answer in time."}
+	case errors.Is(err, ippusb.ErrBroken) && !errors.Is(err, ippusb.ErrProtocol):
+		a = answer{status: http.StatusServiceUnavailable, retry: "30", text: "The printer's USB failed, and the gateway resets the printer. Try again in a moment."}
 	}
 	if r.Context().Err() == nil { // else the client left, which is no failure, and hears nothing of this
 		p.all.o.Log.Info().Str(field.Key, p.key).Str(field.Client, r.RemoteAddr).Str(field.Method, r.Method).

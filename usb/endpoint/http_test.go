@@ -92,6 +92,9 @@ func TestWhatThePrinterDoesNotAnswer(t *testing.T) {
 		{"a printer that was unplugged", fmt.Errorf("send: %w", bus.ErrGone), 503, "30", "unplugged"},
 		{"one that is being closed", ippusb.ErrClosed, 503, "30", "in a moment"},
 		{"one that another program has", bus.ErrBusy, 503, "30", "Another program"},
+		{"one that stalled, and is being reset", fmt.Errorf("%w: receive: %w", ippusb.ErrBroken, bus.ErrStalled), 503, "30", "resets"},
+		{"one whose transfers fail", fmt.Errorf("%w: send: %w", ippusb.ErrBroken, bus.ErrFailed), 503, "30", "resets"},
+		{"one that another request found out of step", fmt.Errorf("%w: malformed HTTP response", ippusb.ErrBroken), 503, "30", "resets"},
 		{"one that is silent", fmt.Errorf("%w: receive: %w", ippusb.ErrBroken, ippusb.ErrTimeout), 504, "", "in time"},
 		{"one that talks nonsense", fmt.Errorf("%w: %w: malformed HTTP response", ippusb.ErrBroken, ippusb.ErrProtocol), 502, "", "as HTTP wants"},
 	} {

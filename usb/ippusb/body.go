@@ -53,7 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 	case errors.Is(err, errShort):
 		b.end(io.ErrUnexpectedEOF)
 	case err != nil:
-		b.end(b.x.t.fail(err))
+		b.end(b.x.fail(err))
 	case !more || b.content.left == 0 && !b.content.chunked:
 		b.end(io.EOF)
 		if n > 0 {
@@ -96,7 +96,6 @@ func (b *body) drain() {
 		return
 	}
 	t := b.x.t
-	t.drained.Add(1)
 	ctx, cancel := context.WithCancelCause(t.base)
 	defer cancel(nil)
 	stop := t.clock.AfterFunc(t.o.DrainTimeout, func() {
@@ -112,13 +111,13 @@ func (b *body) drain() {
 			b.end(why)
 			return
 		case err != nil:
-			b.end(t.fail(err))
+			b.end(b.x.fail(err))
 			return
 		case !more:
 			b.end(why)
 			return
 		case total > t.o.DrainBytes:
-			b.end(t.fail(fmt.Errorf("%w: the rest of an answer is longer than %d bytes", ErrProtocol, t.o.DrainBytes)))
+			b.end(b.x.fail(fmt.Errorf("%w: the rest of an answer is longer than %d bytes", ErrProtocol, t.o.DrainBytes)))
 			return
 		}
 	}

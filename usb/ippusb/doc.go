@@ -21,7 +21,7 @@
 // ErrBroken, at once, and so does every later one. An unplugged printer is the same with bus.ErrGone in it.
 //
 // An interface is given back exactly once, on every way out of a transaction, and all are given back to the bus by Close. Memory does not
-// depend on what is sent: an interface has 16 KiB to read with, and a large body two pieces of 128 KiB while it is being sent. Bodies are
+// depend on what is sent: an interface has 16 KiB to read with, and a large body two pieces of 512 KiB while it is being sent. Bodies are
 // copied once at most: they are read into, and written from, the buffers that the transfers use, and an answer's reader with at least
 // 16 KiB of room gets it without a copy.
 //

@@ -59,7 +59,7 @@ const idleFor, quietFor = 5 * time.Second, 5 * time.Millisecond
 func (x *exchange) run(out []byte, more bool) {
 	if err := x.ready(); err != nil {
 		x.feed.leave()
-		err = x.t.fail(err)
+		err = x.fail(err)
 		x.answer <- answer{err: err}
 		x.done()
 		x.done()
@@ -71,7 +71,7 @@ func (x *exchange) run(out []byte, more bool) {
 	x.moved()
 	x.sent.Store(true)
 	if err != nil {
-		_ = x.t.fail(err) // which ends the other part, and that tells the client
+		_ = x.fail(err) // which ends the other part, and that tells the client
 	}
 	x.done()
 }
@@ -131,7 +131,6 @@ func (x *exchange) send(out []byte, more bool) error {
 
 // truncate ends a request whose client does not. The client is told why, unless it left, or has its answer.
 func (x *exchange) truncate(why error) error {
-	x.t.cut.Add(1)
 	if why != nil {
 		x.cut.Store(&why)
 	}
@@ -143,7 +142,7 @@ func (x *exchange) truncate(why error) error {
 func (x *exchange) receive() {
 	resp, c, err := x.head(x.t.base)
 	if err != nil {
-		x.answer <- answer{err: x.t.fail(err)}
+		x.answer <- answer{err: x.fail(err)}
 		x.done()
 		return
 	}
@@ -186,11 +185,14 @@ func (x *exchange) give() {
 		p.r++
 	}
 	if p.r < p.w {
-		_ = x.t.fail(fmt.Errorf("%w: %d bytes came after the end of an answer", ErrProtocol, p.w-p.r))
+		_ = x.fail(fmt.Errorf("%w: %d bytes came after the end of an answer", ErrProtocol, p.w-p.r))
 	}
 	p.r, p.w, p.used = 0, 0, x.t.clock.Now()
 	x.t.release(p)
 }
+
+// fail is the transport's, with what this exchange found.
+func (x *exchange) fail(err error) error { return x.t.fail(x, err) }
 
 // moved says that a byte did, now, either way.
 func (x *exchange) moved() { x.last.Store(int64(x.t.clock.Now().Sub(x.t.began))) }

@@ -271,6 +271,41 @@ func TestASlowClientIsNotThePrintersFault(t *testing.T) {
 	})
 }
 
+// TestWhoIsToldOfAFault: only the request that found it, on its way out or back, takes it for its own.
+func TestWhoIsToldOfAFault(t *testing.T) {
+	for rule, tc := range map[string]struct {
+		fault func(r *rig)
+		want  error
+	}{
+		"in an answer": {func(r *rig) { r.ins[0].Fail(model.Fault{Kind: model.Failure, After: 10}) }, bus.ErrFailed},
+		"in a request": {func(r *rig) { r.outs[0].Fail(model.Fault{Kind: model.Stall, After: 10}) }, bus.ErrStalled},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := plug(t, 2, func(p *peer) {
+					if p.n == 0 {
+						fixed(okay)(p)
+					}
+				}).open(t, nil)
+				tc.fault(r)
+				mine, other := make(chan error, 1), make(chan error, 1)
+				r.outs[0].Pause()
+				go func() { _, err := r.get(t.Context()); mine <- err }()
+				synctest.Wait()
+				go func() { _, err := r.get(t.Context()); other <- err }()
+				synctest.Wait()
+				r.outs[0].Resume()
+				if err := <-mine; !errors.Is(err, ippusb.ErrBroken) || !errors.Is(err, tc.want) {
+					t.Errorf("who found it got %v", err)
+				}
+				if err := <-other; !errors.Is(err, ippusb.ErrBroken) || errors.Is(err, tc.want) {
+					t.Errorf("the other got %v", err)
+				}
+			})
+		})
+	}
+}
+
 // TestBrokenMayClose: it is what its owner does first.
 func TestBrokenMayClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,8 +15,9 @@ var (
 	// ErrRefused says that a request cannot be brought to a printer on USB: CONNECT, Upgrade, or a head that is not HTTP. Nothing of
 	// it was sent.
 	ErrRefused = errors.New("not possible over USB")
-	// ErrBroken says that printer and gateway no longer agree where a message begins, or that the printer is gone. It is wrapped
-	// together with why: one of the errors below, or of usb/bus. Every request fails with it until there is a new transport.
+	// ErrBroken says that printer and gateway no longer agree where a message begins, or that the printer is gone. Every request fails
+	// with it until there is a new transport. To the request that found it, and to Options.Broken, it is wrapped together with why: one
+	// of the errors below, or of usb/bus; to the others why is text, but for bus.ErrGone: their own answers were not late, nor malformed.
 	ErrBroken = errors.New("the USB printer must be reset")
 	// ErrTimeout says that the printer took or sent no byte for too long.
 	ErrTimeout = errors.New("the USB printer is silent")
@@ -68,20 +69,6 @@ type Quirks struct {
 	// WriteDelay is waited after each write of more than WriteDelayOver bytes.
 	WriteDelay     time.Duration
 	WriteDelayOver int
-}
-
-// Stats are what a transport has done and is doing.
-type Stats struct {
-	Interfaces int // claimed
-	Busy       int // of these, with a transaction
-	Waiting    int // requests that wait for one
-
-	Requests   uint64 // that were begun
-	Cut        uint64 // of these, ended early: the client did not bring the rest, or the printer refused it
-	Drained    uint64 // answers of which the rest was read for nobody
-	SoftResets uint64
-	BytesOut   uint64 // taken by the printer
-	BytesIn    uint64 // sent by it
 }
 
 const (

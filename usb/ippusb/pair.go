@@ -76,7 +76,6 @@ func (p *pair) send(ctx context.Context, b []byte, x *exchange) error {
 			return fmt.Errorf("send to interface %d: the driver says that %d of %d bytes are sent", p.iface.Number, n, len(part))
 		}
 		if n > 0 {
-			p.t.out.Add(uint64(n))
 			x.took(total-len(b), n)
 			b, last, pause = b[n:], p.t.clock.Now(), firstPause
 			x.moved()
@@ -124,7 +123,6 @@ func (p *pair) receive(ctx context.Context, b []byte, x *exchange) (int, error) 
 			return 0, fmt.Errorf("receive from interface %d: %w", p.iface.Number, err)
 		}
 		if n > 0 { // also where ctx ended: whoever reads on must not miss it
-			p.t.in.Add(uint64(n))
 			x.moved()
 			return n, nil
 		}

@@ -33,7 +33,7 @@ func (t *Transport) Probe(ctx context.Context) error {
 		}
 		err = t.probe(ctx, p)
 		if err != nil {
-			err = t.fail(fmt.Errorf("probe interface %d: %w", p.iface.Number, err))
+			err = t.fail(nil, fmt.Errorf("probe interface %d: %w", p.iface.Number, err))
 		}
 		p.r, p.w, p.used = 0, 0, t.clock.Now()
 		t.release(p)
@@ -149,7 +149,6 @@ func (t *Transport) softReset(ctx context.Context, p *pair) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer t.clock.AfterFunc(5*time.Second, cancel)()
-	t.resets.Add(1)
 	if err := bus.SoftReset(ctx, t.o.Handle, p.iface.Number); err != nil {
 		return fmt.Errorf("soft reset of interface %d: %w", p.iface.Number, err)
 	}

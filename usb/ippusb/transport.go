@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -29,19 +28,15 @@ type Transport struct {
 	mu       sync.Mutex
 	idle     []*pair // the longest idle first
 	waiting  []*waiter
-	refused  error // why no request begins any more
-	broken   error // why none ends any more
+	refused  error     // why no request begins any more
+	broken   error     // why none ends any more
+	finder   *exchange // that found it
 	closed   bool
 	closeErr error
 
 	atRest   chan struct{} // closed when no interface is busy, nor will be
 	restOnce sync.Once
 	pieces   sync.Pool // of []byte, pieceSize long: as many as large bodies are being sent at once, twice
-	requests atomic.Uint64
-	cut      atomic.Uint64
-	drained  atomic.Uint64
-	resets   atomic.Uint64
-	out, in  atomic.Uint64
 }
 
 // New claims a printer's interfaces: all of them, or none if one cannot be. The errors are those of bus.Handle's Claim. The handle
@@ -119,7 +114,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x := &exchange{t: t, pair: p, req: req, feed: f, limits: &t.o, answer: make(chan answer, 1)}
 	x.parts.Store(2)
-	t.requests.Add(1)
 	go x.run(out, more) // it ends with the exchange, for which Close waits
 	select {
 	case a := <-x.answer:
@@ -129,21 +123,28 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// fail ends all transfers because err left printer and gateway out of step, and says so once. It returns what a client is to be told.
-func (t *Transport) fail(err error) error {
+// fail ends all transfers because err, which x found, left printer and gateway out of step, and says so once. It returns what the client
+// of x is to be told. x is nil where no client asked.
+func (t *Transport) fail(x *exchange, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
+	case t.broken != nil && x == t.finder:
+		return t.broken
 	case t.broken != nil:
+		return t.refused
 	case t.closed:
 		return ErrClosed
-	default:
-		t.broken = fmt.Errorf("%w: %w", ErrBroken, err)
-		t.refuse(t.broken)
-		t.end(t.broken)
-		if t.o.Broken != nil {
-			go t.o.Broken(t.broken) // it may call Close, which so cannot wait for it: who gave it does
-		}
+	}
+	t.broken, t.finder = fmt.Errorf("%w: %w", ErrBroken, err), x
+	others := t.broken
+	if !errors.Is(err, bus.ErrGone) { // which is so for all
+		others = fmt.Errorf("%w: another request found: %v", ErrBroken, err)
+	}
+	t.refuse(others)
+	t.end(others)
+	if t.o.Broken != nil {
+		go t.o.Broken(t.broken) // it may call Close, which so cannot wait for it: who gave it does
 	}
 	return t.broken
 }
@@ -157,7 +158,7 @@ func (t *Transport) quiet() { t.restOnce.Do(func() { close(t.atRest) }) }
 func (t *Transport) Shutdown(ctx context.Context) error {
 	unplugged := func() { // who shuts it down may know it before any transfer does
 		if why := context.Cause(ctx); errors.Is(why, bus.ErrGone) {
-			_ = t.fail(why)
+			_ = t.fail(nil, why)
 		}
 	}
 	unplugged()
@@ -197,15 +198,4 @@ func (t *Transport) Close() error {
 		}
 	})
 	return t.closeErr
-}
-
-// Stats says what the transport has done and is doing.
-func (t *Transport) Stats() Stats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return Stats{
-		Interfaces: len(t.pairs), Busy: len(t.pairs) - len(t.idle), Waiting: len(t.waiting),
-		Requests: t.requests.Load(), Cut: t.cut.Load(), Drained: t.drained.Load(), SoftResets: t.resets.Load(),
-		BytesOut: t.out.Load(), BytesIn: t.in.Load(),
-	}
 }

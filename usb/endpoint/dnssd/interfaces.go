@@ -151,7 +151,7 @@ func (r *Responder) hinder(where, what string, err error) bool {
 	}
 	if !r.hindered[key] && len(r.hindered) < 1024 { // interfaces come and go under new names
 		r.hindered[key] = true
-		r.o.Log.Info().Str(field.Interface, where).Str(field.Text, what).Str(field.Error, err.Error()).Msg(event.LinkHindered)
+		r.o.Log.Info().Str(field.Interface, where).Str(field.Text, what).Str(field.Error, err.Error()).Msg(event.EndpointHindered)
 	}
 	return true
 }
