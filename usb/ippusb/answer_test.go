@@ -217,6 +217,26 @@ func TestShortAnswerOfAPrinterThatStarts(t *testing.T) {
 	})
 }
 
+// TestLittleMemory: where the kernel has no room for a transfer, smaller ones go, both ways.
+func TestLittleMemory(t *testing.T) {
+	for _, room := range []int{512, 9000} {
+		synctest.Test(t, func(t *testing.T) {
+			r := plug(t, 1, answering(func(_ *peer, _ *http.Request, b []byte) string {
+				return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
+			})).open(t, nil)
+			r.plugged.Memory(room)
+			resp, err := r.RoundTrip(request(t.Context(), "POST", "/", io.MultiReader(strings.NewReader(big(200_000)))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 200_000)
+			if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != big(200_000) {
+				t.Errorf("with room for %d bytes: %v, or another answer", room, err)
+			}
+		})
+	}
+}
+
 // TestTransferFaults: those that lose nothing are overcome; the others put the printer out of step.
 func TestTransferFaults(t *testing.T) {
 	for rule, tc := range faultCases {

@@ -262,7 +262,7 @@ func TestZeroLengthPackets(t *testing.T) {
 		t.Run(fmt.Sprint(quirk), func(t *testing.T) {
 			r := plug(t, 1, fixed(okay))
 			r.outs[0].NeedShort(quirk)
-			r.open(t, func(o *ippusb.Options) { o.Quirks.ZLPSend = quirk })
+			r.open(t, func(o *ippusb.Options) { o.Quirks.ZLPSend, o.AnswerTimeout = quirk, 20*time.Second })
 			req := request(t.Context(), "POST", "/", nil)
 			body := strings.Repeat("x", 1024-len("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n"))
 			req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), -1

@@ -64,6 +64,21 @@ func TestFaultsOfTheBus(t *testing.T) {
 	}
 }
 
+// TestLittleMemory: where the kernel has no room for a transfer, smaller ones go.
+func TestLittleMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPrinter(t)
+		port := p.open(raw.Quirks{}, "URF")
+		p.plugged.Memory(9000)
+		content := string(random(1 << 20))
+		status, err := port.Print(t.Context(), document("image/urf", content), nil)
+		synctest.Wait()
+		if _, got := p.got(); err != nil || status.Sent != 1<<20 || got != content {
+			t.Errorf("got %+v, %v; %d bytes arrived", status, err, len(got))
+		}
+	})
+}
+
 // TestUnplugAtEachPhase: whenever the cable is pulled, the job ends at once, truthfully, and nothing is left.
 func TestUnplugAtEachPhase(t *testing.T) {
 	content := strings.Repeat("p", 10_000)

@@ -239,6 +239,9 @@ func (c *claim) Close() error {
 // transfer is one transfer, after which a halt is cleared as a driver does.
 func (c *claim) transfer(ctx context.Context, address uint8, p []byte) (int, error) {
 	d := c.h.p.dev
+	if len(p) > c.h.p.room() {
+		return 0, bus.ErrNoMemory
+	}
 	if err := d.Submit(address); err != nil {
 		return 0, err
 	}
@@ -266,10 +269,7 @@ func (c *claim) Write(ctx context.Context, p []byte) (n int, err error) {
 // Read receives from the IN endpoint, in one transfer.
 func (c *claim) Read(ctx context.Context, p []byte) (n int, err error) {
 	err = c.h.do(ctx, fmt.Sprintf("read from interface %d", c.i.Number), c.users, func(ctx context.Context) error {
-		switch {
-		case len(p) > bus.MaxTransfer:
-			return bus.ErrNoMemory
-		case len(p)%c.i.In.MaxPacket != 0:
+		if len(p)%c.i.In.MaxPacket != 0 {
 			return bus.ErrOverflow
 		}
 		n, err = c.transfer(ctx, 0x80|uint8(c.i.In.Number), p)

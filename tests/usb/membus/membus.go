@@ -40,6 +40,7 @@ type Plugged struct {
 	denied  bool
 	held    map[int]bool
 	claims  map[int]*claim
+	memory  int // bytes that a transfer may have
 	claimed int // claims that were ever made
 	resets  int
 	users   sync.WaitGroup // transfers under way; Unplug waits for them
@@ -49,7 +50,7 @@ type Plugged struct {
 // Plug plugs a device in. A port takes one device, and a device one port; it panics if the test forgot either, or if the port does not
 // begin with a number of a bus.
 func (b *Bus) Plug(d *model.Device, port bus.Port) *Plugged {
-	p := &Plugged{bus: b, dev: d, port: port, gone: make(chan struct{}), done: make(chan struct{}), held: map[int]bool{}, claims: map[int]*claim{}}
+	p := &Plugged{bus: b, dev: d, port: port, gone: make(chan struct{}), done: make(chan struct{}), held: map[int]bool{}, claims: map[int]*claim{}, memory: bus.MaxTransfer}
 	b.mu.Lock()
 	taken := slices.ContainsFunc(b.plugged, func(o *Plugged) bool { return o.port == port })
 	b.mu.Unlock()
@@ -66,6 +67,20 @@ func (b *Bus) Plug(d *model.Device, port bus.Port) *Plugged {
 	p.address = b.address
 	b.plugged = append(b.plugged, p)
 	return p
+}
+
+// Memory leaves the kernel room for transfers of up to n bytes; longer ones get bus.ErrNoMemory.
+func (p *Plugged) Memory(n int) {
+	p.bus.mu.Lock()
+	defer p.bus.mu.Unlock()
+	p.memory = n
+}
+
+// room is the largest transfer that there is memory for, in bytes.
+func (p *Plugged) room() int {
+	p.bus.mu.Lock()
+	defer p.bus.mu.Unlock()
+	return p.memory
 }
 
 // number is the bus's in a port's name.
