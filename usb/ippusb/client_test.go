@@ -135,6 +135,39 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// TestWhatCameWhenTheClientLeft: packets that are there when a read is given up are not lost.
+func TestWhatCameWhenTheClientLeft(t *testing.T) {
+	for rule, room := range map[string]int{"read ahead": 2048, "read to the client": 32 << 10} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := plug(t, 1, answering(func(p *peer, req *http.Request, _ []byte) string {
+					if req.URL.Path != "/slow" {
+						return okay
+					}
+					p.say("HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n")
+					pause(time.Second)
+					p.say(big(2048)) // whole packets, behind which more comes: the transfer goes on
+					pause(time.Second)
+					return big(50000)[2048:]
+				}))
+				r.ins[0].Unended(true)
+				r.open(t, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				resp := must(r.RoundTrip(request(ctx, "GET", "/slow", nil)))
+				time.AfterFunc(time.Second+10*time.Millisecond, cancel)
+				b := make([]byte, room)
+				if n, err := resp.Body.Read(b); err != nil || string(b[:n]) != big(2048) {
+					t.Errorf("%d bytes, %v", n, err)
+				}
+				r.mustGet(t)
+				if b := r.breaks(); len(b) != 0 {
+					t.Errorf("%v", b)
+				}
+			})
+		})
+	}
+}
+
 // TestDrainIsBounded: an answer that nobody reads may be neither endless nor slow for ever.
 func TestDrainIsBounded(t *testing.T) {
 	for rule, tc := range map[string]struct {

@@ -95,6 +95,39 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestShutdownOfAnUnpluggedPrinter: who shuts down may know it first, and what is ended then says so.
+func TestShutdownOfAnUnpluggedPrinter(t *testing.T) {
+	for rule, tc := range map[string]struct {
+		known  time.Duration // after the beginning
+		waited error         // what the request gets that waits
+	}{"known before": {0, bus.ErrGone}, "known when it waits": {time.Second, ippusb.ErrClosed}} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := plug(t, 1, slowly).open(t, nil)
+				served, waited := make(chan error, 1), make(chan error, 1)
+				for _, got := range []chan error{served, waited} {
+					go func() { _, err := r.get(t.Context()); got <- err }()
+					synctest.Wait()
+				}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				if tc.known == 0 {
+					cancel(bus.ErrGone)
+				}
+				time.AfterFunc(tc.known, func() { cancel(bus.ErrGone) })
+				if err := r.Shutdown(ctx); tc.known > 0 && !errors.Is(err, bus.ErrGone) {
+					t.Errorf("Shutdown: %v", err)
+				}
+				if err := <-served; !errors.Is(err, ippusb.ErrBroken) || !errors.Is(err, bus.ErrGone) {
+					t.Errorf("the one that was served got %v", err)
+				}
+				if err := <-waited; !errors.Is(err, tc.waited) {
+					t.Errorf("the one that waited got %v", err)
+				}
+			})
+		})
+	}
+}
+
 // TestEndsAtOnce: by Close, or by pulling the cable, at each phase of a request. Nobody waits for a drain, nor for a body that is stuck.
 func TestEndsAtOnce(t *testing.T) {
 	phases := map[string]func(t *testing.T, r *rig, told chan<- error){
@@ -216,10 +249,10 @@ func TestTimeouts(t *testing.T) {
 					if err != nil {
 						return
 					}
-					_, _ = io.CopyN(io.Discard, req.Body, 100000)
-					p.sleep(tc.in)
-					_, _ = io.CopyN(io.Discard, req.Body, 500000)
-					p.sleep(tc.in)
+					for _, n := range []int64{100000, 200000, 300000} { // two of them in one piece
+						_, _ = io.CopyN(io.Discard, req.Body, n)
+						p.sleep(tc.in)
+					}
 					if _, err := io.Copy(io.Discard, req.Body); err != nil {
 						return
 					}

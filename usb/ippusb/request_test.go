@@ -160,26 +160,64 @@ func TestABodyThatFails(t *testing.T) {
 		"one that never says anything":   {func() io.Reader { return empty{} }, -1, "no data or error", false},
 	} {
 		t.Run(rule, func(t *testing.T) {
-			var got []byte
-			r := plug(t, 1, answering(func(_ *peer, q *http.Request, b []byte) string {
-				if q.Method == "POST" {
-					got = b
+			synctest.Test(t, func(t *testing.T) {
+				var got []byte
+				r := plug(t, 1, answering(func(_ *peer, q *http.Request, b []byte) string {
+					if q.Method == "POST" { // the answer is longer than what is read ahead, and nobody gets it
+						got = b
+						return "HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n" + big(50000)
+					}
+					return okay
+				})).open(t, nil)
+				req := request(t.Context(), "POST", "/", nil)
+				req.Body, req.ContentLength = io.NopCloser(tc.body()), tc.size
+				_, err := r.RoundTrip(req)
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("got error %v, want %q", err, tc.want)
 				}
-				return okay
-			})).open(t, nil)
-			req := request(t.Context(), "POST", "/", nil)
-			req.Body, req.ContentLength = io.NopCloser(tc.body()), tc.size
-			_, err := r.RoundTrip(req)
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got error %v, want %q", err, tc.want)
-			}
-			r.mustGet(t)
-			if len(got) > 0 != tc.sent || !strings.HasPrefix(big(50000), string(got)) {
-				t.Errorf("the printer got %d bytes", len(got))
-			}
+				r.mustGet(t)
+				if len(got) > 0 != tc.sent || !strings.HasPrefix(big(50000), string(got)) || tc.size >= 0 && int64(len(got)) > tc.size {
+					t.Errorf("the printer got %d bytes", len(got))
+				}
+			})
 		})
 	}
 }
+
+// TestTaken: a body that wants to know learns how much of it the printer took, and nothing of what goes around it.
+func TestTaken(t *testing.T) {
+	for _, tc := range []struct{ bytes, announced, want int }{
+		{100, 100, 100},
+		{100, -1, 100},
+		{2 << 20, 2 << 20, 2 << 20},
+		{2 << 20, -1, 2 << 20},
+		{40000, 50000, 40000}, // it breaks off
+	} {
+		t.Run(fmt.Sprint(tc), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := plug(t, 1, fixed(okay)).open(t, nil)
+				body := &taker{Reader: strings.NewReader(big(tc.bytes))}
+				req := request(t.Context(), "POST", "/", nil)
+				req.Body, req.ContentLength = body, int64(tc.announced)
+				_, err := r.RoundTrip(req)
+				synctest.Wait()
+				if broke := tc.bytes < tc.announced; (err != nil) != broke || !body.told || body.taken != tc.want {
+					t.Errorf("%v; told of %d bytes, want %d", err, body.taken, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// taker is what one goroutine at a time tells.
+type taker struct {
+	io.Reader
+	told  bool
+	taken int
+}
+
+func (*taker) Close() error  { return nil }
+func (b *taker) Taken(n int) { b.told, b.taken = true, b.taken+n }
 
 func failing(text string) io.Reader {
 	return io.MultiReader(strings.NewReader(text), readFunc(func([]byte) (int, error) { return 0, errors.New("it broke") }))
