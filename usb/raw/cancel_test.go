@@ -90,8 +90,12 @@ func TestCancelAtEachPhase(t *testing.T) {
 					t.Errorf("the next job: %+v, %v", status, err)
 				}
 				synctest.Wait()
-				if _, d := p.got(); d != "next" {
+				wire, d := p.got()
+				if d != "next" {
 					t.Errorf("the next document arrived as %q", d)
+				}
+				if strings.HasPrefix(test.wire, opening) && test.resets == 0 && !strings.Contains(wire, closing+quiet) {
+					t.Errorf("the end of the job has a gap: …%q", wire[max(0, len(wire)-500):])
 				}
 			})
 		})
@@ -119,9 +123,40 @@ func TestCancelWhileContentIsSilent(t *testing.T) {
 		if status, err := port.Print(t.Context(), document("", "next"), nil); err != nil {
 			t.Errorf("the next job: %+v, %v", status, err)
 		}
+		select {
+		case <-done:
+			t.Error("Print has returned, and the content is still being read")
+		default:
+		}
 		w.CloseWithError(errStop)
 		<-done
 	})
+}
+
+// TestATurnThatComesTooLate: who leaves in the moment in which its turn comes gives it on.
+func TestATurnThatComesTooLate(t *testing.T) {
+	for range 20 { // it is a matter of chance which of the two is seen first
+		synctest.Test(t, func(t *testing.T) {
+			p := newPrinter(t)
+			port := p.open(raw.Quirks{})
+			r, w := io.Pipe()
+			first := start(t.Context(), port, mfpgate.Document{Size: -1, Content: r}, nil)
+			synctest.Wait()
+			ctx, cancel := context.WithCancel(t.Context())
+			ready := make(chan struct{})
+			second := start(ctx, port, document("", "second"), func(mfpgate.JobStatus) { <-ready })
+			synctest.Wait()
+			w.Write([]byte("first"))
+			w.Close()
+			<-first
+			cancel()
+			close(ready)
+			<-second
+			if status, err := port.Print(t.Context(), document("", "third"), nil); err != nil {
+				t.Errorf("the next job: %+v, %v", status, err)
+			}
+		})
+	}
 }
 
 func TestClose(t *testing.T) {

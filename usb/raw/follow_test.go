@@ -40,6 +40,8 @@ func TestWhatThePrinterSaysOfAJob(t *testing.T) {
 		{"it is ready again and says nothing", func(p *printer) { p.mute["EOJ"] = true }, nil, "completed queued-in-device", false, 0},
 		{"it says nothing of jobs at all", func(p *printer) { p.mute["JOB"], p.mute["EOJ"], p.mute["INFO"] = true, true, true }, nil, "completed queued-in-device", false, 0},
 		{"it falls silent", func(p *printer) { p.mute["EOJ"], p.mute["INFO STATUS"] = true, true }, nil, "completed queued-in-device", false, 0},
+		{"it does not say what it does", func(p *printer) { p.mute["EOJ"], p.says = true, "?" }, nil, "completed queued-in-device", false, 0},
+		{"it says so with quotes", func(p *printer) { p.mute["EOJ"], p.says = true, `"?"` }, nil, "completed queued-in-device", false, 0},
 		{"it is unplugged before it says", busy, func(p *printer) { p.plugged.Unplug() }, "completed queued-in-device", false, 0},
 		{"the paper is out while it prints, for a weekend", func(p *printer) { p.holds, p.status, p.says = true, 0x20, "CODE=41202\r\nONLINE=FALSE" }, func(p *printer) {
 			pass(60 * time.Hour)
@@ -117,7 +119,7 @@ func TestReading(t *testing.T) {
 		{"a printer that is to be left alone", func(*printer) {}, raw.Quirks{NoPJL: true, NoPortStatus: true}, []string{"PJL"},
 			mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown}, nil, map[string]int{}},
 		{"it knows no port status, and is not asked again", func(p *printer) { p.refuses[1] = true }, raw.Quirks{}, nil,
-			mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown}, nil, map[string]int{}},
+			mfpgate.PrinterStatus{State: mfpgate.PrinterUnknown}, nil, map[string]int{"port": 1}},
 		{"it has no counter, and is not asked again", func(p *printer) { p.count = "?" }, raw.Quirks{}, []string{"PJL"}, idle, nil,
 			map[string]int{"port": 10, "INFO STATUS": 10, "INFO PAGECOUNT": 1}},
 		{"it is mute, and asked seldom", func(p *printer) { p.mute["INFO"] = true }, raw.Quirks{}, []string{"PJL"},

@@ -2,6 +2,7 @@ package raw
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/mfpgate/mfpgate"
@@ -118,7 +119,7 @@ func (p *Port) take(m pjl.Message) {
 // channel, on which no other job is (HP, chapter 7, USTATUS JOB).
 func (p *Port) takeJob(m pjl.Message) {
 	h := &p.heard
-	if name, told := m.Value("NAME"); h.mark == "" || told && name != "" && !endsWithMark(name, h.mark) {
+	if name, told := m.Value("NAME"); h.mark == "" || told && name != "" && !strings.HasSuffix(name, h.mark) {
 		return
 	}
 	switch result, _ := m.Value("RESULT"); {
@@ -134,9 +135,4 @@ func (p *Port) takeJob(m pjl.Message) {
 			h.ended, h.result = true, result
 		}
 	}
-}
-
-// endsWithMark reports whether name is that of a tracked job.
-func endsWithMark(name, mark string) bool {
-	return len(name) >= len(mark) && name[len(name)-len(mark):] == mark
 }

@@ -100,12 +100,14 @@ func (p *printer) openAs(i bus.Interface, clock mfpgate.Clock, quirks raw.Quirks
 func (p *printer) class(s model.Setup, _ []byte) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if s.RequestType == 0xA1 && s.Request == 1 {
+		p.asked["port"]++
+	}
 	if p.refuses[s.Request] || s.Index != 0 {
 		return nil, model.ErrStall
 	}
 	switch {
 	case s.RequestType == 0xA1 && s.Request == 1:
-		p.asked["port"]++
 		return []byte{p.status}, nil
 	case s.RequestType == 0x21 && s.Request == 2:
 		p.resets++

@@ -227,8 +227,9 @@ func (p *Port) inquire(ctx context.Context, category string) (pjl.Message, bool)
 	for {
 		select {
 		case m := <-got:
-			p.answered(category, !m.Has("?") && !m.Has(`"?"`), true)
-			return m, !m.Has("?")
+			known := !m.Has("?") && !m.Has(`"?"`) // HP, chapter 7, INFO; some leave the quotes out
+			p.answered(category, known, true)
+			return m, known
 		case <-half.C():
 			p.flush()
 		case <-ctx.Done():
