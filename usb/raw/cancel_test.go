@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mfpgate/mfpgate"
+	"github.com/mfpgate/mfpgate/usb/bus"
 	"github.com/mfpgate/mfpgate/usb/raw"
 )
 
@@ -46,6 +47,8 @@ func TestCancelAtEachPhase(t *testing.T) {
 		{"in a document with its own PJL: UEL", "application/vnd.hp-PCL", uel + "@PJL\r\n" + content, "PJL,PCL", raw.Quirks{}, 5000, time.Second,
 			mfpgate.JobCanceled, 5000, (uel + "@PJL\r\n" + content)[:5000] + uel, 0, "it was canceled"},
 		{"in PostScript: ^D", "application/postscript", ps, "POSTSCRIPT", raw.Quirks{}, 5000, time.Second, mfpgate.JobCanceled, 5000, ps[:5000] + "\x04", 0, "it was canceled"},
+		{"in framed PostScript: ^D, UEL and EOJ", "application/postscript", ps, "PJL,POSTSCRIPT", raw.Quirks{}, int64(len(opening)+len("POSTSCRIPT")-len("PCL")) + 5000, time.Second,
+			mfpgate.JobCanceled, 5000, strings.Replace(opening, "PCL", "POSTSCRIPT", 1) + ps[:5000] + "\x04" + closing + quiet, 0, "it was canceled"},
 		{"in a raster: it is sent to its end", "image/urf", content, "URF", raw.Quirks{}, 5000, time.Second, mfpgate.JobCompleted, len(content), content, 0, ""},
 		{"in a raster, and the printer stays stuck: a reset", "image/urf", content, "URF", raw.Quirks{}, 5000, 0, mfpgate.JobCanceled, 5000, content[:5000], 1, "it was canceled"},
 		{"in a package: it is sent to its end", "application/octet-stream", content, "", raw.Quirks{}, 5000, 10 * time.Hour, mfpgate.JobCompleted, len(content), content, 0, ""},
@@ -215,6 +218,41 @@ func TestClose(t *testing.T) {
 				}
 				if err := port.Close(ctx); err != nil {
 					t.Errorf("closing again: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestCloseOfAnUnpluggedPrinter: who closes may know it first, and what is ended then says so.
+func TestCloseOfAnUnpluggedPrinter(t *testing.T) {
+	for rule, test := range map[string]struct {
+		known  time.Duration // after Close began
+		waited error         // of the job that waits
+	}{"known before": {0, bus.ErrGone}, "known when it waits": {time.Second, raw.ErrClosed}} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPrinter(t)
+				port := p.open(raw.Quirks{})
+				p.out.Fail(nak(50_000))
+				first := start(t.Context(), port, document("", strings.Repeat("p", 100_000)), nil)
+				synctest.Wait()
+				second := start(t.Context(), port, document("", "second"), nil)
+				synctest.Wait()
+				ctx, cancel := context.WithCancelCause(t.Context())
+				if test.known == 0 {
+					cancel(bus.ErrGone)
+				}
+				time.AfterFunc(test.known, func() { cancel(bus.ErrGone) })
+				begun := time.Now()
+				if err := port.Close(ctx); !errors.Is(err, bus.ErrGone) || time.Since(begun) != test.known {
+					t.Errorf("Close: %v, after %v", err, time.Since(begun))
+				}
+				if got := <-first; got.status.State != mfpgate.JobAborted || !errors.Is(got.err, bus.ErrGone) {
+					t.Errorf("the job: %+v, %v", got.status, got.err)
+				}
+				if got := <-second; got.status.State != mfpgate.JobAborted || !errors.Is(got.err, test.waited) {
+					t.Errorf("the job that waited: %+v, %v", got.status, got.err)
 				}
 			})
 		})

@@ -37,6 +37,10 @@ func TestWhatThePrinterSaysOfAJob(t *testing.T) {
 			pass(time.Hour)
 			p.finish()
 		}, "completed job-completed-successfully", false, time.Hour},
+		{"it is ready for a moment", func(p *printer) {
+			p.holds = true
+			time.AfterFunc(45*time.Second, func() { p.set(func() { busy(p) }) })
+		}, (*printer).finish, "completed job-completed-successfully", false, 0},
 		{"it is ready again and says nothing", func(p *printer) { p.mute["EOJ"] = true }, nil, "completed queued-in-device", false, 0},
 		{"it says nothing of jobs at all", func(p *printer) { p.mute["JOB"], p.mute["EOJ"], p.mute["INFO"] = true, true, true }, nil, "completed queued-in-device", false, 0},
 		{"it falls silent", func(p *printer) { p.mute["EOJ"], p.mute["INFO STATUS"] = true, true }, nil, "completed queued-in-device", false, 0},
