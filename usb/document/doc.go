@@ -5,7 +5,8 @@
 //
 //   - a document is sent once. Validate-Job goes first, so that a printer that is busy, or does not take the format, says so before a
 //     byte of the document is read; while it is busy, the job is pending and asked for again after 1 s to 1 min. If Print-Job itself
-//     is answered with server-error-busy, the document goes again only if it can be wound back to its beginning;
+//     is answered with server-error-busy, the document goes again only if it can be wound back to its beginning. HTTP's 503, which is
+//     also that of a gateway whose printer fails in the midst of a job, counts for as much only where the printer does not have the job;
 //   - a job that may exist is never sent again, and nothing is claimed of it unseen. Its job-name ends with a mark that no other job
 //     has. When a connection ends before the printer answered, the job is looked for by that mark with Get-Jobs: found, it is
 //     followed; not found, it is aborted; and where the printer cannot be asked, it is aborted with ErrUnknown, which says

@@ -181,8 +181,14 @@ func (p *printing) send() (status mfpgate.JobStatus, retry bool, err error) {
 			return status, false, err
 		}
 	}
+	busy := errors.Is(s.err, errBusy)
+	if busy && s.answer.status == 0 && b.read() > 0 {
+		// HTTP's word may be that of a gateway which lost the printer in the midst, as ipp-usb's and ours are: the job may exist.
+		found, err := p.lookup()
+		busy = err == nil && found.id == 0
+	}
 	switch {
-	case errors.Is(s.err, errBusy):
+	case busy:
 		if b.read() == 0 && content == nil && !whole || p.rewind() {
 			p.status.Sent = 0
 			return p.status, true, s.err

@@ -46,6 +46,8 @@ func TestFollowsTheJobToItsEnd(t *testing.T) {
 		{"busy for a while", &printer{busy: 5}, []string{"pending", "processing job-incoming", "completed"}, nil},
 		{"busy when it had read the document, which can be wound back", &printer{busyLate: 1},
 			[]string{"processing job-incoming", "pending", "processing job-incoming", "completed"}, nil},
+		{"unavailable when it had read the document, of which it knows nothing", &printer{drop: 1, gateway: true},
+			[]string{"processing job-incoming", "pending", "processing job-incoming", "completed"}, nil},
 		{"a format that it does not take", &printer{refuse: map[goipp.Op]goipp.Status{goipp.OpValidateJob: goipp.StatusErrorDocumentFormatNotSupported}},
 			[]string{"aborted submission-interrupted"}, document.ErrRefused},
 		{"a printer that wants a login", &printer{raw: func(goipp.Op) (*http.Response, error) {
@@ -90,6 +92,9 @@ func TestConnectionLost(t *testing.T) {
 		jobs    int
 	}{
 		{"the printer has it: it is followed", &printer{lose: 1, script: []int{5, 5, 9}}, mfpgate.JobCompleted, nil, 0, 1},
+		{"a gateway says that it is unavailable, and the printer has it", &printer{lose: 1, gateway: true, script: []int{5, 5, 9}}, mfpgate.JobCompleted, nil, 0, 1},
+		{"the same, and the printer cannot be asked", &printer{lose: 1, gateway: true, refuse: map[goipp.Op]goipp.Status{goipp.OpGetJobs: goipp.StatusErrorOperationNotSupported}},
+			mfpgate.JobAborted, document.ErrUnknown, 0, 1},
 		{"it is over already", &printer{lose: 1}, mfpgate.JobCompleted, nil, 0, 1},
 		{"the printer has a part: that is canceled", &printer{cutAt: 5}, mfpgate.JobAborted, errLost, 1, 1},
 		{"the printer does not have it", &printer{raw: lostAt(goipp.OpPrintJob)}, mfpgate.JobAborted, errLost, 0, 0},

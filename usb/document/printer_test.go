@@ -34,6 +34,8 @@ type printer struct {
 	oldest   bool                                      // speaks IPP/1.1 alone
 	raw      func(op goipp.Op) (*http.Response, error) // answers in place of the printer, if not nil
 	lose     int                                       // so many Print-Jobs are taken, and their answers lost
+	drop     int                                       // so many are read, and are no jobs
+	gateway  bool                                      // what is lost or dropped is answered with HTTP 503
 	cutAt    int64                                     // Print-Job's connection ends behind so many bytes of document; 0: it does not
 	deaf     chan struct{}                             // Print-Job is not read before it is closed; nil: at once
 	script   []int                                     // states of a job, one for each question; the last stays
@@ -94,7 +96,10 @@ func (p *printer) RoundTrip(req *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a, err := p.answer(op, m, content)
-	if err != nil {
+	switch {
+	case errors.Is(err, errLost) && p.gateway:
+		return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+	case err != nil:
 		return nil, err
 	}
 	return respond(a), req.Context().Err()
@@ -137,6 +142,10 @@ func (p *printer) answer(op goipp.Op, m goipp.Message, content []byte) (*goipp.M
 		if p.busyLate > 0 {
 			p.busyLate--
 			return status(goipp.StatusErrorBusy)
+		}
+		if p.drop > 0 {
+			p.drop--
+			return nil, errLost
 		}
 		j := &printed{id: len(p.jobs) + 1, name: find(m, "job-name"), format: find(m, "document-format"), content: content}
 		p.jobs = append(p.jobs, j)
