@@ -98,6 +98,7 @@ func TestConnectionLost(t *testing.T) {
 		{"it is over already", &printer{lose: 1}, mfpgate.JobCompleted, nil, 0, 1},
 		{"the printer has a part: that is canceled", &printer{cutAt: 5}, mfpgate.JobAborted, errLost, 1, 1},
 		{"the printer does not have it", &printer{raw: lostAt(goipp.OpPrintJob)}, mfpgate.JobAborted, errLost, 0, 0},
+		{"the printer has another's of that name", &printer{raw: lostAt(goipp.OpPrintJob), jobs: []*printed{{id: 1, name: "report.pdf [0123456789]"}}}, mfpgate.JobAborted, errLost, 0, 1},
 		{"the printer cannot be asked", &printer{lose: 1, refuse: map[goipp.Op]goipp.Status{goipp.OpGetJobs: goipp.StatusErrorOperationNotSupported}}, mfpgate.JobAborted, document.ErrUnknown, 0, 1},
 		{"unplugged", &printer{raw: func(op goipp.Op) (*http.Response, error) {
 			if op == goipp.OpPrintJob {
@@ -210,18 +211,31 @@ func TestCancel(t *testing.T) {
 }
 
 func TestContentThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lost := errors.New("disk error")
-		p := &printer{}
-		d := mfpgate.Document{Size: -1, Content: io.MultiReader(strings.NewReader("half a page"), failing{lost})}
-		status, err := p.ipp().Print(t.Context(), d, nil)
-		if status.State != mfpgate.JobAborted || !errors.Is(err, lost) {
-			t.Errorf("got %+v, %v", status, err)
-		}
-		if n := p.count(goipp.OpCancelJob); n != 1 {
-			t.Errorf("the half job was canceled %d times, want once", n)
-		}
-	})
+	lost := errors.New("disk error")
+	for _, test := range []struct {
+		rule    string
+		content io.Reader
+		size    int64
+		says    string
+		got     string // by the printer
+	}{
+		{"in its midst", io.MultiReader(strings.NewReader("half a page"), failing{lost}), -1, lost.Error(), "half a page"},
+		{"shorter than was said", strings.NewReader("abc"), 4, "not as long as was said: 3 of 4 bytes", "abc"},
+		{"longer than was said: what is too much is not sent", strings.NewReader("abcde"), 4, "not as long as was said: 5 of 4 bytes", "abcd"},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &printer{}
+				status, err := p.ipp().Print(t.Context(), mfpgate.Document{Size: test.size, Content: test.content}, nil)
+				if status.State != mfpgate.JobAborted || err == nil || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("got %+v, %v", status, err)
+				}
+				if n := p.count(goipp.OpCancelJob); n != 1 || string(p.jobs[0].content) != test.got {
+					t.Errorf("the printer got %q, and was told to cancel it %d times, want once", p.jobs[0].content, n)
+				}
+			})
+		})
+	}
 }
 
 type failing struct{ err error }

@@ -200,6 +200,7 @@ func TestContentThatFails(t *testing.T) {
 			"%!PS" + strings.Repeat(" ", 100) + "\x04", 0, lost},
 		{"in the middle of anything else: the printer is reset", "image/urf", "URF", io.MultiReader(strings.NewReader(strings.Repeat("u", 100)), iotest(lost)), -1,
 			strings.Repeat("u", 100), 1, lost},
+		{"it says nothing for ever", "", "", errReader{}, -1, "", 0, io.ErrNoProgress},
 		{"shorter than was said", "", "", strings.NewReader("abc"), 4, "abc", 1, nil},
 		{"longer than was said: what is too much is not sent", "", "", strings.NewReader("abcde"), 4, "abcd", 1, nil},
 	} {
