@@ -94,7 +94,8 @@ func (b *body) read() int64 {
 	return b.sent
 }
 
-// upload is a body behind the message that brings it, as the transport gets it.
+// upload is a body behind the message that brings it, as the transport gets it. net/http knows no way to read it a second time, and so
+// never sends it a second time by itself.
 type upload struct {
 	io.Reader
 	body *body

@@ -60,7 +60,6 @@ func (p *printing) post(ctx context.Context, body io.Reader, length int64, id ui
 		return answer{}, fmt.Errorf("make request: %w", err)
 	}
 	req.ContentLength = length
-	req.GetBody = nil // with it, the transport would send a second time by itself
 	req.Header = http.Header{"Content-Type": {goipp.ContentType}, "Accept": {goipp.ContentType}, "User-Agent": {"mfpgate"}}
 	resp, err := p.client.Do(req)
 	if err != nil {

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -219,7 +220,7 @@ func (p *printing) carry(b *body, head []byte, length int64, id uint32) sending 
 	defer stop(context.Canceled)
 	done := make(chan sending, 1)
 	go func() { // received below on every way
-		a, err := p.post(ctx, upload{io.MultiReader(newHead(head), b), b}, length, id)
+		a, err := p.post(ctx, upload{io.MultiReader(bytes.NewReader(head), b), b}, length, id)
 		done <- sending{a, err}
 	}()
 	tick := p.ipp.Clock.NewTimer(time.Second)
@@ -265,20 +266,6 @@ func (p *printing) carry(b *body, head []byte, length int64, id uint32) sending 
 			}
 		}
 	}
-}
-
-// newHead hides what kind of reader the head is, so that net/http does not make a GetBody of it.
-func newHead(head []byte) io.Reader { return &headReader{head} }
-
-type headReader struct{ rest []byte }
-
-func (h *headReader) Read(p []byte) (int, error) {
-	if len(h.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, h.rest)
-	h.rest = h.rest[n:]
-	return n, nil
 }
 
 // hindered asks what keeps the printer, tells it, and reports whether something does.

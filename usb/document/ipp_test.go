@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/OpenPrinting/goipp"
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +20,7 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/usb/bus"
 	"github.com/mfpgate/mfpgate/usb/document"
+	"github.com/mfpgate/mfpgate/usb/ippusb"
 )
 
 func TestFollowsTheJobToItsEnd(t *testing.T) {
@@ -120,6 +122,9 @@ func TestConnectionLost(t *testing.T) {
 				if n := p.count(goipp.OpCancelJob); n != test.cancels {
 					t.Errorf("%d times canceled, want %d", n, test.cancels)
 				}
+				if n := p.count(goipp.OpGetJobs); n > 0 && errors.Is(err, bus.ErrGone) {
+					t.Errorf("a printer that is not there was asked for its jobs %d times", n)
+				}
 			})
 		})
 	}
@@ -150,6 +155,17 @@ func TestPaperIsOutForAWeekendBeforeItReads(t *testing.T) {
 		}
 		if n := p.count(goipp.OpGetPrinterAttributes); n > 60*60*2+1 {
 			t.Errorf("asked %d times in 60 h", n)
+		}
+	})
+}
+
+// TestAPrinterAtWorkIsWaitedFor: it may print another's job for long before it reads ours.
+func TestAPrinterAtWorkIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &printer{deaf: make(chan struct{}), state: 4}
+		time.AfterFunc(3*time.Hour, func() { close(p.deaf) })
+		if status, err := p.ipp().Print(t.Context(), doc("page"), nil); err != nil || status.State != mfpgate.JobCompleted {
+			t.Errorf("got %+v, %v", status, err)
 		}
 	})
 }
@@ -258,6 +274,9 @@ func TestHostileAnswers(t *testing.T) {
 		"a redirect": func(goipp.Op) (*http.Response, error) {
 			return &http.Response{StatusCode: 307, Header: http.Header{"Location": {"http://elsewhere/"}}, Body: http.NoBody}, nil
 		},
+		"a redirect to a page": func(goipp.Op) (*http.Response, error) {
+			return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"http://elsewhere/"}}, Body: http.NoBody}, nil
+		},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			p := &printer{raw: raw}
@@ -266,6 +285,54 @@ func TestHostileAnswers(t *testing.T) {
 				t.Errorf("got %+v, %v", status, err)
 			}
 		})
+	}
+}
+
+// TestSentIsWhatThePrinterTook, where the transport tells, and not what the transport has of it.
+func TestSentIsWhatThePrinterTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, hold := &printer{state: 5}, make(chan struct{})
+		i := p.ipp()
+		i.Client.Transport = transport(func(req *http.Request) (*http.Response, error) {
+			taker, tells := req.Body.(ippusb.Taker)
+			if !tells {
+				return p.RoundTrip(req)
+			}
+			taker.Taken(0)
+			b, err := io.ReadAll(req.Body)
+			taker.Taken(len(b) - 5)
+			<-hold
+			req.Body = io.NopCloser(bytes.NewReader(b))
+			resp, _ := p.RoundTrip(req) // it answers before the transport tells of the rest
+			return resp, err
+		})
+		var told states
+		done := start(t.Context(), i, doc("%PDF-1.7 page"), told.tell)
+		time.AfterFunc(3*time.Second, func() {
+			if got := told.last(); got.Sent != 13-5 {
+				t.Errorf("while the printer has all but five bytes: %+v", got)
+			}
+			close(hold)
+		})
+		if got := <-done; got.err != nil || got.status.Sent != 13 {
+			t.Errorf("got %+v, %v", got.status, got.err)
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// TestALongNameIsCut between two characters, and its mark is kept.
+func TestALongNameIsCut(t *testing.T) {
+	p, d := &printer{}, doc("page")
+	d.Name = "x" + strings.Repeat("ü", 60)
+	if _, err := p.ipp().Print(t.Context(), d, nil); err != nil {
+		t.Fatal(err)
+	}
+	if name := p.jobs[0].name; len(name) > 63 || !utf8.ValidString(name) || !strings.HasPrefix(name, "xü") || !strings.HasSuffix(name, "]") {
+		t.Errorf("the job is called %q", name)
 	}
 }
 
