@@ -1,5 +1,20 @@
 package endpoint
 
+import "net/netip"
+
+// LetIn is how many of these come in to an endpoint that is shared with all.
+func LetIn(from ...netip.Addr) (in int) {
+	share := LAN
+	d := &door{clients: func(netip.Addr) bool { return true }, hosts: map[string]int{}}
+	d.share.Store(&share)
+	for _, a := range from {
+		if _, ok := d.enter(a, func() bool { return false }); ok {
+			in++
+		}
+	}
+	return in
+}
+
 // Owner is whose socket the kernel's table says.
 var Owner = owner
 

@@ -99,7 +99,9 @@ func TestTwoDevicesAtOnceHaveTwoPorts(t *testing.T) {
 func TestAFullTableForgetsWhoWasAwayLongest(t *testing.T) {
 	clock := fakeclock.New(time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC))
 	e := newEndpoints(t, func(o *endpoint.Options) { o.Clock = clock })
-	key := func(i int) string { return fmt.Sprintf("03f0:e911:%s%d", strings.Repeat("\x01<\u00e9", 300), i) }
+	key := func(i int) string {
+		return fmt.Sprintf("03f0:e911:%s%d", strings.Repeat([]string{"\x01<\u00e9", "SN12"}[i%2], 300), i)
+	}
 	ports := map[int]uint16{}
 	for i := range 129 {
 		p, err := e.Serve(t.Context(), key(i), broken, endpoint.About{Name: strings.Repeat("é", 200)})

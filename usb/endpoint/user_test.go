@@ -1,6 +1,8 @@
 package endpoint_test
 
 import (
+	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -30,5 +32,16 @@ func TestWhoseSocketItIs(t *testing.T) {
 		if uid != c.uid || found != c.found {
 			t.Errorf("%s: %d %v, want %d %v", c.rule, uid, found, c.uid, c.found)
 		}
+	}
+}
+
+// TestANetworkOfIPv6IsOneHost: whoever has one has 2^64 addresses.
+func TestANetworkOfIPv6IsOneHost(t *testing.T) {
+	within, apart := make([]netip.Addr, 100), make([]netip.Addr, 100)
+	for i := range within {
+		within[i], apart[i] = netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i+1)), netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::1", i))
+	}
+	if one, many := endpoint.LetIn(within...), endpoint.LetIn(apart...); one != 32 || many != 64 {
+		t.Errorf("of one network come in %d, of many %d; want 32 and 64", one, many)
 	}
 }
