@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mfpgate/mfpgate/tests/fakeclock"
 	"github.com/mfpgate/mfpgate/tests/usb/mockbus"
 	"github.com/mfpgate/mfpgate/tests/usb/model"
@@ -58,6 +60,7 @@ func TestDescriptorsAreForeign(t *testing.T) {
 		{"bits beyond the packet's size do not count", set(out0+5, 0xfa), func(d bus.Device) bool { return d.Interfaces[0].Out.MaxPacket == 512 }},
 		{"an endpoint 0 is none", set(out0+2, 0), func(d bus.Device) bool { return d.Interfaces[0].Out == bus.Endpoint{} }},
 		{"an interrupt endpoint is no bulk endpoint", set(out0+3, 3), func(d bus.Device) bool { return d.Interfaces[0].Out == bus.Endpoint{} }},
+		{"of two endpoints of a direction the one with the lower number is taken", set(out0+7+2, 4), func(d bus.Device) bool { return d.Interfaces[0].Out.Number == 1 }},
 		{"a configuration's value may be any", set(config+5, 255), func(d bus.Device) bool { return d.Interfaces[0].Config == 255 && d.Interfaces[0].ConfigIndex == 0 }},
 		{"an interface's number may be any", set(interface0+2, 255), func(d bus.Device) bool { return d.Interfaces[0].Number == 255 }},
 	}
@@ -74,6 +77,12 @@ func TestDescriptorsAreForeign(t *testing.T) {
 	ds, err := b.Printers(t.Context(), func(bus.Device) bool { return true })
 	if err != nil {
 		t.Fatal(err)
+	}
+	for range 20 { // gousb has them in maps
+		again, err := b.Printers(t.Context(), func(bus.Device) bool { return true })
+		if diff := cmp.Diff(ds, again); diff != "" || err != nil {
+			t.Fatalf("listed once more: %v (-before +again):\n%s", err, diff)
+		}
 	}
 	found := map[string]bus.Device{}
 	for _, d := range ds {
@@ -100,6 +109,35 @@ func TestDescriptorsAreForeign(t *testing.T) {
 	}
 	if d := found[port(len(cases)+1)]; !isPrinter(d) {
 		t.Errorf("the printer with good descriptors is not listed: %+v", ds)
+	}
+}
+
+// TestAnInterfaceThatComesBack: its settings need not stand together.
+func TestAnInterfaceThatComesBack(t *testing.T) {
+	p := model.NewPrinter("A").Device
+	back := p.Interfaces[0]
+	back.Alt = 1
+	p.Interfaces = append(p.Interfaces, back)
+	rig, _ := lay(t, p)
+	describe(t, rig, port(1), func(d []byte) []byte { d[config+4]++; return d })
+	d, h := open(t, start(t, rig), "1-1")
+	settings := 0
+	for _, i := range d.Interfaces {
+		if i.Number != int(back.Number) {
+			continue
+		}
+		settings++
+		c, err := h.Claim(t.Context(), i)
+		if err != nil {
+			t.Errorf("setting %d: %v", i.Alternate, err)
+			continue
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if settings != 2 {
+		t.Errorf("%d settings in %+v", settings, d.Interfaces)
 	}
 }
 
