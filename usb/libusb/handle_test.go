@@ -5,6 +5,7 @@ package libusb_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -220,5 +221,47 @@ func TestStringsThatFailAreToldTheNextTime(t *testing.T) {
 				t.Errorf("%s, try %d: error %v (-want +got):\n%s", c.what, try, err, diff)
 			}
 		}
+	}
+}
+
+// TestNobodyWaitsAnyMore: what a call brings whose caller has left is given back.
+func TestNobodyWaitsAnyMore(t *testing.T) {
+	rig, _ := lay(t, model.NewPrinter("A").Device)
+	b := start(t, rig)
+	d, h := open(t, b, "1-1")
+	files := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	before := files()
+	left := map[string]int{}
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel() // in the midst of it, mostly
+		c, err := h.Claim(ctx, d.Interfaces[0])
+		if err != nil {
+			left["Claim"]++
+			await(t, "the interface is free", func() bool { c, err = h.Claim(t.Context(), d.Interfaces[0]); return err == nil })
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		go cancel()
+		other, err := b.Open(ctx, d)
+		if err != nil {
+			left["Open"]++
+			continue
+		}
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the device is open once", func() bool { return files() <= before })
+	if left["Claim"] == 0 || left["Open"] == 0 {
+		t.Errorf("the caller never left: %v", left)
 	}
 }
