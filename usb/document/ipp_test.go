@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode/utf8"
 
 	"github.com/OpenPrinting/goipp"
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +18,6 @@ import (
 	"github.com/mfpgate/mfpgate"
 	"github.com/mfpgate/mfpgate/usb/bus"
 	"github.com/mfpgate/mfpgate/usb/document"
-	"github.com/mfpgate/mfpgate/usb/ippusb"
 )
 
 func TestFollowsTheJobToItsEnd(t *testing.T) {
@@ -170,6 +167,20 @@ func TestAPrinterAtWorkIsWaitedFor(t *testing.T) {
 	})
 }
 
+func TestAPrinterThatFallsSilentIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &printer{script: []int{5}, raw: lostAt(goipp.OpGetJobAttributes)}
+		begun := time.Now()
+		status, err := p.ipp().Print(t.Context(), doc("page"), nil)
+		if err != nil || status.State != mfpgate.JobCompleted || !slices.Equal(status.Reasons, []string{"queued-in-device"}) {
+			t.Errorf("got %+v, %v", status, err)
+		}
+		if took := time.Since(begun); took < 10*time.Minute || took > 11*time.Minute {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
 func TestAPrinterThatHangsIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &printer{deaf: make(chan struct{}), state: 3}
@@ -200,6 +211,7 @@ func TestCancel(t *testing.T) {
 		{"while it prints", &printer{script: []int{5}}, time.Minute, mfpgate.JobCanceled, stop, 1, ""},
 		{"while it prints, and it does not let go", &printer{script: []int{5}, refuse: map[goipp.Op]goipp.Status{goipp.OpCancelJob: goipp.StatusErrorNotPossible}}, time.Minute,
 			mfpgate.JobCanceled, stop, 1, "has not confirmed"},
+		{"while it prints, and it is too busy to be told", &printer{script: []int{5}, raw: busyAt(goipp.OpCancelJob, 2)}, time.Minute, mfpgate.JobCanceled, stop, 3, ""},
 		{"too late: what the printer says counts", &printer{script: []int{5, 5, 5, 5, 5, 5, 5, 9}, refuse: map[goipp.Op]goipp.Status{goipp.OpCancelJob: goipp.StatusErrorNotPossible}}, 40 * time.Second,
 			mfpgate.JobCompleted, nil, 1, ""},
 	} {
@@ -226,37 +238,16 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestContentThatFails(t *testing.T) {
-	lost := errors.New("disk error")
-	for _, test := range []struct {
-		rule    string
-		content io.Reader
-		size    int64
-		says    string
-		got     string // by the printer
-	}{
-		{"in its midst", io.MultiReader(strings.NewReader("half a page"), failing{lost}), -1, lost.Error(), "half a page"},
-		{"shorter than was said", strings.NewReader("abc"), 4, "not as long as was said: 3 of 4 bytes", "abc"},
-		{"longer than was said: what is too much is not sent", strings.NewReader("abcde"), 4, "not as long as was said: 5 of 4 bytes", "abcd"},
-	} {
-		t.Run(test.rule, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := &printer{}
-				status, err := p.ipp().Print(t.Context(), mfpgate.Document{Size: test.size, Content: test.content}, nil)
-				if status.State != mfpgate.JobAborted || err == nil || !strings.Contains(err.Error(), test.says) {
-					t.Errorf("got %+v, %v", status, err)
-				}
-				if n := p.count(goipp.OpCancelJob); n != 1 || string(p.jobs[0].content) != test.got {
-					t.Errorf("the printer got %q, and was told to cancel it %d times, want once", p.jobs[0].content, n)
-				}
-			})
-		})
+// busyAt answers an operation with server-error-busy, so many times.
+func busyAt(busy goipp.Op, times int) func(goipp.Op) (*http.Response, error) {
+	return func(op goipp.Op) (*http.Response, error) {
+		if op != busy || times == 0 {
+			return nil, nil
+		}
+		times--
+		return respond(goipp.NewResponse(goipp.DefaultVersion, goipp.StatusErrorBusy, 1)), nil
 	}
 }
-
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestHostileAnswers(t *testing.T) {
 	body := func(text string) func(goipp.Op) (*http.Response, error) {
@@ -285,81 +276,6 @@ func TestHostileAnswers(t *testing.T) {
 				t.Errorf("got %+v, %v", status, err)
 			}
 		})
-	}
-}
-
-// TestSentIsWhatThePrinterTook, where the transport tells, and not what the transport has of it.
-func TestSentIsWhatThePrinterTook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, hold := &printer{state: 5}, make(chan struct{})
-		i := p.ipp()
-		i.Client.Transport = transport(func(req *http.Request) (*http.Response, error) {
-			taker, tells := req.Body.(ippusb.Taker)
-			if !tells {
-				return p.RoundTrip(req)
-			}
-			taker.Taken(0)
-			b, err := io.ReadAll(req.Body)
-			taker.Taken(len(b) - 5)
-			<-hold
-			req.Body = io.NopCloser(bytes.NewReader(b))
-			resp, _ := p.RoundTrip(req) // it answers before the transport tells of the rest
-			return resp, err
-		})
-		var told states
-		done := start(t.Context(), i, doc("%PDF-1.7 page"), told.tell)
-		time.AfterFunc(3*time.Second, func() {
-			if got := told.last(); got.Sent != 13-5 {
-				t.Errorf("while the printer has all but five bytes: %+v", got)
-			}
-			close(hold)
-		})
-		if got := <-done; got.err != nil || got.status.Sent != 13 {
-			t.Errorf("got %+v, %v", got.status, got.err)
-		}
-	})
-}
-
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// TestALongNameIsCut between two characters, and its mark is kept.
-func TestALongNameIsCut(t *testing.T) {
-	p, d := &printer{}, doc("page")
-	d.Name = "x" + strings.Repeat("ü", 60)
-	if _, err := p.ipp().Print(t.Context(), d, nil); err != nil {
-		t.Fatal(err)
-	}
-	if name := p.jobs[0].name; len(name) > 63 || !utf8.ValidString(name) || !strings.HasPrefix(name, "xü") || !strings.HasSuffix(name, "]") {
-		t.Errorf("the job is called %q", name)
-	}
-}
-
-func TestBytesArriveIdenticalOverTCP(t *testing.T) {
-	content := make([]byte, 20<<20+7)
-	rand.NewChaCha8([32]byte{1}).Read(content)
-	p := &printer{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		resp, err := p.RoundTrip(r)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		w.Header().Set("Content-Type", goipp.ContentType)
-		io.Copy(w, resp.Body)
-	}))
-	defer server.Close()
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	for _, size := range []int64{int64(len(content)), -1} {
-		i := document.IPP{Client: &http.Client{Transport: transport}, URL: server.URL + "/ipp/print", Clock: mfpgate.SystemClock{}}
-		status, err := i.Print(t.Context(), mfpgate.Document{Size: size, Content: io.MultiReader(bytes.NewReader(content))}, nil)
-		if err != nil || status.State != mfpgate.JobCompleted || status.Sent != int64(len(content)) {
-			t.Fatalf("got %+v, %v", status, err)
-		}
-		if got := p.jobs[len(p.jobs)-1].content; !bytes.Equal(got, content) {
-			t.Errorf("%d bytes arrived, and not those that were sent", len(got))
-		}
 	}
 }
 

@@ -33,7 +33,7 @@ func TestWhatThePrinterSaysOfAJob(t *testing.T) {
 		}, "canceled job-canceled-at-device", true, 0},
 		{"it had not what the job needs", func(p *printer) { busy(p); p.result = "\r\nRESULT=RESOURCE_CANCELED" }, (*printer).finish, "aborted aborted-by-system", true, 0},
 		{"it says the end of another's job", busy, func(p *printer) {
-			p.say("@PJL USTATUS JOB\r\nEND\r\nNAME=\"report [99]\"\r\nRESULT=OK\r\n\f")
+			p.say("@PJL USTATUS JOB\r\nEND\r\nNAME=\"report [99]\"\r\nRESULT=USER_CANCELED\r\n\f")
 			pass(time.Hour)
 			p.finish()
 		}, "completed job-completed-successfully", false, time.Hour},
