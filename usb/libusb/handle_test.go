@@ -56,7 +56,8 @@ func TestARequestWithoutAnAnswerLetsItsCallerGo(t *testing.T) {
 	_, h := open(t, start(t, rig), "1-1")
 	ep0(t, p).Pause()
 	ctx, cancel := context.WithCancel(t.Context())
-	asking := later(func() (int, error) { return h.Control(ctx, 0xa1, 1, 0, 0, make([]byte, 1)) })
+	mine := make([]byte, 1)
+	asking := later(func() (int, error) { return h.Control(ctx, 0xa1, 1, 0, 0, mine) })
 	await(t, "the request is out", func() bool { return plugged[0].Count("SUBMITURB") > 0 })
 	cancel()
 	if o := receive(t, "the request", asking); !errors.Is(o.err, context.Canceled) {
@@ -65,6 +66,9 @@ func TestARequestWithoutAnAnswerLetsItsCallerGo(t *testing.T) {
 	ep0(t, p).Resume()
 	if n, err := h.Control(t.Context(), 0xa1, 1, 0, 0, make([]byte, 1)); n != 1 || err != nil {
 		t.Errorf("the next: %d, %v", n, err)
+	}
+	if mine[0] != 0 {
+		t.Error("what was answered too late is in the memory of who had gone")
 	}
 }
 
