@@ -215,6 +215,7 @@ func TestSeesPlugsAndUnplugs(t *testing.T) {
 	}
 	rig, _ := lay(t, hub(), hub())
 	b := start(t, rig)
+	var before bus.Device
 	for range 3 {
 		p := model.NewPrinter("A")
 		plugged, err := rig.Plug(p.Device, "1-2.4")
@@ -222,6 +223,10 @@ func TestSeesPlugsAndUnplugs(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := find(t, b, "1-2.4")
+		if _, err := b.Open(t.Context(), before); before.Port != "" && !errors.Is(err, bus.ErrGone) {
+			t.Errorf("opening what was there before: %v, want ErrGone", err)
+		}
+		before = d
 		if err := plugged.Unplug(); err != nil {
 			t.Fatal(err)
 		}
