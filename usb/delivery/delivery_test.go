@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -194,8 +195,7 @@ func TestDownloads(t *testing.T) {
 		{"nothing comes for long", func(h *house, try int, offset int64) (delivery.Content, error) {
 			if try == 1 {
 				c := part(h.bytes, 0)
-				r, _ := io.Pipe()
-				c.ReadCloser = ending{r}
+				c.ReadCloser = io.NopCloser(ending{h.call})
 				return c, nil
 			}
 			return part(h.bytes[offset:], offset), nil
@@ -228,12 +228,12 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
-// ending is a body that brings nothing until its time is over, as net/http's ends with its context.
-type ending struct{ *io.PipeReader }
+// ending is a body that brings nothing until its call is over, as net/http's do.
+type ending struct{ call context.Context }
 
 func (e ending) Read([]byte) (int, error) {
-	wait(3 * time.Minute)
-	return 0, errors.New("the connection was cut")
+	<-e.call.Done()
+	return 0, e.call.Err()
 }
 
 func TestRelayWithoutRoom(t *testing.T) {
@@ -328,6 +328,20 @@ func TestReportsAreSentUntilTheyAreTaken(t *testing.T) {
 			h.clean()
 		})
 	}
+}
+
+// TestAReportThatIsRefusedForLong is given up: the region has been told, and wants it not.
+func TestAReportThatIsRefusedForLong(t *testing.T) {
+	play(t, func(h *house) {
+		h.set(func() { h.refuse[mfpgate.DeliveryDone] = fmt.Errorf("not yours: %w", mfpgate.ErrRefused) })
+		h.pass(30 * time.Hour)
+		h.set(func() { h.refuse = nil })
+		h.pass(time.Hour)
+		if told := h.seen().told; len(told) != 1 || told[0].State != mfpgate.DeliveryRunning || len(h.seen().jobs) != 1 {
+			t.Errorf("told %+v, %d jobs", told, len(h.seen().jobs))
+		}
+		h.clean()
+	})
 }
 
 func TestOthersAreLeftAlone(t *testing.T) {

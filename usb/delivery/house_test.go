@@ -53,6 +53,7 @@ type house struct {
 	keys    map[string]mfpgate.DeliveryReport
 	asked   int
 	offsets []int64
+	call    context.Context                              // of the last download
 	give    func(offset int64) (delivery.Content, error) // nil: what was asked for
 	away    error
 	refuse  map[mfpgate.DeliveryState]error
@@ -213,7 +214,7 @@ func (h *house) Package(ctx context.Context, dial func(context.Context, string, 
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.offsets = append(h.offsets, offset)
+	h.offsets, h.call = append(h.offsets, offset), ctx
 	if h.give != nil {
 		return h.give(offset)
 	}

@@ -1,7 +1,10 @@
 package delivery_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +80,24 @@ func TestPrinterIsWaitedFor(t *testing.T) {
 			t.Errorf("%s, %+v", got, h.seen().told)
 		}
 		h.clean()
+	})
+}
+
+// TestAPackageThatSpoils on the disk, while its printer is away, is fetched again.
+func TestAPackageThatSpoils(t *testing.T) {
+	play(t, func(h *house) {
+		h.plug(false)
+		h.pass(2 * time.Hour)
+		files, err := os.ReadDir(h.dir)
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%d files, %v", len(files), err)
+		}
+		must(t, os.WriteFile(filepath.Join(h.dir, files[0].Name()), bytes.Repeat([]byte("spoilt!! "), 100_000), 0o600))
+		h.plug(true)
+		h.pass(10 * time.Minute)
+		if got := h.outcome(); got != "done , 1 jobs" || !bytes.Equal(h.seen().jobs[0], h.bytes) || len(h.seen().offsets) != 2 {
+			t.Errorf("%s, %d downloads", got, len(h.seen().offsets))
+		}
 	})
 }
 

@@ -58,7 +58,7 @@ func (d *Deliveries) send(ctx, waiting context.Context, work Work, r *record, v 
 	}
 	_ = os.Remove(d.file(r))
 	if err == nil && status.State == mfpgate.JobCompleted && status.Sent == p.Size {
-		return d.kept(ctx, d.done(r, v, status))
+		return d.done(r, v, status), nil
 	}
 	reason, text := Aborted, "The job ended"
 	switch {
@@ -73,17 +73,7 @@ func (d *Deliveries) send(ctx, waiting context.Context, work Work, r *record, v 
 	if why := said(status, err); why != "" {
 		text += " " + why + "."
 	}
-	return d.kept(ctx, d.failed(r, reason, true, text+" Look at the printer, and at its version, before it is planned again."))
-}
-
-// kept writes at once what became of a job that ended while the gateway stops: nobody would do it later.
-func (d *Deliveries) kept(ctx context.Context, settle func(store.Tx) error) (func(store.Tx) error, error) {
-	if ctx.Err() == nil {
-		return settle, nil
-	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return settle, store.UpdateUntilKnown(last, d.Store, settle)
+	return d.failed(r, reason, true, text+" Look at the printer, and at its version, before it is planned again."), nil
 }
 
 // done is the end of a delivery whose package the printer took whole.
