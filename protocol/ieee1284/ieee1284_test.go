@@ -48,6 +48,7 @@ func TestParseAnswer(t *testing.T) {
 		"a little-endian length":                 "\x1e\x00" + text,
 		"a length that is wrong":                 "\xff\xff" + text,
 		"a length of nothing":                    "\x00\x00" + text,
+		"a length that no id has":                "\x00\x0d" + text,
 	} {
 		if diff := cmp.Diff(want, ieee1284.ParseAnswer([]byte(answer))); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", rule, diff)
