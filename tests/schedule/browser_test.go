@@ -108,18 +108,18 @@ func (b *tab) press(selector string) {
 }
 
 // adjust does what the warning screen is for: it opens each overload that is reported and moves what is selected there to the nearest
-// free times, until none is reported any more.
-func (b *tab) adjust() (moves int) {
+// free times, until none is reported any more. The first crowd does not wait for that.
+func (b *tab) adjust(crowd time.Time) (moves int) {
 	b.t.Helper()
 	warnings := b.home + "/warnings"
-	began := false
-	rig.Until(b.t, "no warning is open", func() bool {
+	for clock, began := (mfpgate.SystemClock{}), false; clock.Now().Before(crowd); {
 		b.open(warnings)
 		if b.is(`document.getElementById("no-warnings")`) {
-			if !began { // none is reported yet
-				_ = mfpgate.Wait(b.ctx, mfpgate.SystemClock{}, 200*time.Millisecond)
+			if began {
+				return moves
 			}
-			return began
+			_ = mfpgate.Wait(b.ctx, clock, 200*time.Millisecond) // none is reported yet
+			continue
 		}
 		began = true
 		bands := eval[[]string](b, `[...document.querySelectorAll("[data-band]")].map(e => e.dataset.band)`)
@@ -133,8 +133,8 @@ func (b *tab) adjust() (moves int) {
 				b.press("#move-selected")
 			}
 		}
-		return false
-	})
+	}
+	b.t.Fatalf("after %d moves there are warnings, or were none yet, and the first crowd comes", moves)
 	return moves
 }
 

@@ -34,7 +34,7 @@ func (s *scene) end(t *testing.T, number int) (o outcome) {
 	for n := range serviceAtOnce {
 		others.Go(func() { refused <- s.read(t, address(number, 200+n)) })
 	}
-	patience := time.NewTimer(ahead + window + 2*rig.Deadline)
+	patience := time.NewTimer(ahead + acting + window + 2*rig.Deadline)
 	defer patience.Stop()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()

@@ -42,8 +42,9 @@ const (
 	usual    = 4500 * time.Millisecond
 	longest  = 6 * time.Second // planned with
 	lead     = 13 * time.Second
-	checkIns = "8s" // of a device; within lead, so that it knows its new start in time
-	ahead    = 36 * time.Second
+	checkIns = "8s"             // of a device; within lead, so that it knows its new start in time
+	ahead    = 36 * time.Second // of the first crowd
+	acting   = 30 * time.Second // more, where an operator acts, whose browser shares a busy machine
 	window   = 55 * time.Second // of a delivery, from the first crowd on
 
 	// Another service's traffic, which is not moved.
@@ -141,7 +142,7 @@ devices:
 }
 
 // plan is what an operator plans who does not know the relay: crowds of devices at the same second, in an order of no meaning.
-func (s *scene) plan(t *testing.T) {
+func (s *scene) plan(t *testing.T, ahead time.Duration) {
 	t.Helper()
 	s.pack = strings.TrimSpace(s.local(t, "package", "generate", "--model", model+" scanner", "--version", "2.0", "--size", fmt.Sprint(size)))
 	ids := s.devices(t)

@@ -24,11 +24,11 @@ func TestSixtyDeliveriesAndTenPlaces(t *testing.T) {
 		t.Run(run.rule, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, number+1, run.mode)
-			act := func() {}
+			act, early := func() {}, ahead
 			if run.operator != nil {
-				act = run.operator(t, s)
+				act, early = run.operator(t, s), ahead+acting
 			}
-			s.plan(t)
+			s.plan(t, early)
 			act()
 			o := s.end(t, number+1)
 			t.Logf("mode %s: %d of %d deliveries failed, and %d of %d devices of another service; at most %d devices were served at once, %v turns were waited for",
@@ -55,7 +55,7 @@ func adjust(t *testing.T, s *scene) func() {
 	b := openTab(t, s)
 	return func() {
 		t.Helper()
-		moves := b.adjust()
+		moves := b.adjust(s.first)
 		others, forms := b.asked()
 		t.Logf("the operator moved %d deliveries with %d forms by %v before the first crowd", moves, forms, s.first.Sub(mfpgate.SystemClock{}.Now()))
 		if len(others) > 0 || forms == 0 {
