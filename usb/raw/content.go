@@ -83,10 +83,10 @@ func (c *content) run(doc mfpgate.Document) {
 				err = fmt.Errorf("%w: %d of %d bytes", errLength, total, doc.Size)
 				n -= int(max(total-doc.Size, 0)) // what is too much is not sent
 			}
-			if err == nil && n < len(buffer) {
-				if n < least {
-					continue
-				}
+			if err == nil && n < least {
+				continue
+			}
+			if err == nil && n < len(buffer) && least == 1 { // the first waits: who is to send it may only be coming
 				// Not full: it goes if the printer waits for it. A pause of many seconds ends a job in some printers.
 				select {
 				case c.blocks <- block{bytes: buffer[:n]}:
