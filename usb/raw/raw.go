@@ -52,6 +52,7 @@ type Port struct {
 	turns  turns
 	cut    chan struct{} // closed at Close's deadline
 	news   chan struct{} // capacity 1: what the printer says of itself has changed; for the job that has the turn
+	lost   chan struct{} // closed once the printer is gone
 	closed chan struct{} // closed when Close is through
 	once   sync.Once
 
@@ -79,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Port, error) {
 		clock: o.Clock, log: o.Log, handle: o.Handle, claim: claim, face: o.Interface, commands: o.CommandSet, quirks: o.Quirks,
 		speaksPJL: pjl.Spoken(o.CommandSet) && !o.Quirks.NoPJL,
 		answers:   o.Interface.In.Number != 0 && !o.Interface.Is(7, 1, 1) && !o.Quirks.OneWay,
-		cut:       make(chan struct{}), news: make(chan struct{}, 1), closed: make(chan struct{}),
+		cut:       make(chan struct{}), news: make(chan struct{}, 1), lost: make(chan struct{}), closed: make(chan struct{}),
 		limit: blockSize,
 	}
 	p.heard.silent = map[string]silence{}
@@ -129,6 +130,7 @@ func (p *Port) lose(why error) {
 	defer p.mu.Unlock()
 	if p.heard.gone == nil {
 		p.heard.gone = why
+		close(p.lost)
 	}
 }
 

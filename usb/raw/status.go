@@ -232,6 +232,8 @@ func (p *Port) inquire(ctx context.Context, category string) (pjl.Message, bool)
 			return m, known
 		case <-half.C():
 			p.flush()
+		case <-p.lost:
+			return pjl.Message{}, false
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				p.answered(category, false, false)
