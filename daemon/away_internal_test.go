@@ -215,16 +215,6 @@ func (d *desk) stream(kind string) (s struct{ Last, Missing uint64 }) {
 	return s
 }
 
-func (d *desk) degraded(reason mfpgate.Reason) string {
-	wrong, _ := d.health.list()
-	for _, w := range wrong {
-		if w.Reason == reason {
-			return w.Text
-		}
-	}
-	return ""
-}
-
 // metric is how many reports of a queue were dropped, as /metrics says it.
 func (d *desk) metric(queue string) string {
 	w := httptest.NewRecorder()

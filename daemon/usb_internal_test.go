@@ -39,8 +39,8 @@ func newUSBDaemon(t *testing.T, of config.USB) *Daemon {
 	return d
 }
 
-// wrong is the text of a degradation, "" without it.
-func (d *Daemon) wrong(reason mfpgate.Reason) string {
+// degraded is the text of a degradation, "" without it.
+func (d *Daemon) degraded(reason mfpgate.Reason) string {
 	list, _ := d.health.list()
 	for _, one := range list {
 		if one.Reason == reason {
@@ -90,7 +90,7 @@ func TestUSBThatCannotBeUsedDegrades(t *testing.T) {
 		go func() { ended <- d.printers.run(ctx) }() // waited for below
 
 		passes(t, time.Second)
-		text := d.wrong(USBFailed)
+		text := d.degraded(USBFailed)
 		if what, fix, _ := strings.Cut(text, "; "); !strings.HasSuffix(what, "cannot be opened: libusb: no such device") || !strings.Contains(fix, "/dev/bus/usb") {
 			t.Errorf("a USB that cannot be opened: %q", text)
 		}
@@ -101,32 +101,32 @@ func TestUSBThatCannotBeUsedDegrades(t *testing.T) {
 		}
 		closed.Store(false)
 		passes(t, again)
-		if text := d.wrong(USBFailed); text != "" {
+		if text := d.degraded(USBFailed); text != "" {
 			t.Errorf("a USB that could be opened, and is not judged yet: %q", text)
 		}
 		passes(t, usbLook)
-		text = d.wrong(USBFailed)
+		text = d.degraded(USBFailed)
 		if what, fix, _ := strings.Cut(text, "; "); !strings.Contains(what, "cannot be listed: list USB devices") || fix != "unplug it; `dmesg` says what the kernel sees" {
 			t.Errorf("a USB that cannot be listed: %q", text)
 		}
 		d.printers.sharing(nil) // another's word
-		if d.wrong(USBFailed) == "" {
+		if d.degraded(USBFailed) == "" {
 			t.Error("that printers can be shared is taken for USB's health")
 		}
 		b.why.Store(nil)
 		passes(t, usbLook+time.Second)
-		if text := d.wrong(USBFailed); text != "" {
+		if text := d.degraded(USBFailed); text != "" {
 			t.Errorf("a USB that can be listed again: %q", text)
 		}
 		b.why.Store(&foreign)
 		passes(t, usbLook+time.Second)
-		if d.wrong(USBFailed) == "" {
+		if d.degraded(USBFailed) == "" {
 			t.Error("once it was listed, nobody looks any more")
 		}
 		d.printers.sharing(endpoint.ErrTaken)
 		d.printers.reload(&siteQuirks{text: "others", table: quirk.Known()})
 		passes(t, time.Second)
-		if text := d.wrong(USBShareFailed); text != "" {
+		if text := d.degraded(USBShareFailed); text != "" {
 			t.Errorf("printers that are begun with anew: %q", text)
 		}
 		closed.Store(true)
@@ -134,13 +134,13 @@ func TestUSBThatCannotBeUsedDegrades(t *testing.T) {
 			on := d.config.Swap(&config.Config{})
 			poke(d.printers.reloaded)
 			passes(t, time.Second)
-			if text := d.wrong(USBFailed); text != "" {
+			if text := d.degraded(USBFailed); text != "" {
 				t.Errorf("a USB that %s, and is switched off: %q", opened, text)
 			}
 			d.config.Store(on)
 			poke(d.printers.reloaded)
 			passes(t, time.Second)
-			if d.wrong(USBFailed) == "" {
+			if d.degraded(USBFailed) == "" {
 				t.Error("a USB that cannot be opened again")
 			}
 		}
@@ -175,17 +175,17 @@ func TestPrintersThatCannotBeSharedDegrade(t *testing.T) {
 		d.config.Store(&config.Config{USB: config.USB{Enabled: true, Share: config.USBShareLAN}})
 		poke(d.printers.reloaded)
 		passes(t, time.Second)
-		text := d.wrong(USBShareFailed)
+		text := d.degraded(USBShareFailed)
 		if what, fix, _ := strings.Cut(text, "; "); strings.Contains(text, "\n") || !strings.HasSuffix(what, "has the TCP port, another program has the TCP port") || !strings.Contains(fix, "end the program") {
 			t.Errorf("ports that other programs have: %q", text)
 		}
 		d.printers.judge(room) // another's word
-		if d.wrong(USBShareFailed) == "" {
+		if d.degraded(USBShareFailed) == "" {
 			t.Error("that USB can be listed is taken for its printers' being shared")
 		}
 		of.free.Store(true)
 		passes(t, again)
-		if text := d.wrong(USBShareFailed); text != "" {
+		if text := d.degraded(USBShareFailed); text != "" {
 			t.Errorf("ports that are free again: %q", text)
 		}
 		end()
